@@ -1,0 +1,53 @@
+"""The one tree of errors that aecv raises for reasons a user can do something about.
+
+A message says: place, what is needed, what came, what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AecvError(Exception):
+    """Base of every error that aecv raises on purpose."""
+
+
+class SettingsError(AecvError):
+    """A setting, its file or a command-line override cannot be used."""
+
+
+class MolecularSystemError(AecvError):
+    """A molecular system cannot be found, read or built."""
+
+
+class GridError(AecvError):
+    """An array or point does not fit its grid."""
+
+
+class CVError(AecvError):
+    """A collective variable cannot be loaded, exported or evaluated."""
+
+
+class AlignmentError(CVError):
+    """The optimal rotation onto the reference is not unique for a configuration."""
+
+
+class SimulationError(AecvError):
+    """Molecular dynamics failed: it exploded, or its bias is not what it should be."""
+
+
+class SamplingError(AecvError):
+    """There are too few (effective) samples for an estimate."""
+
+
+class TrainingError(AecvError):
+    """An autoencoder could not be trained."""
+
+
+class StoreError(AecvError):
+    """A run directory cannot be created, read, resumed or written."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name closest to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

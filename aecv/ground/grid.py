@@ -1,0 +1,110 @@
+"""Regular grids over a collective variable."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import GridError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Equal bins per dimension over a box; bins are stored flat, last dimension fastest (C order).
+
+    Attributes:
+        lower: lower edge of the box per dimension [CV].
+        upper: upper edge of the box per dimension [CV].
+        n_bins: number of bins per dimension.
+
+    Raises:
+        GridError: for unequal lengths, edges that are not finite or not increasing, fewer than 2 bins,
+            more than 3 dimensions, or more than 1e7 bins.
+    """
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    n_bins: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.lower) == len(self.upper) == len(self.n_bins) or not 1 <= len(self.lower) <= 3:
+            raise GridError(
+                "grid: lower, upper and n_bins need the same length, 1 to 3, "
+                f"got {len(self.lower)}, {len(self.upper)} and {len(self.n_bins)}"
+            )
+        for dim, (low, high, bins) in enumerate(zip(self.lower, self.upper, self.n_bins, strict=True)):
+            if not (np.isfinite(low) and np.isfinite(high) and low < high):
+                raise GridError(f"grid: dimension {dim} needs finite lower < upper, got [{low}, {high}]")
+            if bins < 2:
+                raise GridError(f"grid: dimension {dim} needs at least 2 bins, got {bins}")
+        if self.size > 10_000_000:
+            raise GridError(f"grid: {self.size} bins are more than 1e7; use fewer bins per dimension")
+
+    @property
+    def n_dims(self) -> int:
+        return len(self.n_bins)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.n_bins
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.n_bins))
+
+    @property
+    def widths(self) -> FloatArray:
+        """Bin width per dimension [CV], shape (n_dims,)."""
+        return (np.array(self.upper) - np.array(self.lower)) / np.array(self.n_bins)
+
+    def edges(self, dim: int) -> FloatArray:
+        """Bin edges along one dimension [CV], shape (n_bins[dim] + 1,)."""
+        return np.linspace(self.lower[dim], self.upper[dim], self.n_bins[dim] + 1)
+
+    def centers(self, dim: int) -> FloatArray:
+        """Bin centres along one dimension [CV], shape (n_bins[dim],)."""
+        edges = self.edges(dim)
+        return 0.5 * (edges[1:] + edges[:-1])
+
+    def center_points(self) -> FloatArray:
+        """Centres of all bins in flat order [CV], shape (size, n_dims)."""
+        mesh = np.meshgrid(*(self.centers(dim) for dim in range(self.n_dims)), indexing="ij")
+        return np.stack([axis.ravel() for axis in mesh], axis=1)
+
+    def index(self, points: ArrayLike) -> IntArray:
+        """Flat bin index of each point, -1 off the grid or where a coordinate is NaN.
+
+        Bins are half-open, [edge, next edge), so that a point belongs to one bin.
+
+        Args:
+            points: shape (n, n_dims) [CV].
+
+        Returns:
+            shape (n,).
+        """
+        coordinates = np.asarray(points, dtype=float)
+        if coordinates.ndim != 2 or coordinates.shape[1] != self.n_dims:
+            raise GridError(f"grid: points need shape (n, {self.n_dims}), got {coordinates.shape}")
+        with np.errstate(invalid="ignore"):
+            bins = np.floor((coordinates - np.array(self.lower)) / self.widths)
+            inside = np.all((bins >= 0) & (bins < np.array(self.n_bins)), axis=1)
+        safe = np.where(inside[:, None], bins, 0).astype(np.int64)
+        flat = np.ravel_multi_index(tuple(safe.T), self.n_bins)
+        return np.where(inside, flat, -1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists, for JSON; `Grid.from_dict` reads it back."""
+        return {"lower": list(self.lower), "upper": list(self.upper), "n_bins": list(self.n_bins)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Grid":
+        """A grid from what `as_dict` gave."""
+        return cls(
+            lower=tuple(float(x) for x in fields["lower"]),
+            upper=tuple(float(x) for x in fields["upper"]),
+            n_bins=tuple(int(n) for n in fields["n_bins"]),
+        )

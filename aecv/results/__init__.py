@@ -1,0 +1,1 @@
+"""Floor 2: the files and pictures that a user reads."""

@@ -1,0 +1,1 @@
+"""Engines that drive extended-ABF molecular dynamics along a collective variable."""
