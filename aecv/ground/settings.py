@@ -91,8 +91,8 @@ class StartSettings(_Section):
 
     mode: Literal["auto", "one", "given"] = "auto"
     hot_temperature_k: float = Field(1000.0, gt=0)
-    hot_ps: float = Field(300.0, gt=0)
-    candidates: int = Field(60, ge=2)
+    hot_ps: float = Field(500.0, gt=0)
+    candidates: int = Field(100, ge=2)
     max_starts: int = Field(4, ge=1)
     min_rmsd_nm: float = Field(0.05, gt=0)
 

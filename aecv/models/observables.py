@@ -1,0 +1,246 @@
+"""Atom selections, the observables of checks and pictures, and the stereochemistry of frames."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import mdtraj
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import MolecularSystemError
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.settings import ObservableSettings
+
+BoolArray = NDArray[np.bool_]
+
+
+def select_atoms(
+    topology: mdtraj.Topology, selection: str, *, place: str = "cv.atoms", exactly_one: bool = False
+) -> IntArray:
+    """Indices of the atoms that an mdtraj selection names, in the topology's order.
+
+    Args:
+        topology: all atoms.
+        selection: for example "name CA and resid 0 to 5".
+        place: the setting that holds the selection, for messages.
+        exactly_one: whether one atom is needed rather than any number.
+
+    Raises:
+        MolecularSystemError: when the selection cannot be read or selects nothing, or not exactly one.
+    """
+    try:
+        indices = np.asarray(topology.select(selection), dtype=np.int64)
+    except Exception as error:  # mdtraj lets its parser, ast and eval raise what they like
+        raise MolecularSystemError(
+            f"{place}: needs an mdtraj selection such as \"name CA and resid 0\", got '{selection}' "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'})"
+        ) from error
+    if exactly_one and len(indices) != 1:
+        found = ", ".join(str(topology.atom(i)) for i in indices[:6]) or "none"
+        raise MolecularSystemError(
+            f"{place}: needs a selection of exactly one atom, '{selection}' gives {len(indices)} ({found})"
+        )
+    if len(indices) == 0:
+        residues = ", ".join(sorted({residue.name for residue in topology.residues})[:12])
+        raise MolecularSystemError(
+            f"{place}: '{selection}' selects none of the {topology.n_atoms} atoms; "
+            f"the structure's residues are {residues}"
+        )
+    return indices
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservableSet:
+    """Observables whose atoms are found once.
+
+    Attributes:
+        kinds: per observable "dihedral", "angle" or "distance".
+        indices: per observable its atoms, shape (4,), (3,) or (2,).
+    """
+
+    kinds: dict[str, str]
+    indices: dict[str, IntArray]
+
+    @classmethod
+    def prepare(
+        cls, topology: mdtraj.Topology, settings: Mapping[str, ObservableSettings]
+    ) -> "ObservableSet":
+        """Find the atoms of every observable.
+
+        Raises:
+            MolecularSystemError: when a selection does not name exactly one atom.
+        """
+        indices = {
+            name: np.concatenate(
+                [
+                    select_atoms(topology, text, place=f"observables.{name}.atoms[{k}]", exactly_one=True)
+                    for k, text in enumerate(observable.atoms)
+                ]
+            )
+            for name, observable in settings.items()
+        }
+        return cls(kinds={name: item.kind for name, item in settings.items()}, indices=indices)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.kinds)
+
+    @property
+    def periodic_names(self) -> tuple[str, ...]:
+        """The observables with a period of 2 pi."""
+        return tuple(name for name, kind in self.kinds.items() if kind == "dihedral")
+
+    def compute(self, xyz: ArrayLike) -> dict[str, FloatArray]:
+        """Every observable of every frame, without minimum image: molecules need to be whole.
+
+        Args:
+            xyz: positions of all atoms [nm], shape (F, N, 3).
+
+        Returns:
+            Per name an array of shape (F,): dihedrals in (-pi, pi] with the IUPAC sign [rad], angles in
+            [0, pi] [rad], distances [nm].
+
+        Raises:
+            MolecularSystemError: when the array does not have that shape.
+        """
+        frames = _checked(xyz, 1 + max((int(i.max()) for i in self.indices.values()), default=-1))
+        compute = {"dihedral": dihedrals, "angle": angles, "distance": distances}
+        return {
+            name: compute[kind](np.asarray(frames[:, self.indices[name]], dtype=float))
+            for name, kind in self.kinds.items()
+        }
+
+
+def compute_observables(
+    topology: mdtraj.Topology, xyz: ArrayLike, settings: Mapping[str, ObservableSettings]
+) -> dict[str, FloatArray]:
+    """Every observable of every frame; see `ObservableSet` when there are several arrays of frames."""
+    return ObservableSet.prepare(topology, settings).compute(xyz)
+
+
+def dihedrals(points: FloatArray) -> FloatArray:
+    """Dihedrals of four points [rad], positive clockwise along the middle bond; (F, 4, 3) -> (F,)."""
+    first, second, third = (points[:, k + 1] - points[:, k] for k in range(3))
+    across, beyond = np.cross(first, second), np.cross(second, third)
+    sine = np.einsum("fi,fi->f", first, beyond) * np.linalg.norm(second, axis=1)
+    return np.asarray(np.arctan2(sine, np.einsum("fi,fi->f", across, beyond)))
+
+
+def angles(points: FloatArray) -> FloatArray:
+    """Angles at the middle of three points [rad]; (F, 3, 3) -> (F,)."""
+    first, second = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
+    sine = np.linalg.norm(np.cross(first, second), axis=1)
+    return np.asarray(np.arctan2(sine, np.einsum("fi,fi->f", first, second)))
+
+
+def distances(points: FloatArray) -> FloatArray:
+    """Distances of two points [nm]; (F, 2, 3) -> (F,)."""
+    return np.asarray(np.linalg.norm(points[:, 1] - points[:, 0], axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StereoReference:
+    """Chirality and peptide-bond state of a structure, to compare frames with.
+
+    An inverted alpha carbon or a peptide bond that turned over means that a bias has torn at the molecule:
+    at 300 K neither happens on the time scale of a simulation (barriers of about 80 kJ/mol and more).
+
+    Attributes:
+        centres: N, CA, C and CB of every residue that has them, shape (n_centres, 4).
+        handedness: sign of (N - CA) x (C - CA) . (CB - CA); +1 for L amino acids, shape (n_centres,).
+        peptide_bonds: carbon, C, N and carbon of every peptide bond, shape (n_bonds, 4).
+        trans: whether |omega| > pi/2, shape (n_bonds,).
+    """
+
+    centres: IntArray
+    handedness: IntArray
+    peptide_bonds: IntArray
+    trans: BoolArray
+
+    @classmethod
+    def from_structure(cls, topology: mdtraj.Topology, positions: ArrayLike) -> "StereoReference":
+        """The reference that a structure gives; positions [nm], shape (N, 3). Bonds need to be known."""
+        centres = _alpha_carbons(topology)
+        peptide_bonds = _peptide_bonds(topology)
+        frames = _checked(np.asarray(positions, dtype=float)[None], topology.n_atoms)
+        return cls(
+            centres=centres,
+            handedness=_handedness(frames, centres)[0],
+            peptide_bonds=peptide_bonds,
+            trans=_is_trans(frames, peptide_bonds)[0],
+        )
+
+    def inverted(self, xyz: ArrayLike) -> BoolArray:
+        """Whether any centre has the other handedness, per frame; (F, N, 3) -> (F,)."""
+        frames = _checked(xyz, 1 + int(self.centres.max(initial=-1)))
+        return np.asarray(np.any(_handedness(frames, self.centres) != self.handedness, axis=1))
+
+    def turned(self, xyz: ArrayLike) -> BoolArray:
+        """Whether any peptide bond is cis instead of trans or the reverse, per frame; (F, N, 3) -> (F,)."""
+        frames = _checked(xyz, 1 + int(self.peptide_bonds.max(initial=-1)))
+        return np.asarray(np.any(_is_trans(frames, self.peptide_bonds) != self.trans, axis=1))
+
+    def count_changes(self, xyz: ArrayLike) -> tuple[int, int]:
+        """Number of frames with an inverted centre and number with a turned peptide bond; xyz (F, N, 3)."""
+        return int(np.count_nonzero(self.inverted(xyz))), int(np.count_nonzero(self.turned(xyz)))
+
+
+def _checked(xyz: ArrayLike, n_atoms: int) -> NDArray[np.floating]:
+    frames = np.asarray(xyz)
+    if frames.ndim != 3 or frames.shape[2] != 3 or frames.shape[1] < n_atoms:
+        raise MolecularSystemError(
+            f"observables: positions need shape (frames, atoms >= {n_atoms}, 3), got {frames.shape}"
+        )
+    return frames
+
+
+def _alpha_carbons(topology: mdtraj.Topology) -> IntArray:
+    rows = []
+    for residue in topology.residues:
+        named = {atom.name: atom.index for atom in residue.atoms}
+        if {"N", "CA", "C", "CB"} <= named.keys():
+            rows.append([named[name] for name in ("N", "CA", "C", "CB")])
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _peptide_bonds(topology: mdtraj.Topology) -> IntArray:
+    """Rows of carbon, C, N, carbon around each bond between a carbonyl C and an N that carries a carbon.
+
+    They are found by bonds rather than by names, so that caps (ACE, NME) count as well. Where N carries two
+    further carbons (proline), the one named CA is meant.
+    """
+    neighbours: dict[int, list[mdtraj.core.topology.Atom]] = {atom.index: [] for atom in topology.atoms}
+    for first, second in topology.bonds:
+        neighbours[first.index].append(second)
+        neighbours[second.index].append(first)
+    rows = []
+    for pair in topology.bonds:
+        for carbon, nitrogen in (pair, tuple(pair)[::-1]):
+            before = [a for a in neighbours[carbon.index] if a.element.symbol == "C"]
+            oxygens = [a for a in neighbours[carbon.index] if a.element.symbol == "O"]
+            after = [
+                a
+                for a in neighbours[nitrogen.index]
+                if a.element.symbol == "C" and a.index != carbon.index
+            ]
+            if (carbon.element.symbol, nitrogen.element.symbol) != ("C", "N"):
+                continue
+            if len(before) == 1 and len(oxygens) == 1 and after:
+                rows.append([_preferred(before), carbon.index, nitrogen.index, _preferred(after)])
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _preferred(atoms: Sequence[mdtraj.core.topology.Atom]) -> int:
+    return int(min(atoms, key=lambda atom: (atom.name != "CA", atom.index)).index)
+
+
+def _handedness(frames: NDArray[np.floating], centres: IntArray) -> IntArray:
+    nitrogen, alpha, carbon, beta = np.moveaxis(np.asarray(frames[:, centres], dtype=float), 2, 0)
+    volume = np.einsum("fci,fci->fc", np.cross(nitrogen - alpha, carbon - alpha), beta - alpha)
+    return np.sign(volume).astype(np.int64)
+
+
+def _is_trans(frames: NDArray[np.floating], peptide_bonds: IntArray) -> BoolArray:
+    points = np.asarray(frames[:, peptide_bonds], dtype=float)
+    omega = dihedrals(points.reshape(-1, 4, 3)).reshape(points.shape[:2])
+    return np.asarray(np.abs(omega) > np.pi / 2)

@@ -1,0 +1,143 @@
+"""Molecular systems as they are named and described: a folder with system.toml and structure files."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aecv.ground.errors import MolecularSystemError, suggestion
+from aecv.ground.settings import Settings, load_toml, merge, override, parse_override, validate
+
+FILE_NAME = "system.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemSpec:
+    """A molecular system and all settings of a run on it; picklable, a few kB.
+
+    Attributes:
+        settings: the validated settings: system.toml, then the --config file, then --set.
+        directory: the folder that holds system.toml, absolute.
+        hash: SHA-256 (hexadecimal) over system.toml, the structure files, the names of the force-field files
+            and those of these files that lie in the folder.
+    """
+
+    settings: Settings
+    directory: Path
+    hash: str
+
+    @property
+    def name(self) -> str:
+        """The system's name as its system.toml gives it."""
+        return self.settings.system.name
+
+    @property
+    def structure_path(self) -> Path:
+        """The structure that simulations start from."""
+        return self.directory / self.settings.system.structure
+
+    @property
+    def start_paths(self) -> tuple[Path, ...]:
+        """Further structures that the system offers as starts."""
+        return tuple(self.directory / name for name in self.settings.system.starts)
+
+    @property
+    def forcefield_files(self) -> tuple[str, ...]:
+        """Force-field files for OpenMM: a path where the folder holds the file, else a name OpenMM knows."""
+        return tuple(
+            str(self.directory / name) if (self.directory / name).is_file() else name
+            for name in self.settings.system.forcefield
+        )
+
+
+def shipped_systems() -> dict[str, Path]:
+    """Name and folder of every system that comes with aecv."""
+    root = _shipped_root()
+    if root is None:
+        return {}
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{FILE_NAME}"))}
+
+
+def load_system(
+    name_or_path: str | Path, *, config: Path | None = None, overrides: Sequence[str] = ()
+) -> SystemSpec:
+    """Find a system, lay the layers of settings over each other and check them.
+
+    A plain word is the name of a shipped system before it is a folder; write ./NAME for a folder of that name.
+
+    Args:
+        name_or_path: a shipped system's name, a folder that holds system.toml, or that file.
+        config: a TOML file laid over system.toml.
+        overrides: SECTION.KEY=VALUE texts laid over both.
+
+    Raises:
+        MolecularSystemError: when the system or one of its files is not there, or a path leaves its folder.
+        SettingsError: when a layer cannot be read or the settings are not valid.
+    """
+    directory = _find(name_or_path)
+    toml_path = directory / FILE_NAME
+    layers: list[dict[str, Any]] = [load_toml(toml_path)]
+    sources = [str(toml_path)]
+    if config is not None:
+        layers.append(load_toml(config))
+        sources.append(str(config))
+    for text in overrides:
+        layers.append(override(*parse_override(text)))
+        sources.append(f"--set {text}")
+    settings = validate(merge(*layers), source=" with ".join(sources))
+    _check_files(directory, settings)
+    return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
+
+
+def _shipped_root() -> Path | None:
+    """The folder of shipped systems: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    roots = (package / "systems", package.parent / "systems")
+    return next((root for root in roots if root.is_dir()), None)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    shipped = shipped_systems()
+    if isinstance(name_or_path, str) and name_or_path in shipped:
+        return shipped[name_or_path].resolve()
+    path = Path(name_or_path).expanduser()
+    if path.name == FILE_NAME and path.is_file():
+        return path.parent.resolve()
+    if (path / FILE_NAME).is_file():
+        return path.resolve()
+    if path.is_dir():
+        raise MolecularSystemError(f"system folder {path}: needs a file {FILE_NAME}, found none; write one")
+    raise MolecularSystemError(
+        f"system '{name_or_path}': needs the name of a shipped system ({', '.join(shipped) or 'none found'}) "
+        f"or a folder that holds {FILE_NAME}{suggestion(str(name_or_path), shipped)}"
+    )
+
+
+def _check_files(directory: Path, settings: Settings) -> None:
+    system, source = settings.system, directory / FILE_NAME
+    named = [("structure", system.structure), *(("starts", name) for name in system.starts)]
+    for key, name in [*named, *(("forcefield", name) for name in system.forcefield)]:
+        if Path(name).is_absolute() or not (directory / name).resolve().is_relative_to(directory):
+            raise MolecularSystemError(
+                f"{source}: system.{key} needs a path inside the system's folder, got '{name}'; "
+                "copy the file there"
+            )
+    for key, name in named:
+        if not (directory / name).is_file():
+            present = [item.name for item in directory.iterdir() if item.is_file()]
+            raise MolecularSystemError(
+                f"{source}: system.{key} names '{name}', which is not in {directory}{suggestion(name, present)}"
+            )
+
+
+def _hash(directory: Path, settings: Settings) -> str:
+    digest = hashlib.sha256()
+    system = settings.system
+    local = [name for name in system.forcefield if (directory / name).is_file()]
+    for name in (FILE_NAME, system.structure, *system.starts, *local):
+        digest.update(f"file {name}\n".encode())
+        digest.update(hashlib.sha256((directory / name).read_bytes()).digest())
+    for name in system.forcefield:
+        digest.update(f"forcefield {name}\n".encode())
+    return digest.hexdigest()

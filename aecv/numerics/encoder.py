@@ -1,0 +1,167 @@
+"""The encoder as plain arrays: alignment onto a reference, then a tanh network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import AlignmentError, CVError
+from aecv.numerics import kernels
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoder:
+    """xi(q) = W_L tanh(... tanh(W_1 y + b_1) ...) + b_L with y = R (q - mean q), flat.
+
+    R is the proper rotation that brings q closest to the reference (Kabsch). Normalisation of inputs and
+    outputs is folded into the first and the last layer.
+
+    Attributes:
+        reference: centred reference, shape (n_atoms, 3) [nm].
+        weights: per layer, shape (n_out, n_in); the first takes 3 n_atoms inputs.
+        biases: per layer, shape (n_out,).
+
+    Raises:
+        CVError: when shapes do not fit or a number is not finite.
+        AlignmentError: when no rotation onto the reference is unique (its atoms lie on a line).
+    """
+
+    reference: FloatArray
+    weights: tuple[FloatArray, ...]
+    biases: tuple[FloatArray, ...]
+
+    def __post_init__(self) -> None:
+        reference = np.ascontiguousarray(self.reference, dtype=float)
+        weights = tuple(np.ascontiguousarray(w, dtype=float) for w in self.weights)
+        biases = tuple(np.ascontiguousarray(b, dtype=float) for b in self.biases)
+        _check_shapes(reference, weights, biases)
+        for name, value in (("weights", weights), ("biases", biases)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "reference", reference - reference.mean(axis=0))
+        align(self.reference, self.reference[None])
+
+    @property
+    def n_atoms(self) -> int:
+        return self.reference.shape[0]
+
+    @property
+    def n_components(self) -> int:
+        return self.weights[-1].shape[0]
+
+    @cached_property
+    def layers(self) -> NDArray[np.int64]:
+        """Layer sizes, input first, shape (n_layers + 1,)."""
+        return np.array([self.weights[0].shape[1], *(w.shape[0] for w in self.weights)])
+
+    @cached_property
+    def parameters(self) -> FloatArray:
+        """All weights in both orders and biases, flat, as the kernels read them."""
+        parts = [
+            part.ravel()
+            for w, b in zip(self.weights, self.biases, strict=True)
+            for part in (w, np.ascontiguousarray(w.T), b)
+        ]
+        return np.concatenate(parts)
+
+
+def encode(encoder: Encoder, positions: ArrayLike) -> FloatArray:
+    """CV of many frames.
+
+    Args:
+        positions: shape (n_frames, n_atoms, 3) [nm].
+
+    Returns:
+        xi, shape (n_frames, n_components).
+
+    Raises:
+        CVError: for another shape. AlignmentError: for a frame whose fit is not unique, or NaN.
+    """
+    frames = _frames(positions, encoder.n_atoms)
+    xi = np.empty((len(frames), encoder.n_components))
+    _check_fit(
+        kernels.encode_batch(frames, encoder.reference, encoder.parameters, encoder.layers, xi), frames
+    )
+    return xi
+
+
+def encode_gradient(encoder: Encoder, positions: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """CV and its gradient through network and alignment.
+
+    Args:
+        positions: shape (n_frames, n_atoms, 3) [nm].
+
+    Returns:
+        xi, shape (n_frames, n_components), and d xi_c / d q [1/nm], shape
+        (n_frames, n_components, n_atoms, 3).
+
+    Raises:
+        As `encode`.
+    """
+    frames = _frames(positions, encoder.n_atoms)
+    xi = np.empty((len(frames), encoder.n_components))
+    gradient = np.empty((len(frames), encoder.n_components, encoder.n_atoms, 3))
+    failed = kernels.encode_gradient_batch(
+        frames, encoder.reference, encoder.parameters, encoder.layers, xi, gradient
+    )
+    _check_fit(failed, frames)
+    return xi, gradient
+
+
+def align(reference: ArrayLike, positions: ArrayLike) -> FloatArray:
+    """Frames superposed on a reference: centred, and turned by the optimal proper rotation.
+
+    Args:
+        reference: shape (n_atoms, 3) [nm]; it is centred here.
+        positions: shape (n_frames, n_atoms, 3) [nm].
+
+    Returns:
+        shape (n_frames, n_atoms, 3) [nm].
+
+    Raises:
+        As `encode`.
+    """
+    target = np.array(reference, dtype=float)
+    target -= target.mean(axis=0)
+    frames = _frames(positions, len(target))
+    aligned = np.empty((len(frames), target.size))
+    _check_fit(kernels.align_batch(frames, target, aligned), frames)
+    return aligned.reshape(len(frames), -1, 3)
+
+
+def _frames(positions: ArrayLike, n_atoms: int) -> FloatArray:
+    frames = np.ascontiguousarray(positions, dtype=float)
+    if frames.ndim != 3 or frames.shape[1:] != (n_atoms, 3):
+        raise CVError(
+            f"CV: positions need shape (n_frames, {n_atoms}, 3) in nm, got {np.shape(positions)}; "
+            "pass the CV's atoms only, in its order"
+        )
+    return frames
+
+
+def _check_fit(failed: int, frames: FloatArray) -> None:
+    if failed < 0:
+        return
+    why = (
+        "its atoms lie on a line, or a mirror image fits equally well"
+        if np.all(np.isfinite(frames[failed]))
+        else "it holds NaN or infinite positions"
+    )
+    raise AlignmentError(f"CV: frame {failed} has no unique rotation onto the reference: {why}")
+
+
+def _check_shapes(reference: FloatArray, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
+    if reference.ndim != 2 or reference.shape[1] != 3 or len(reference) < 3:
+        raise CVError(f"CV: the reference needs shape (n_atoms >= 3, 3), got {reference.shape}")
+    if not weights or len(weights) != len(biases):
+        raise CVError(f"CV: needs one bias per layer, got {len(weights)} weights and {len(biases)} biases")
+    n_in = reference.size
+    for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        if w.ndim != 2 or w.shape[1] != n_in or b.shape != (w.shape[0],):
+            raise CVError(f"CV: layer {layer} needs {n_in} inputs and fitting biases, got {w.shape}, {b.shape}")
+        n_in = w.shape[0]
+    if not all(np.all(np.isfinite(array)) for array in (reference, *weights, *biases)):
+        raise CVError("CV: the reference, weights and biases need finite numbers, got NaN or infinity")

@@ -1,0 +1,23 @@
+"""Pictures of a run: pure functions that take arrays and return a matplotlib Figure.
+
+Nothing here touches pyplot or any other global state; `save` writes a figure to a file in one piece.
+Quantities named phi, psi, omega, theta or chi1 .. chi4 are shown as Greek letters; names of
+quantities that are no angles should carry their unit: "distance [nm]".
+"""
+
+from aecv.results.plots.free_energy import frames_in_plane, free_energy_in_xi
+from aecv.results.plots.history import coverage_history, delta_f_history, score_history, training_curves
+from aecv.results.plots.maps import cv_coloured_by_observables, observables_coloured_by_cv
+from aecv.results.plots.style import save
+
+__all__ = [
+    "coverage_history",
+    "cv_coloured_by_observables",
+    "delta_f_history",
+    "frames_in_plane",
+    "free_energy_in_xi",
+    "observables_coloured_by_cv",
+    "save",
+    "score_history",
+    "training_curves",
+]

@@ -1,0 +1,211 @@
+"""Free energies: over the learned CV, and over a plane of physical observables."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from aecv.ground.errors import GridError
+from aecv.ground.grid import Grid
+from aecv.results.plots import style
+from aecv.results.plots.style import FloatArray
+
+PER_ROW = 5
+UNIT = "kJ/mol"
+
+
+def free_energy_in_xi(
+    panels: Sequence[tuple[str, Grid, FloatArray]], *, kt: float | None = None, ceiling: float = 100.0
+) -> Figure:
+    """Free energy over the CV, one panel per iteration, all on one energy scale.
+
+    1-D as lines, 2-D as maps of the bins with contours; 3-D as one row of three maps per iteration, the
+    third component c integrated out: F(a, b) = -kT ln sum_c exp(-F(a, b, c)/kT), or its minimum over c.
+
+    Args:
+        panels: per iteration a title, the grid, and F [kJ/mol], shape (grid.size,), NaN where unvisited.
+        kt: thermal energy [kJ/mol] for the 3-D case; without it the minimum is shown.
+        ceiling: the energy scale ends here or at the highest value [kJ/mol].
+
+    Raises:
+        GridError: when F does not have the size of its grid, or the grids differ in dimension.
+    """
+    _check(panels)
+    n_dims = panels[0][1].n_dims
+    level = _levels([values for _, _, values in panels], ceiling)
+    pairs = list(combinations(range(n_dims), 2)) if n_dims == 3 else []
+    n_columns = len(pairs) or min(PER_ROW, len(panels))
+    n_rows = len(panels) if pairs else -(-len(panels) // n_columns)
+    width = 2.1 if n_columns > 3 else 3.2
+    figure, axes = style.panels(n_rows, n_columns, width=width, height=0.95 * width)
+    if n_dims == 1:
+        for axis, (title, grid, values) in zip(axes.flat, panels, strict=False):
+            _line(axis, title, grid, values, top=level[-1])
+    else:
+        flat = [(title, grid, values, pair) for title, grid, values in panels for pair in pairs or [(0, 1)]]
+        for axis, (title, grid, values, pair) in zip(axes.flat, flat, strict=False):
+            image = _map(axis, grid, _projected(values.reshape(grid.shape), pair, kt), pair, level)
+            axis.set_title(title, fontsize=10, color=style.INK)
+        _energy_bar(figure, image, list(axes.flat), "free energy")
+    for axis in axes.flat[len(panels) * max(1, len(pairs)) :]:
+        axis.set_visible(False)
+    return figure
+
+
+def frames_in_plane(
+    x: FloatArray,
+    y: FloatArray,
+    weights: FloatArray,
+    *,
+    names: tuple[str, str],
+    periodic: tuple[bool, bool],
+    kt: float,
+    region: tuple[float, float] | None = None,
+    n_bins: int = 72,
+    ceiling: float = 60.0,
+) -> Figure:
+    """Where the biased frames lie, and the free energy that their weights give, -kT ln sum w per bin.
+
+    Args:
+        x, y: two observables of the frames [rad for angles], shape (n,).
+        weights: Boltzmann weights, any normalisation, shape (n,).
+        names: of the two observables; with the unit unless periodic.
+        periodic: whether each is an angle in (-pi, pi].
+        kt: thermal energy [kJ/mol].
+        region: bounds in x that are drawn as lines, those of the Delta F in question.
+        n_bins: per axis.
+        ceiling: the energy scale ends here or at the highest value [kJ/mol].
+    """
+    bounds = [style.limits(v, periodic=p) for v, p in zip((x, y), periodic, strict=True)]
+    frames, x_edges, y_edges = np.histogram2d(x, y, bins=n_bins, range=bounds)
+    mass, _, _ = np.histogram2d(x, y, bins=n_bins, range=bounds, weights=weights)
+    figure, axes = style.panels(1, 2, width=4.4, height=3.6)
+    left, right = axes[0]
+    counts = left.pcolormesh(
+        x_edges,
+        y_edges,
+        np.ma.masked_less(frames, 1).T,
+        norm=LogNorm(1, max(10.0, frames.max())),
+        cmap=style.density_map(),
+    )
+    left.set_title(f"{x.size:,} biased frames", fontsize=10, color=style.INK)
+    _bar(figure, counts, [left], "frames per bin")
+    with np.errstate(divide="ignore"):
+        energy = np.where(mass > 0, -kt * np.log(mass), np.nan)
+    energy -= np.nanmin(energy) if np.isfinite(energy).any() else 0.0
+    image = _bands(right, x_edges, y_edges, energy, _levels([energy], ceiling))
+    right.set_title(
+        f"reweighted, $n_\\mathrm{{eff}}$ = {_effective(weights):,.0f}", fontsize=10, color=style.INK
+    )
+    _energy_bar(figure, image, [right], "free energy")
+    for axis in (left, right):
+        _plane(axis, names, periodic, bounds)
+        for bound in region or ():
+            axis.axvline(bound, color=style.LINES[1], linewidth=1, linestyle=(0, (4, 3)))
+    return figure
+
+
+def _check(panels: Sequence[tuple[str, Grid, FloatArray]]) -> None:
+    if not panels:
+        raise GridError("free energy pictures: need at least one panel, got none")
+    for title, grid, values in panels:
+        if np.shape(values) != (grid.size,):
+            raise GridError(f"{title}: F needs shape ({grid.size},) for its grid, got {np.shape(values)}")
+        if grid.n_dims != panels[0][1].n_dims:
+            raise GridError(
+                f"{title}: needs {panels[0][1].n_dims} dimensions like the first, got {grid.n_dims}"
+            )
+
+
+def _effective(weights: FloatArray) -> float:
+    return float(weights.sum() ** 2 / np.sum(weights**2)) if np.any(weights) else 0.0
+
+
+def _levels(arrays: Sequence[FloatArray], ceiling: float) -> FloatArray:
+    """Boundaries of the energy bands [kJ/mol]: from 0 in steps of 1, 2, 5 or 10, at most some twelve."""
+    finite = np.concatenate([values[np.isfinite(values)] for values in arrays])
+    top = min(ceiling, float(finite.max())) if finite.size else 10.0
+    step = next((step for step in (1.0, 2.0, 5.0, 10.0) if top <= 12 * step), 20.0)
+    return np.arange(max(2, int(np.ceil(top / step))) + 1, dtype=np.float64) * step
+
+
+def _projected(values: FloatArray, pair: tuple[int, int], kt: float | None) -> FloatArray:
+    """F over two of the dimensions, minimum 0; NaN where nothing was visited."""
+    others = tuple(dim for dim in range(values.ndim) if dim not in pair)
+    if not others:
+        return values
+    filled = np.where(np.isfinite(values), values, np.inf)
+    lowest: FloatArray = np.asarray(filled.min(axis=others))
+    if kt is not None:
+        base = np.where(np.isfinite(lowest), lowest, 0.0)
+        with np.errstate(divide="ignore"):
+            lowest = base - kt * np.log(
+                np.exp(-(filled - np.expand_dims(base, others)) / kt).sum(axis=others)
+            )
+    visited = np.isfinite(lowest)
+    offset = float(lowest[visited].min()) if visited.any() else 0.0
+    return np.where(visited, lowest, np.nan).astype(np.float64) - offset
+
+
+def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float) -> None:
+    axis.plot(grid.centers(0), values, color=style.LINES[0], linewidth=1.6)
+    axis.set_xlim(grid.lower[0], grid.upper[0])
+    axis.set_ylim(-0.03 * top, 1.03 * top)
+    axis.set_xlabel(style.component(0))
+    axis.set_ylabel(f"F [{UNIT}]")
+    axis.set_title(title, fontsize=10, color=style.INK)
+    style.open_frame(axis)
+    if not np.isfinite(values).any():
+        style.say(axis, "nothing visited")
+
+
+def _map(axis: Axes, grid: Grid, values: FloatArray, pair: tuple[int, int], levels: FloatArray) -> Any:
+    image = _bands(axis, grid.edges(pair[0]), grid.edges(pair[1]), values, levels)
+    axis.set_xlabel(style.component(pair[0]), labelpad=1)
+    axis.set_ylabel(style.component(pair[1]), labelpad=1)
+    return image
+
+
+def _bands(
+    axis: Axes, x_edges: FloatArray, y_edges: FloatArray, values: FloatArray, levels: FloatArray
+) -> Any:
+    """Bins coloured by energy band, with a line at every band; the deepest are darkest, NaN stays white."""
+    cmap = colormaps["viridis"]
+    beyond = bool(np.any(values > levels[-1]))
+    norm = BoundaryNorm(levels, cmap.N, extend="max" if beyond else "neither")
+    image = axis.pcolormesh(x_edges, y_edges, np.ma.masked_invalid(values).T, cmap=cmap, norm=norm)
+    centers = [0.5 * (edges[1:] + edges[:-1]) for edges in (x_edges, y_edges)]
+    if np.isfinite(values).any():
+        axis.contour(*centers, np.ma.masked_invalid(values).T, levels[1:], colors="white", linewidths=0.5)
+    else:
+        style.say(axis, "nothing visited")
+    return image
+
+
+def _plane(
+    axis: Axes, names: tuple[str, str], periodic: tuple[bool, bool], bounds: Sequence[tuple[float, float]]
+) -> None:
+    axis.set_xlim(bounds[0])
+    axis.set_ylim(bounds[1])
+    axis.set_xlabel(style.label(names[0], periodic=periodic[0]))
+    axis.set_ylabel(style.label(names[1], periodic=periodic[1]))
+    for which, angle in zip("xy", periodic, strict=True):
+        if angle:
+            style.angle_ticks(axis, which)
+
+
+def _bar(figure: Figure, image: Any, axes: Sequence[Axes] | NDArray[Any], text: str) -> Any:
+    bar = figure.colorbar(image, ax=list(axes), aspect=25, pad=0.02)
+    bar.set_label(text, color=style.INK)
+    bar.ax.tick_params(labelsize=9, colors=style.INK)
+    return bar
+
+
+def _energy_bar(figure: Figure, image: Any, axes: Sequence[Axes], text: str) -> None:
+    _bar(figure, image, axes, f"{text} [{UNIT}]")

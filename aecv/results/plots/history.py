@@ -1,0 +1,201 @@
+"""Histories: scores and Delta F against iterations, losses against epochs, visited bins against time."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.results.plots import style
+from aecv.results.plots.style import FloatArray
+
+BEST_SCORE = 1 - 1e-4
+"""Scores above are drawn here: the scale of 1 - score is logarithmic and has no end."""
+
+
+def score_history(
+    iterations: Sequence[int], scores: Mapping[str, Sequence[float | None]], *, s_min: float
+) -> Figure:
+    """Scores against iterations, on a scale that is logarithmic in 1 - score.
+
+    Args:
+        iterations: their numbers.
+        scores: label -> one score per iteration, None or NaN where there is none; below 0 drawn at 0.
+        s_min: the score from which on the CV counts as converged.
+    """
+    figure, axes = style.panels(1, 1, width=6.4, height=3.6)
+    axis: Axes = axes[0, 0]
+    axis.axhspan(1 - s_min, (1 - BEST_SCORE) / 2, color=style.REFERENCE, linewidth=0, zorder=0)
+    axis.axhline(1 - s_min, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.text(
+        0.01,
+        0.98,
+        rf"converged: score $\geq s_\mathrm{{min}}$ = {s_min:g}",
+        transform=axis.transAxes,
+        va="top",
+        fontsize=9,
+        color=style.INK,
+    )
+    worst = 0.5
+    for (name, values), colour, marker in zip(scores.items(), style.LINES, style.MARKERS, strict=False):
+        distance = 1 - np.clip(_floats(values), 0.0, BEST_SCORE)
+        worst = max(worst, float(np.nanmax(distance, initial=0.0)))
+        axis.plot(iterations, distance, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
+    axis.set_yscale("log")
+    axis.set_ylim(1.15 * worst, (1 - BEST_SCORE) / 1.4)
+    axis.yaxis.set_major_locator(FixedLocator([1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001, 0.0001]))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda distance, _: f"{1 - distance:.4g}"))
+    axis.set_ylabel("score")
+    _over_iterations(axis, iterations)
+    axis.legend(fontsize=9, frameon=False, loc="lower right")
+    return figure
+
+
+def delta_f_history(
+    iterations: Sequence[int],
+    values: Mapping[str, Sequence[float | None]],
+    *,
+    label: str,
+    reference: tuple[float, float] | None = None,
+) -> Figure:
+    """A free-energy difference against iterations.
+
+    Args:
+        iterations: their numbers.
+        values: label -> one Delta F [kJ/mol] per iteration; None or NaN where there is none; +inf where
+            the region was never visited and -inf where it was never left, drawn at the edges.
+        label: what the difference is between, for the axis.
+        reference: a trusted interval [kJ/mol].
+    """
+    figure, axes = style.panels(1, 1, width=6.4, height=3.6)
+    axis: Axes = axes[0, 0]
+    if reference is not None:
+        axis.axhspan(*reference, color=style.REFERENCE, linewidth=0, label="reference", zorder=0)
+    series = {name: _floats(numbers) for name, numbers in values.items()}
+    finite = np.concatenate([np.asarray(reference or (), dtype=float), *series.values()])
+    finite = finite[np.isfinite(finite)]
+    low, high = (finite.min(), finite.max()) if finite.size else (-1.0, 1.0)
+    margin = max(0.12 * (high - low), 1.0)
+    low, high = low - margin, high + margin
+    for (name, numbers), colour, marker in zip(series.items(), style.LINES, style.MARKERS, strict=False):
+        shown = np.where(np.isfinite(numbers), numbers, np.nan)
+        axis.plot(iterations, shown, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
+        _at_edge(axis, iterations, numbers == np.inf, high, "^", colour, "region never visited")
+        _at_edge(axis, iterations, numbers == -np.inf, low, "v", colour, "region never left")
+    axis.set_ylim(low, high)
+    axis.set_ylabel(r"$\Delta F$ [kJ/mol]" + f"\n{label}")
+    _over_iterations(axis, iterations)
+    axis.legend(fontsize=9, edgecolor="none", framealpha=0.9, loc="best")
+    return figure
+
+
+def training_curves(
+    train: FloatArray, validation: FloatArray, *, best: int, label: str = r"weighted loss [nm$^2$]"
+) -> Figure:
+    """Losses of every restart against epochs; the chosen restart is drawn strong, its best epoch marked.
+
+    Args:
+        train, validation: shape (n_restarts, n_epochs); NaN after a restart has stopped.
+        best: index of the chosen restart.
+        label: of the loss.
+    """
+    figure, axes = style.panels(1, 1, width=6.4, height=3.6)
+    axis: Axes = axes[0, 0]
+    epochs = np.arange(1, train.shape[1] + 1)
+    for restart in [index for index in range(len(train)) if index != best]:
+        others = "other restarts, validation" if restart == (0 if best else 1) else None
+        axis.plot(epochs, validation[restart], color=style.FAINT, linewidth=1.2, label=others)
+    axis.plot(
+        epochs, train[best], color=style.LINES[0], linewidth=1.4, linestyle=(0, (4, 2)), label="training"
+    )
+    axis.plot(epochs, validation[best], color=style.LINES[1], linewidth=1.8, label="validation")
+    if np.isfinite(validation[best]).any():
+        epoch = int(np.nanargmin(validation[best]))
+        axis.plot(
+            epochs[epoch],
+            validation[best, epoch],
+            marker="o",
+            markersize=6,
+            color=style.LINES[1],
+            linestyle="none",
+            label=f"kept: epoch {epochs[epoch]}, {validation[best, epoch]:.4g}",
+        )
+    axis.set_yscale("log")
+    axis.set_xlim(0, len(epochs) + 1)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(label)
+    axis.set_title(f"restart {best + 1} of {len(train)} chosen", fontsize=10, color=style.INK)
+    style.open_frame(axis)
+    axis.legend(fontsize=9, frameon=False, loc="upper right")
+    return figure
+
+
+def coverage_history(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], *, n_bins: int) -> Figure:
+    """Bins of the CV's grid visited so far against time, one line per iteration.
+
+    Args:
+        curves: per iteration a label, times [ns] and numbers of visited bins, shape (n,) each.
+        n_bins: bins of the grid.
+    """
+    figure, axes = style.panels(1, 1, width=6.4, height=3.6)
+    axis: Axes = axes[0, 0]
+    colours = colormaps["viridis"](np.linspace(0.0, 0.88, max(2, len(curves))))
+    for (name, time, visited), colour in zip(curves, colours, strict=False):
+        axis.plot(np.asarray(time), np.asarray(visited), color=colour, linewidth=1.5, label=name)
+    axis.set_xlim(left=0)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("time [ns]")
+    axis.set_ylabel(f"visited bins of {n_bins:,}")
+    style.open_frame(axis)
+    percent = axis.secondary_yaxis(
+        "right", functions=(lambda n: np.divide(n, n_bins), lambda f: np.multiply(f, n_bins))
+    )
+    percent.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+    percent.tick_params(colors=style.INK, labelsize=9, length=3)
+    percent.spines["right"].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside right upper")
+    return figure
+
+
+def _floats(values: Sequence[float | None]) -> FloatArray:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+
+def _over_iterations(axis: Axes, iterations: Sequence[int]) -> None:
+    axis.set_xlabel("iteration")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+    if len(iterations):
+        axis.set_xlim(min(iterations) - 0.4, max(iterations) + 0.4)
+    style.open_frame(axis)
+
+
+def _at_edge(
+    axis: Axes,
+    iterations: Sequence[int],
+    where: NDArray[np.bool_],
+    edge: float,
+    marker: str,
+    colour: str,
+    text: str,
+) -> None:
+    """Hollow arrowheads at an edge of the panel for values that are infinite, said once in the legend."""
+    if not where.any():
+        return
+    at = np.asarray(iterations)[where]
+    said = any(handle.get_label() == text for handle in axis.lines)
+    axis.plot(
+        at,
+        np.full(len(at), edge),
+        marker=marker,
+        markersize=9,
+        color=colour,
+        markerfacecolor="white",
+        linestyle="none",
+        clip_on=False,
+        label=None if said else text,
+    )

@@ -1,0 +1,268 @@
+"""Diverse starting structures: a short hot run, minimised, checked and thinned to distinct conformers."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import mdtraj
+import numpy as np
+import openmm
+from openmm import unit
+
+from aecv.ground.errors import MolecularSystemError, SimulationError
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.seeds import seed_31bit
+from aecv.ground.settings import StartSettings
+from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context, read_structure
+
+logger = logging.getLogger(__name__)
+
+FORCE_TOLERANCE = 1.0
+"""Root-mean-square force at which a minimisation ends [kJ/mol/nm]."""
+
+EXPLODED_NM = 1e4
+"""A coordinate beyond this is no longer a simulation [nm]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartReport:
+    """What came of looking for starts; plain numbers for logs and JSON.
+
+    Attributes:
+        mode: "auto", "one" or "given".
+        n_candidates: structures that were minimised.
+        n_inverted: of these, dropped for another chirality than the input structure.
+        n_cis_trans: of these, dropped for a peptide bond that turned over.
+        n_conformers: distinct minima that were left.
+        energies: potential energies of the starts [kJ/mol], in their order.
+        observables: the system's observables at every start.
+    """
+
+    mode: str
+    n_candidates: int
+    n_inverted: int
+    n_cis_trans: int
+    n_conformers: int
+    energies: tuple[float, ...]
+    observables: dict[str, tuple[float, ...]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**self.__dict__, "energies": list(self.energies), "n_starts": len(self.energies)}
+
+
+def find_starts(
+    molecular_system: MolecularSystem,
+    settings: StartSettings,
+    seed: int,
+    *,
+    platform: PlatformChoice | str | None = None,
+) -> tuple[FloatArray, StartReport]:
+    """Minimised structures to start simulations from, the one of lowest energy first.
+
+    Mode "auto": snapshots of a hot run from the minimised structure are minimised; those with another
+    chirality or cis-trans state are dropped; the others are clustered, lowest energy first, by the RMSD of
+    the heavy atoms; of the clusters the lowest and then always the one farthest from those taken are kept.
+    Mode "one": the minimised structure alone. Mode "given": the files of system.starts, minimised.
+
+    Args:
+        molecular_system: what is simulated.
+        settings: the [starts] section.
+        seed: root seed >= 0; the same seed gives the same arrays on the Reference platform.
+        platform: as in `make_context`.
+
+    Returns:
+        Positions [nm], shape (n_starts, N, 3), and a report.
+
+    Raises:
+        SimulationError: when the hot run or a minimisation explodes.
+        MolecularSystemError: when a given start does not fit the structure.
+    """
+    context, integrator = make_context(
+        molecular_system,
+        platform=platform,
+        seed=seed_31bit(seed, "starts", "hot"),
+        temperature=settings.hot_temperature_k,
+    )
+    if settings.mode == "given":
+        candidates = _given(molecular_system)
+    else:
+        first, _ = minimise(context, molecular_system.positions)
+        candidates = first[None]
+    if settings.mode == "auto":
+        snapshots = _hot_run(molecular_system, context, integrator, settings, seed)
+        candidates = np.concatenate([candidates, snapshots])
+    minima = [minimise(context, positions) for positions in candidates]
+    positions, energies = np.array([p for p, _ in minima]), np.array([e for _, e in minima])
+    if settings.mode == "auto":
+        return _select(molecular_system, positions, energies, settings)
+    chosen = np.arange(len(positions))
+    return positions, _report(molecular_system, settings.mode, positions, energies, chosen, (0, 0))
+
+
+def minimise(
+    context: openmm.Context, positions: FloatArray, *, tolerance: float = FORCE_TOLERANCE
+) -> tuple[FloatArray, float]:
+    """The next local minimum of the potential energy, by L-BFGS.
+
+    Args:
+        context: its positions and velocities change.
+        positions: start [nm], shape (N, 3).
+        tolerance: root-mean-square force to reach [kJ/mol/nm].
+
+    Returns:
+        Positions [nm], shape (N, 3), and potential energy [kJ/mol].
+
+    Raises:
+        SimulationError: when a coordinate or the energy is not finite afterwards.
+    """
+    context.setPositions(positions)
+    try:
+        openmm.LocalEnergyMinimizer.minimize(context, tolerance)
+    except openmm.OpenMMException as error:
+        raise SimulationError(f"minimisation failed ({error}); check the structure and its force field") from error
+    return checked_state(context, doing="minimisation")
+
+
+def checked_state(context: openmm.Context, *, doing: str) -> tuple[FloatArray, float]:
+    """Positions [nm], shape (N, 3), and potential energy [kJ/mol] of a context that has not exploded.
+
+    Raises:
+        SimulationError: when a coordinate or the energy is not finite, or an atom is beyond 10 um.
+    """
+    state = context.getState(getPositions=True, getEnergy=True)
+    positions = np.array(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
+    energy = float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
+    if not (np.isfinite(energy) and np.all(np.abs(positions) < EXPLODED_NM)):
+        n_bad = int(np.count_nonzero(~(np.abs(positions) < EXPLODED_NM).all(axis=1)))
+        raise SimulationError(
+            f"{doing}: needs finite energy and positions, got {energy} kJ/mol and {n_bad} atoms out of bounds; "
+            "check the structure, or lower dynamics.timestep_ps or the temperature"
+        )
+    return positions, energy
+
+
+def _hot_run(
+    molecular_system: MolecularSystem,
+    context: openmm.Context,
+    integrator: openmm.LangevinMiddleIntegrator,
+    settings: StartSettings,
+    seed: int,
+) -> FloatArray:
+    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of a run from the context's positions.
+
+    A snapshot with another chirality or cis-trans state is kept, for the report, but the run goes back to the
+    last sound one: a peptide bond that turned over would stay so for hundreds of ps and waste them.
+    """
+    # Reinitialising seeds the random generator anew, so that what the process did before does not matter.
+    context.reinitialize(preserveState=True)
+    doing = f"hot run at {settings.hot_temperature_k:g} K (starts.hot_temperature_k)"
+    sound, heat = checked_state(context, doing=doing)[0], True
+    timestep = integrator.getStepSize().value_in_unit(unit.picosecond)
+    n_steps = max(1, round(settings.hot_ps / settings.candidates / timestep))
+    snapshots: list[FloatArray] = []
+    for candidate in range(settings.candidates):
+        if heat:
+            context.setPositions(sound)
+            velocity_seed = seed_31bit(seed, "starts", "velocities", candidate)
+            context.setVelocitiesToTemperature(settings.hot_temperature_k, velocity_seed)
+        try:
+            integrator.step(n_steps)
+        except openmm.OpenMMException as error:
+            raise SimulationError(f"{doing} failed ({error}); lower the temperature") from error
+        snapshots.append(checked_state(context, doing=doing)[0])
+        heat = any(molecular_system.stereo.count_changes(snapshots[-1][None]))
+        sound = sound if heat else snapshots[-1]
+    return np.array(snapshots)
+
+
+def _given(molecular_system: MolecularSystem) -> FloatArray:
+    """Positions [nm], shape (n, N, 3), of the files in system.starts, with atoms as in the structure."""
+    atoms = [(a.residue.name, a.name) for a in molecular_system.topology.atoms()]
+    frames = []
+    for path in molecular_system.spec.start_paths:
+        topology, positions = read_structure(path)
+        came = [(a.residue.name, a.name) for a in topology.atoms()]
+        if came != atoms:
+            pairs = list(zip(atoms, came, strict=False))
+            row = next((k for k, (need, has) in enumerate(pairs) if need != has), len(pairs))
+            raise MolecularSystemError(
+                f"{path}: needs the {len(atoms)} atoms of {molecular_system.spec.structure_path.name} in the "
+                f"same order, got {len(came)} atoms and the first difference at atom {row + 1}"
+            )
+        frames.append(positions)
+    return np.array(frames)
+
+
+def _select(
+    molecular_system: MolecularSystem, positions: FloatArray, energies: FloatArray, settings: StartSettings
+) -> tuple[FloatArray, StartReport]:
+    """Drop torn molecules, cluster the rest and keep at most max_starts that are far apart."""
+    inverted = molecular_system.stereo.inverted(positions)
+    turned = molecular_system.stereo.turned(positions)
+    sound = np.flatnonzero(~inverted & ~turned)
+    order = sound[np.argsort(energies[sound], kind="stable")]
+    distances = _rmsd_matrix(molecular_system, positions[order])
+    conformers = _cluster(distances, settings.min_rmsd_nm)
+    chosen = order[_spread(distances, conformers, settings.max_starts)]
+    dropped = (int(np.count_nonzero(inverted)), int(np.count_nonzero(turned)))
+    report = _report(
+        molecular_system, "auto", positions, energies, chosen, dropped, n_conformers=len(conformers)
+    )
+    logger.info(
+        "starts: %d of %d conformers from %d minima (%d inverted, %d cis-trans dropped)",
+        len(chosen),
+        len(conformers),
+        len(positions),
+        *dropped,
+    )
+    return positions[chosen], report
+
+
+def _rmsd_matrix(molecular_system: MolecularSystem, positions: FloatArray) -> FloatArray:
+    """RMSD of the heavy atoms after optimal superposition [nm], shape (n, n)."""
+    heavy = molecular_system.heavy_atom_indices
+    atoms = heavy if len(heavy) >= 3 else np.arange(molecular_system.n_atoms)
+    trajectory = mdtraj.Trajectory(positions[:, atoms], molecular_system.mdtraj_topology.subset(atoms))
+    rows = [mdtraj.rmsd(trajectory, trajectory, frame) for frame in range(len(positions))]
+    return np.array(rows, dtype=float).reshape(len(positions), len(positions))
+
+
+def _cluster(distances: FloatArray, minimum: float) -> list[int]:
+    """Frames that are at least `minimum` from each one taken before, in the order given."""
+    taken: list[int] = []
+    for frame in range(len(distances)):
+        if not taken or distances[frame, taken].min() > minimum:
+            taken.append(frame)
+    return taken
+
+
+def _spread(distances: FloatArray, frames: list[int], n_max: int) -> list[int]:
+    """The first frame and then always the one farthest from those taken, at most n_max."""
+    taken = frames[:1]
+    while len(taken) < min(n_max, len(frames)):
+        rest = [frame for frame in frames if frame not in taken]
+        taken.append(max(rest, key=lambda frame: (distances[frame, taken].min(), -frame)))
+    return taken
+
+
+def _report(
+    molecular_system: MolecularSystem,
+    mode: str,
+    positions: FloatArray,
+    energies: FloatArray,
+    chosen: IntArray,
+    dropped: tuple[int, int],
+    *,
+    n_conformers: int | None = None,
+) -> StartReport:
+    observables = molecular_system.observables.compute(positions[chosen])
+    return StartReport(
+        mode=mode,
+        n_candidates=len(positions),
+        n_inverted=dropped[0],
+        n_cis_trans=dropped[1],
+        n_conformers=len(chosen) if n_conformers is None else n_conformers,
+        energies=tuple(float(energy) for energy in energies[chosen]),
+        observables={name: tuple(float(v) for v in values) for name, values in observables.items()},
+    )

@@ -1,0 +1,252 @@
+"""From a system's description to OpenMM objects, and the platform that runs them fastest."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mdtraj
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from aecv.ground.errors import MolecularSystemError, SettingsError, suggestion
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.models.observables import ObservableSet, StereoReference, select_atoms
+from aecv.models.spec import SystemSpec
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_MAX_ATOMS = 100
+"""Up to this many atoms the Reference platform is the fastest one; see benchmarks and `choose_platform`."""
+
+
+class PlatformChoice(NamedTuple):
+    """An OpenMM platform, the properties to create a Context with, and why it was chosen."""
+
+    platform: openmm.Platform
+    properties: dict[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MolecularSystem:
+    """A molecular system ready to be simulated. Not picklable: workers build their own from the spec.
+
+    Attributes:
+        spec: where it comes from, with all settings.
+        topology: OpenMM's topology.
+        mdtraj_topology: the same atoms for mdtraj.
+        positions: positions of the structure file [nm], shape (N, 3).
+        system: OpenMM's System with the physical forces only.
+        cv_atom_indices: the atoms that the collective variable sees, shape (n_cv_atoms,).
+        masses: atomic masses [Da], shape (N,).
+        observables: the observables of the spec with their atoms.
+        stereo: chirality and cis-trans state of the structure.
+    """
+
+    spec: SystemSpec
+    topology: app.Topology
+    mdtraj_topology: mdtraj.Topology
+    positions: FloatArray
+    system: openmm.System
+    cv_atom_indices: IntArray
+    masses: FloatArray
+    observables: ObservableSet
+    stereo: StereoReference
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.masses)
+
+    @property
+    def heavy_atom_indices(self) -> IntArray:
+        """Indices of all atoms but hydrogens, shape (n_heavy,)."""
+        atoms = self.mdtraj_topology.atoms
+        return np.array([a.index for a in atoms if a.element.symbol not in ("H", "VS")], dtype=np.int64)
+
+
+def build(spec: SystemSpec) -> MolecularSystem:
+    """Read the structure, apply the force field and find the atoms of the CV and the observables.
+
+    Raises:
+        MolecularSystemError: when a file cannot be read, the force field is not known or does not fit the
+            structure, or a selection fails.
+    """
+    topology, positions = read_structure(spec.structure_path)
+    system = _create_system(spec, topology)
+    mdtraj_topology = mdtraj.Topology.from_openmm(topology)
+    masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
+    return MolecularSystem(
+        spec=spec,
+        topology=topology,
+        mdtraj_topology=mdtraj_topology,
+        positions=positions,
+        system=system,
+        cv_atom_indices=select_atoms(mdtraj_topology, spec.settings.cv.atoms, place="cv.atoms"),
+        masses=np.array(masses),
+        observables=ObservableSet.prepare(mdtraj_topology, spec.settings.observables),
+        stereo=StereoReference.from_structure(mdtraj_topology, positions),
+    )
+
+
+def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
+    """Topology and positions [nm], shape (N, 3), of the first model of a .pdb, .cif or .pdbx file.
+
+    Raises:
+        MolecularSystemError: when the file is of another kind, unreadable, empty or without finite positions.
+    """
+    readers = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise MolecularSystemError(f"{path}: needs a structure file ending in {', '.join(readers)}; convert it")
+    try:
+        content = reader(str(path))
+        positions = np.array(content.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
+    except Exception as error:  # OpenMM's readers raise what their parsing happens to hit
+        raise MolecularSystemError(f"{path}: needs a readable structure, got: {error}") from error
+    if len(positions) == 0 or not np.all(np.isfinite(positions)):
+        raise MolecularSystemError(f"{path}: needs atoms with finite positions, got {len(positions)} atoms")
+    return content.topology, positions
+
+
+def choose_platform(n_atoms: int, requested: str = "auto") -> PlatformChoice:
+    """The OpenMM platform for a system of a size.
+
+    "auto" takes Reference for tiny systems, where the threads of the CPU platform and the launches of a GPU
+    cost more than the forces, and otherwise the fastest platform on which a Context can be created.
+
+    Raises:
+        SettingsError: when the requested platform is not there or does not work.
+    """
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if requested != "auto":
+        known = {name.lower(): name for name in names}
+        if requested.lower() not in known:
+            raise SettingsError(
+                f"dynamics.platform: needs 'auto' or one of {', '.join(names)}, got '{requested}'"
+                f"{suggestion(requested, names)}"
+            )
+        name = known[requested.lower()]
+        if (problem := _problem(name)) is not None:
+            raise SettingsError(f"dynamics.platform: {name} does not work here ({problem}); use 'auto'")
+        return _choice(name, "as requested")
+    if n_atoms <= REFERENCE_MAX_ATOMS:
+        return _choice("Reference", f"{n_atoms} atoms <= {REFERENCE_MAX_ATOMS}, where it is the fastest")
+    by_speed = sorted(names, key=lambda name: -openmm.Platform.getPlatformByName(name).getSpeed())
+    failed = []
+    for name in by_speed:
+        if (problem := _problem(name)) is None:
+            note = f"; not working: {', '.join(failed)}" if failed else ""
+            return _choice(name, f"{n_atoms} atoms > {REFERENCE_MAX_ATOMS}, fastest that works{note}")
+        failed.append(f"{name} ({problem})")
+    raise SettingsError(f"dynamics.platform: no OpenMM platform works: {'; '.join(failed)}; reinstall OpenMM")
+
+
+def make_context(
+    molecular_system: MolecularSystem,
+    *,
+    platform: PlatformChoice | str | None = None,
+    extra_forces: Sequence[openmm.Force] = (),
+    seed: int,
+    temperature: float | None = None,
+    timestep: float | None = None,
+) -> tuple[openmm.Context, openmm.LangevinMiddleIntegrator]:
+    """A Context at the structure's positions without velocities, and its integrator.
+
+    The random generator of the Reference platform belongs to the process: creating or reinitialising any
+    Context seeds it anew. A run repeats only when no other Context is created or run between this call and
+    its end. The Contexts of one process are therefore used one after the other.
+
+    Args:
+        molecular_system: what is simulated.
+        platform: a choice, a name, or None for the settings' dynamics.platform.
+        extra_forces: added to a copy of the System, which takes them over; a force serves one call.
+        seed: of the thermostat, 1 .. 2^31-1, from `ground.seeds.seed_31bit`.
+        temperature: [K]; None for the settings' dynamics.temperature_k.
+        timestep: [ps]; None for the settings' dynamics.timestep_ps.
+
+    Raises:
+        SettingsError: when the platform is not there or cannot simulate the system.
+    """
+    dynamics = molecular_system.spec.settings.dynamics
+    if not isinstance(platform, PlatformChoice):
+        platform = choose_platform(molecular_system.n_atoms, platform or dynamics.platform)
+    system = molecular_system.system
+    if extra_forces:
+        system = copy.deepcopy(system)
+        for force in extra_forces:
+            system.addForce(force)
+    integrator = openmm.LangevinMiddleIntegrator(
+        dynamics.temperature_k if temperature is None else temperature,
+        dynamics.friction_per_ps,
+        dynamics.timestep_ps if timestep is None else timestep,
+    )
+    integrator.setRandomNumberSeed(seed)
+    try:
+        context = openmm.Context(system, integrator, platform.platform, platform.properties)
+    except openmm.OpenMMException as error:
+        raise SettingsError(
+            f"dynamics.platform: {platform.platform.getName()} cannot simulate "
+            f"'{molecular_system.spec.name}' ({error}); choose another with --platform"
+        ) from error
+    context.setPositions(molecular_system.positions)
+    return context, integrator
+
+
+def _create_system(spec: SystemSpec, topology: app.Topology) -> openmm.System:
+    settings = spec.settings.system
+    methods = {name: getattr(app, name) for name in ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME")}
+    options: dict[str, Any] = {
+        "nonbondedMethod": methods[settings.nonbonded],
+        "constraints": None if settings.constraints == "none" else getattr(app, settings.constraints),
+    }
+    if settings.nonbonded != "NoCutoff":
+        options["nonbondedCutoff"] = settings.cutoff_nm
+    if settings.hydrogen_mass_da is not None:
+        options["hydrogenMass"] = settings.hydrogen_mass_da
+    if settings.nonbonded in ("CutoffPeriodic", "PME") and topology.getPeriodicBoxVectors() is None:
+        raise MolecularSystemError(
+            f"{spec.structure_path}: system.nonbonded = '{settings.nonbonded}' needs a box, the structure has "
+            "none; add CRYST1 or choose NoCutoff"
+        )
+    try:
+        # The centre of mass decouples from everything internal, also under Langevin dynamics. The remover
+        # that createSystem adds only keeps molecules from drifting away, where float32 frames lose digits.
+        return app.ForceField(*spec.forcefield_files).createSystem(topology, **options)
+    except Exception as error:  # OpenMM raises ValueError, KeyError, OSError and plain Exception here
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MolecularSystemError(
+            f"{spec.structure_path}: force field {', '.join(settings.forcefield)} needs to know every residue "
+            f"and file, got: {detail}{_forcefield_hint(spec, detail)}"
+        ) from error
+
+
+def _forcefield_hint(spec: SystemSpec, detail: str) -> str:
+    """The nearest force-field file of OpenMM for a name that it does not know."""
+    root = Path(app.__file__).parent / "data"
+    known = [str(path.relative_to(root)) for path in root.rglob("*.xml")]
+    missing = [n for n in spec.settings.system.forcefield if n in detail and n not in known]
+    return suggestion(missing[0], known) if missing else ""
+
+
+def _choice(name: str, why: str) -> PlatformChoice:
+    # One thread per walker: walkers run side by side, and threads of one walker would fight for cores.
+    properties = {"Threads": "1"} if name == "CPU" else {}
+    logger.debug("platform %s: %s", name, why)
+    return PlatformChoice(openmm.Platform.getPlatformByName(name), properties, f"{name}: {why}")
+
+
+def _problem(name: str) -> str | None:
+    """Why a Context cannot be created on a platform, or None."""
+    if name in ("Reference", "CPU"):
+        return None
+    system = openmm.System()
+    system.addParticle(1.0)
+    try:
+        openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(name))
+    except openmm.OpenMMException as error:
+        return str(error).splitlines()[0]
+    return None

@@ -1,0 +1,180 @@
+"""Frames that train the next CV, and their Boltzmann weights.
+
+Pool "mbar": frames of all biased iterations. Iteration j, cut into blocks b of time, gives states with the
+effective potential
+
+    U_jb(q) = V(q) + u_jb(xi_j(q)),
+    u_jb(xi) = -kT ln int dlam exp(-beta [sum_c kappa_c/2 (xi_c - lam_c)^2 - B_jb(lam)])
+
+where B_jb integrates the bias force as it was in the middle of the block. MBAR then gives each frame
+
+    w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q))).
+
+Frames of the first `discard` share of an iteration, when its bias was built, are left out.
+
+Pool "none": the scheme of the reference work, frames of the last iteration alone with
+w ~ exp(-beta F_kappa(lam)).
+
+Sources: Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008), doi:10.1063/1.2978177; for extended-system
+data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.1063/5.0095554.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.settings import PoolSettings
+from aecv.models.cv import CV
+from aecv.numerics.free_energy import bias_potential, integrate_gradient
+from aecv.numerics.weights import MarginalBias, eabf_weights, mbar_log_weights, normalised
+from aecv.workflow.samples import Bias, Samples, bins_over_ceiling
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BiasedIteration:
+    """One biased iteration as the pool needs it.
+
+    Attributes:
+        index: number of the iteration.
+        samples: its frames.
+        bias: its bias.
+        cv: the CV that was biased.
+    """
+
+    index: int
+    samples: Samples
+    bias: Bias
+    cv: CV
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """Weighted frames.
+
+    Attributes:
+        iteration, frame: where each comes from, shape (n,).
+        cv_positions: shape (n, n_cv_atoms, 3) [nm], in order of iteration, block, walker and time.
+        observables: name -> shape (n,).
+        weights: Boltzmann weights, sum 1, shape (n,).
+        last_weights: weights of all frames of the last iteration, sum 1, zero for those left out.
+    """
+
+    iteration: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    cv_positions: FloatArray
+    observables: dict[str, FloatArray]
+    weights: FloatArray
+    last_weights: FloatArray
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.weights)
+
+
+def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
+    """The frames of an unbiased iteration, all with the same weight."""
+    frames = np.arange(0, samples.n_frames, stride(samples.n_frames, max_frames))
+    return _pool(
+        [(0, samples, frames)],
+        weights=np.full(len(frames), 1.0 / len(frames)),
+        last_weights=np.full(samples.n_frames, 1.0 / samples.n_frames),
+    )
+
+
+def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
+    """The frames of one biased iteration with weights exp(-beta F_kappa(lam))."""
+    samples, bias = iteration.samples, iteration.bias
+    total = bias.total
+    free_energy = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, bias.grid)
+    last_weights = eabf_weights(samples.lam, free_energy, kt=bias.extended.kt)
+    last_weights = np.where(samples.progress > settings.discard, last_weights, 0.0)
+    last_weights /= last_weights.sum()
+    kept = np.flatnonzero(samples.progress > settings.discard)
+    frames = kept[:: stride(len(kept), settings.max_frames)]
+    weights = last_weights[frames]
+    return _pool([(iteration.index, samples, frames)], weights=weights / weights.sum(), last_weights=last_weights)
+
+
+def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> Pool:
+    """The frames of several biased iterations with MBAR weights; the last one is the newest."""
+    kt = iterations[-1].bias.extended.kt
+    n_kept = sum(int((item.samples.progress > settings.discard).sum()) for item in iterations)
+    step = stride(n_kept, settings.max_frames)
+    parts: list[tuple[int, Samples, NDArray[np.int64]]] = []
+    counts = []
+    for item in iterations:
+        for low, high in _block_edges(settings):
+            progress = item.samples.progress
+            frames = np.flatnonzero((progress > low) & (progress <= high))[::step]
+            parts.append((item.index, item.samples, frames))
+            counts.append(len(frames))
+    potentials = [_marginals(item, settings) for item in iterations]
+    positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
+    result = mbar_log_weights(_energies(iterations, potentials, positions), np.array(counts), kt=kt)
+    last = iterations[-1].samples
+    energies = _energies(iterations, potentials, last.cv_positions)
+    log_weights = _log_weights(energies, result.free_energies, np.array(counts), kt)
+    log_weights[last.progress <= settings.discard] = -np.inf
+    return _pool(parts, weights=normalised(result.log_weights), last_weights=normalised(log_weights))
+
+
+def stride(n: int, most: int) -> int:
+    """Smallest stride that leaves at most `most` of n."""
+    return max(1, -(-n // most))
+
+
+def _block_edges(settings: PoolSettings) -> list[tuple[float, float]]:
+    edges = np.linspace(settings.discard, 1.0, settings.blocks + 1)
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def _marginals(item: BiasedIteration, settings: PoolSettings) -> list[MarginalBias]:
+    """Effective potential on xi of each block, from the bias in its middle."""
+    bias, extended = item.bias, item.bias.extended
+    marginals = []
+    for low, high in _block_edges(settings):
+        snapshot = bias.snapshot(0.5 * (low + high))
+        unbiased = bins_over_ceiling(snapshot, bias.ceiling_kj_mol)
+        force = snapshot.applied_force(full_samples=extended.full_samples, unbiased=unbiased)
+        potential = bias_potential(force, snapshot.n_lam, bias.grid)
+        marginals.append(MarginalBias(bias.grid, potential, np.array(extended.kappa), extended.kt))
+    return marginals
+
+
+def _energies(
+    iterations: Sequence[BiasedIteration],
+    potentials: Sequence[Sequence[MarginalBias]],
+    cv_positions: NDArray[np.floating],
+) -> FloatArray:
+    """u_jb(xi_j(q_n)) of every state and frame, shape (n_states, n_frames) [kJ/mol]."""
+    rows = []
+    for item, marginals in zip(iterations, potentials, strict=True):
+        xi = item.cv(cv_positions)
+        rows += [marginal(xi) for marginal in marginals]
+    return np.array(rows)
+
+
+def _log_weights(energies: FloatArray, free_energies: FloatArray, counts: FloatArray, kt: float) -> FloatArray:
+    """-ln sum_k N_k exp(f_k - beta u_k) per frame, shape (n_frames,)."""
+    exponents = np.log(counts)[:, None] + free_energies[:, None] - energies / kt
+    return -np.asarray(np.logaddexp.reduce(exponents, axis=0))
+
+
+def _pool(
+    parts: Sequence[tuple[int, Samples, NDArray[np.int64]]], *, weights: FloatArray, last_weights: FloatArray
+) -> Pool:
+    names = parts[0][1].observables
+    return Pool(
+        iteration=np.concatenate([np.full(len(frames), index) for index, _, frames in parts]),
+        frame=np.concatenate([frames for _, _, frames in parts]),
+        cv_positions=np.concatenate([s.cv_positions[frames] for _, s, frames in parts]).astype(float),
+        observables={
+            name: np.concatenate([s.observables[name][frames] for _, s, frames in parts]) for name in names
+        },
+        weights=weights,
+        last_weights=last_weights,
+    )

@@ -1,0 +1,69 @@
+"""One record per iteration, and the run's summary of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from aecv.ground.settings import ConvergenceSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterationRecord:
+    """What is known of an iteration when its CV is trained.
+
+    Attributes:
+        index: 0 is the unbiased iteration.
+        score: R^2 of the regression of the new CV on the old one, worst component, with Boltzmann weights, on
+            this iteration's frames; None in iteration 0. `score_unweighted` is the same without weights,
+            `score_nonlinear` out of sample by nearest neighbours.
+        observables: per observable, R^2 of it (of its sine and cosine where it is an angle; the worse one) on
+            xi, linear and nonlinear; under "xi" the reverse: of the worse xi on all of them.
+        n_effective: (sum w)^2 / sum w^2 of the frames that trained the CV; `n_frames` is their number.
+        delta_f_kj_mol: of the pool; `delta_f_iteration_kj_mol` of this iteration's frames alone with weights
+            exp(-beta F_kappa). None where it is not defined (iteration 0: its populations are those of its
+            starts), infinite where one side was never seen.
+        crossings: how often walkers entered or left the region of delta_f; `inside_share` is the share of
+            frames inside.
+        loss: weighted validation loss of the best restart [nm^2]; `loss_spread` is worst over best restart;
+            `explained_variance` is 1 - loss/variance; `restart_score` the mutual score of the two best
+            restarts.
+        visited_bins: bins that lambda visited; `n_islands` how many unconnected regions they form.
+        n_inverted, n_turned: frames with a changed chirality, or a turned peptide bond.
+        ns, steps_per_s, wall_s: simulated time, speed of the integrator, time for everything.
+    """
+
+    index: int
+    score: float | None
+    score_unweighted: float | None
+    score_nonlinear: float | None
+    observables: dict[str, dict[str, float]]
+    n_effective: float
+    n_frames: int
+    delta_f_kj_mol: float | None
+    delta_f_iteration_kj_mol: float | None
+    crossings: int | None
+    inside_share: float | None
+    loss: float
+    loss_spread: float
+    explained_variance: float
+    restart_score: float | None
+    visited_bins: int | None
+    n_islands: int | None
+    n_inverted: int
+    n_turned: int
+    ns: float
+    steps_per_s: float
+    wall_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def converged_at(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> int | None:
+    """First iteration with which `consecutive` scores in a row are at least s_min, or None."""
+    run_length = 0
+    for record in records:
+        run_length = run_length + 1 if record.score is not None and record.score >= settings.s_min else 0
+        if run_length >= settings.consecutive:
+            return record.index
+    return None

@@ -1,0 +1,177 @@
+"""What an iteration leaves for the later ones: its frames as the analysis needs them, and its bias."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_arrays, write_arrays
+from aecv.ground.grid import Grid
+from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.numerics.free_energy import integrate_gradient
+from aecv.workflow.segments import History
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_OBSERVABLE = "observable_"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Frames of one iteration, walker by walker, each in its order of time.
+
+    Attributes:
+        cv_positions: atoms of the CV, shape (n, n_cv_atoms, 3) [nm], float32.
+        observables: name -> shape (n,).
+        time_ps: time since the walker's start, shape (n,).
+        walker: index of the walker, shape (n,).
+        xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
+        lam: extended variable, shape (n, d) [CV].
+        wall_s: time that the integrators took, over all walkers [s].
+        n_inverted, n_turned: frames with another chirality, or another cis-trans state, than the structure.
+    """
+
+    cv_positions: NDArray[np.float32]
+    observables: dict[str, FloatArray]
+    time_ps: FloatArray
+    walker: NDArray[np.int64]
+    xi: FloatArray
+    lam: FloatArray
+    wall_s: float
+    n_inverted: int
+    n_turned: int
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.time_ps)
+
+    @property
+    def progress(self) -> FloatArray:
+        """Time of each frame as a share of the iteration, in (0, 1], shape (n,)."""
+        return self.time_ps / self.time_ps.max()
+
+    def save(self, path: Path) -> None:
+        arrays = {_OBSERVABLE + name: values for name, values in self.observables.items()}
+        write_arrays(
+            path,
+            cv_positions=self.cv_positions,
+            time_ps=self.time_ps,
+            walker=self.walker,
+            xi=self.xi,
+            lam=self.lam,
+            wall_s=np.array(self.wall_s),
+            n_inverted=np.array(self.n_inverted),
+            n_turned=np.array(self.n_turned),
+            **arrays,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Samples":
+        stored = read_arrays(path)
+        try:
+            return cls(
+                observables={
+                    name.removeprefix(_OBSERVABLE): values
+                    for name, values in stored.items()
+                    if name.startswith(_OBSERVABLE)
+                },
+                wall_s=float(stored["wall_s"]),
+                n_inverted=int(stored["n_inverted"]),
+                n_turned=int(stored["n_turned"]),
+                **{name: stored[name] for name in ("cv_positions", "time_ps", "walker", "xi", "lam")},
+            )
+        except KeyError as error:
+            raise StoreError(f"{path}: needs an array named {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bias:
+    """The extended variable of one iteration and everything that its bias was.
+
+    Attributes:
+        extended: coupling and dynamics of lambda.
+        ceiling_kj_mol: free energy above which lambda was not pushed.
+        increments: per walker, its own samples.
+        history: totals at moments of the iteration.
+    """
+
+    extended: ExtendedVariable
+    ceiling_kj_mol: float
+    increments: tuple[Accumulators, ...]
+    history: History
+
+    @property
+    def grid(self) -> Grid:
+        return self.extended.grid
+
+    @property
+    def total(self) -> Accumulators:
+        total = Accumulators.zeros(self.grid)
+        for increment in self.increments:
+            total = total + increment
+        return total
+
+    def snapshot(self, progress: float) -> Accumulators:
+        """Totals at the snapshot nearest to a share of the iteration."""
+        share = self.history.rounds / self.history.rounds[-1]
+        return Accumulators(grid=self.grid, samples=self.history.samples[np.argmin(np.abs(share - progress))])
+
+    def save(self, path: Path) -> None:
+        extended = self.extended
+        write_arrays(
+            path,
+            lower=np.array(self.grid.lower),
+            upper=np.array(self.grid.upper),
+            n_bins=np.array(self.grid.n_bins),
+            kappa=np.array(extended.kappa),
+            mass=np.array(extended.mass),
+            friction_per_ps=np.array(extended.friction_per_ps),
+            kt=np.array(extended.kt),
+            timestep_ps=np.array(extended.timestep_ps),
+            full_samples=np.array(extended.full_samples),
+            ceiling_kj_mol=np.array(self.ceiling_kj_mol),
+            increments=np.array([increment.samples for increment in self.increments]),
+            history_rounds=self.history.rounds,
+            history_samples=self.history.samples,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Bias":
+        stored = read_arrays(path)
+        try:
+            grid = Grid.from_dict({name: stored[name].tolist() for name in ("lower", "upper", "n_bins")})
+            extended = ExtendedVariable(
+                grid=grid,
+                kappa=tuple(stored["kappa"].tolist()),
+                mass=tuple(stored["mass"].tolist()),
+                friction_per_ps=float(stored["friction_per_ps"]),
+                kt=float(stored["kt"]),
+                timestep_ps=float(stored["timestep_ps"]),
+                full_samples=int(stored["full_samples"]),
+            )
+            return cls(
+                extended=extended,
+                ceiling_kj_mol=float(stored["ceiling_kj_mol"]),
+                increments=tuple(Accumulators(grid=grid, samples=item) for item in stored["increments"]),
+                history=History(rounds=stored["history_rounds"], samples=stored["history_samples"]),
+            )
+        except KeyError as error:
+            raise StoreError(f"{path}: needs an array named {error}") from error
+
+
+def bins_over_ceiling(accumulators: Accumulators, ceiling_kj_mol: float) -> BoolArray:
+    """Bins where F_kappa exceeds the ceiling, shape (grid.size,).
+
+    Lambda is not pushed there, so that its bias potential is min(F_kappa, ceiling): regions of unphysical
+    free energy are reached by thermal motion only. Unvisited bins are not among them.
+    """
+    visited = accumulators.n_lam > 0
+    if not visited.any():
+        return np.zeros(accumulators.grid.size, dtype=bool)
+    free_energy = integrate_gradient(
+        np.nan_to_num(accumulators.mean_force), accumulators.n_lam, accumulators.grid
+    )
+    return np.asarray(np.nan_to_num(free_energy.values, nan=-np.inf) > ceiling_kj_mol)

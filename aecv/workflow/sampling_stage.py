@@ -1,0 +1,153 @@
+"""Sampling stage: run what is left of an iteration's dynamics, then turn its segments into files.
+
+Writes frames.dcd and topology.pdb for other programs, samples.npz and bias.npz for the later stages.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.files import replacing
+from aecv.models.cv import CV
+from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.results.trajectory import write_dcd
+from aecv.sampling.dynamics import Engine, WalkerState
+from aecv.sampling.system import MolecularSystem
+from aecv.sampling.walkers import Ensemble, Plan, run_rounds
+from aecv.workflow.progress import Progress
+from aecv.workflow.samples import Bias, Samples, bins_over_ceiling
+from aecv.workflow.segments import SegmentFolder
+
+FloatArray = NDArray[np.float64]
+
+OUTPUTS = ("frames.dcd", "topology.pdb", "samples.npz")
+BIASED_OUTPUTS = (*OUTPUTS, "bias.npz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What every sampling stage needs.
+
+    Attributes:
+        folder: of the iteration.
+        plan: lengths and random streams.
+        system: the molecular system.
+        make_engine: builds the engine; called only when there is something left to run.
+        progress: opens a bar.
+    """
+
+    folder: Path
+    plan: Plan
+    system: MolecularSystem
+    make_engine: Callable[[], Engine]
+    progress: Progress
+
+
+def sample_unbiased(task: Sampling, states: Sequence[WalkerState]) -> None:
+    """Unbiased dynamics of all walkers, to files."""
+    segments = SegmentFolder(task.folder / "segments", task.plan, None)
+    _run(task, segments, Ensemble(rounds_done=0, states=tuple(states), increments=None))
+    _collect(task, segments, cv=None)
+
+
+def sample_biased(
+    task: Sampling,
+    states: Sequence[WalkerState],
+    *,
+    cv: CV,
+    extended: ExtendedVariable,
+    ceiling_kj_mol: float,
+) -> None:
+    """Extended ABF of all walkers along a CV, to files.
+
+    Args:
+        states: where the walkers start; lambda is set to xi, moved onto the grid where it lies off it.
+    """
+    segments = SegmentFolder(task.folder / "segments", task.plan, extended.grid)
+    start = Ensemble(
+        rounds_done=0,
+        states=tuple(_with_lambda(state, cv, extended) for state in states),
+        increments=tuple(Accumulators.zeros(extended.grid) for _ in states),
+    )
+    end = _run(task, segments, start, partial(bins_over_ceiling, ceiling_kj_mol=ceiling_kj_mol))
+    assert end.increments is not None
+    Bias(
+        extended=extended,
+        ceiling_kj_mol=ceiling_kj_mol,
+        increments=end.increments,
+        history=segments.history,
+    ).save(task.folder / "bias.npz")
+    _collect(task, segments, cv=cv)
+
+
+def _run(
+    task: Sampling,
+    segments: SegmentFolder,
+    start: Ensemble,
+    unbiased_bins: Callable[[Accumulators], NDArray[np.bool_]] | None = None,
+) -> Ensemble:
+    """Run the rounds that are not on disk yet; returns the ensemble after the last one."""
+    ensemble = segments.load() or start
+    if ensemble.rounds_done == task.plan.n_rounds:
+        return ensemble
+    engine = task.make_engine()
+    ps_per_step = task.system.spec.settings.dynamics.timestep_ps * task.plan.n_walkers
+    lengths = [steps * ps_per_step / 1000.0 for steps in task.plan.segment_steps]
+    title = f"{task.folder.name} {'unbiased MD' if start.increments is None else 'extended ABF'}"
+    with task.progress(title, sum(lengths), "ns") as advance:
+        advance(sum(lengths[: ensemble.rounds_done]))
+        for round_ in run_rounds(
+            ensemble, task.plan, lambda jobs: map(engine.run, jobs), unbiased_bins=unbiased_bins
+        ):
+            segments.save(round_)
+            ensemble = round_.ensemble
+            advance(lengths[ensemble.rounds_done - 1])
+    return ensemble
+
+
+def _with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> WalkerState:
+    """The state with lambda = xi, inside the walls, and its velocity zero."""
+    xi = cv(state.positions[None, cv.atom_indices])[0]
+    half_bin = 0.5 * extended.grid.widths
+    inside = np.clip(xi, np.array(extended.grid.lower) + half_bin, np.array(extended.grid.upper) - half_bin)
+    return replace(state, lam=inside, lam_velocity=np.zeros_like(inside))
+
+
+def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
+    """Stream the segments into frames.dcd and gather what the analysis needs in samples.npz."""
+    system, plan, settings = task.system, task.plan, task.system.spec.settings
+    with replacing(task.folder / "topology.pdb") as path:
+        mdtraj.Trajectory(system.positions[None].astype(np.float32), system.mdtraj_topology).save_pdb(str(path))
+    gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "lam": [], "xi": []}
+    observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
+    changes = np.zeros(2, dtype=int)
+
+    def chunks() -> Iterator[NDArray[np.float32]]:
+        for frames, lam in segments.segments():
+            cv_positions = frames[:, system.cv_atom_indices]
+            gathered["cv_positions"].append(cv_positions)
+            gathered["lam"].append(lam)
+            gathered["xi"].append(np.empty_like(lam) if cv is None else cv(cv_positions))
+            for name, values in system.observables.compute(frames).items():
+                observables[name].append(values)
+            changes[:] += system.stereo.count_changes(frames)
+            yield frames
+
+    write_dcd(task.folder / "frames.dcd", chunks())
+    n_frames = plan.frames_per_walker
+    Samples(
+        cv_positions=np.concatenate(gathered["cv_positions"]).astype(np.float32),
+        observables={name: np.concatenate(values) for name, values in observables.items()},
+        time_ps=np.tile((np.arange(n_frames) + 1) * settings.sampling.frame_ps, plan.n_walkers),
+        walker=np.repeat(np.arange(plan.n_walkers), n_frames),
+        xi=np.concatenate(gathered["xi"]).astype(float),
+        lam=np.concatenate(gathered["lam"]).astype(float),
+        wall_s=segments.wall_s,
+        n_inverted=int(changes[0]),
+        n_turned=int(changes[1]),
+    ).save(task.folder / "samples.npz")

@@ -1,0 +1,136 @@
+"""An iteration's sampling on disk while it runs, and its frames when it is complete.
+
+While it runs, a folder `segments/` holds one archive per walker and round with its frames, and
+`ensemble.npz` with everything that the next round needs. The archive of a round is written before the
+ensemble that counts it, both in one piece each, so that a process killed at any moment leaves a state to
+go on from. Memory holds one round of frames.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_arrays, write_arrays
+from aecv.ground.grid import Grid
+from aecv.numerics.abf import Accumulators
+from aecv.sampling.dynamics import WalkerState
+from aecv.sampling.walkers import Ensemble, Plan, Round
+
+FloatArray = NDArray[np.float64]
+
+N_SNAPSHOTS = 20
+"""Snapshots of the accumulators over an iteration; they give the bias, and F, as functions of time."""
+
+_STATE_FIELDS = ("positions", "velocities", "box", "lam", "lam_velocity")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class History:
+    """Total accumulators at moments of an iteration.
+
+    Attributes:
+        rounds: after which round each snapshot was taken, shape (n,).
+        samples: shape (n, grid.size, 2 + 2 d).
+    """
+
+    rounds: NDArray[np.int64]
+    samples: FloatArray
+
+
+class SegmentFolder:
+    """The folder `segments/` of an iteration that is being sampled."""
+
+    def __init__(self, folder: Path, plan: Plan, grid: Grid | None) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._grid = grid
+        self._snapshots: list[tuple[int, FloatArray]] = []
+        self._wall_s = 0.0
+
+    def load(self) -> Ensemble | None:
+        """The ensemble after the last round that was saved, or None before the first.
+
+        Raises:
+            StoreError: when it is damaged.
+        """
+        path = self._folder / "ensemble.npz"
+        if not path.exists():
+            return None
+        stored = read_arrays(path)
+        try:
+            self._wall_s = float(stored["wall_s"])
+            self._snapshots = list(
+                zip(stored["history_rounds"].tolist(), stored["history_samples"], strict=True)
+            )
+            return _unpack(stored, self._grid)
+        except (KeyError, ValueError) as error:
+            raise StoreError(f"{path}: needs the state of {self._plan.n_walkers} walkers, got: {error}") from error
+
+    def save(self, round_: Round) -> None:
+        """Write what a round brought, then the ensemble that counts it."""
+        self._folder.mkdir(exist_ok=True)
+        index = round_.ensemble.rounds_done
+        for walker, result in enumerate(round_.results):
+            write_arrays(self._segment_path(index - 1, walker), frames=result.frames, lam=result.lam)
+            self._wall_s += result.wall_s
+        total = round_.ensemble.total
+        if total is not None and _is_snapshot(index, self._plan.n_rounds):
+            self._snapshots.append((index, total.samples))
+        write_arrays(self._folder / "ensemble.npz", **self._packed(round_.ensemble))
+
+    @property
+    def wall_s(self) -> float:
+        """Time that the integrators took, over all walkers [s]."""
+        return self._wall_s
+
+    @property
+    def history(self) -> History:
+        rounds = np.array([index for index, _ in self._snapshots], dtype=np.int64)
+        return History(rounds=rounds, samples=np.array([samples for _, samples in self._snapshots]))
+
+    def segments(self) -> Iterator[tuple[NDArray[np.float32], FloatArray]]:
+        """Frames and lambda of every segment: walker by walker, each in its order of time."""
+        for walker in range(self._plan.n_walkers):
+            for index in range(self._plan.n_rounds):
+                stored = read_arrays(self._segment_path(index, walker))
+                yield stored["frames"], stored["lam"]
+
+    def remove(self) -> None:
+        """Delete the folder; its contents live on in the iteration's files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _segment_path(self, index: int, walker: int) -> Path:
+        return self._folder / f"round_{index:05d}_walker_{walker:03d}.npz"
+
+    def _packed(self, ensemble: Ensemble) -> dict[str, FloatArray]:
+        packed: dict[str, FloatArray] = {
+            name: np.array([getattr(state, name) for state in ensemble.states]) for name in _STATE_FIELDS
+        }
+        packed["rounds_done"] = np.array(ensemble.rounds_done)
+        packed["wall_s"] = np.array(self._wall_s)
+        packed["history_rounds"] = self.history.rounds
+        packed["history_samples"] = self.history.samples
+        if ensemble.increments is not None:
+            packed["increments"] = np.array([increment.samples for increment in ensemble.increments])
+        return packed
+
+
+def _unpack(stored: dict[str, FloatArray], grid: Grid | None) -> Ensemble:
+    states = tuple(
+        WalkerState(**{name: stored[name][walker] for name in _STATE_FIELDS})
+        for walker in range(len(stored["positions"]))
+    )
+    increments = None
+    if grid is not None:
+        increments = tuple(Accumulators(grid=grid, samples=samples) for samples in stored["increments"])
+    return Ensemble(rounds_done=int(stored["rounds_done"]), states=states, increments=increments)
+
+
+def _is_snapshot(rounds_done: int, n_rounds: int) -> bool:
+    """Whether one of N_SNAPSHOTS equal parts of the iteration ends with this round."""
+    return rounds_done * N_SNAPSHOTS // n_rounds > (rounds_done - 1) * N_SNAPSHOTS // n_rounds

@@ -1,0 +1,205 @@
+"""The run directory: what belongs to it, which stages are finished, and whether they may be reused.
+
+    run.json                    settings, system hash, seed, versions; fixed when the run begins
+    iteration_03/STAGE.done     what a finished stage was made from and the hashes of what it wrote
+
+A finished stage is reused only when both still agree; nothing is reused because a file happens to exist.
+"""
+
+import importlib.metadata
+import logging
+import platform as python_platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_json, sha256, write_json
+from aecv.ground.settings import Settings, differences, validate
+from aecv.models.spec import SystemSpec
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
+_FREE = ("run.iterations", "convergence.")
+"""Settings that a resumed run may change: they decide where it ends, not what an iteration holds."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that numbers depend on."""
+    found = {"python": python_platform.python_version(), "machine": python_platform.machine()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+class RunDirectory:
+    """A run's folder, held by one process at a time.
+
+    Use `RunDirectory.create` or `RunDirectory.resume`, and close it (or use it in a `with` block).
+    """
+
+    def __init__(self, path: Path, lock: filelock.FileLock) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":
+        """Begin a run in a folder that does not exist or is empty.
+
+        Raises:
+            StoreError: when the folder holds anything, cannot be made, or is in use.
+        """
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path}: needs a folder for the run, found a file; choose another --out")
+        if (path / "run.json").exists():
+            raise StoreError(f"{path}: holds a run already; continue it with --resume or choose another --out")
+        if path.is_dir() and any(item.name != ".lock" for item in path.iterdir()):
+            raise StoreError(f"{path}: is not empty and holds no run; choose another --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
+        run = cls(path, _acquire(path))
+        write_json(path / "run.json", _manifest(spec, platform))
+        return run
+
+    @classmethod
+    def resume(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":
+        """Take up a run where it stopped.
+
+        Raises:
+            StoreError: when there is none, it is in use, or a setting, the system, the platform or a
+                version differs; the message names the field and both values.
+        """
+        if not (path / "run.json").is_file():
+            raise StoreError(f"{path}: holds no run to resume (no run.json); leave out --resume to begin one")
+        lock = _acquire(path)
+        try:
+            manifest = read_json(path / "run.json")
+            _check_manifest(path, manifest, spec, platform)
+            manifest["settings"] = spec.settings.model_dump(mode="json")
+            write_json(path / "run.json", manifest)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, lock)
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes have the run."""
+        self._lock.release()
+
+    def iteration_dir(self, iteration: int) -> Path:
+        """Folder of one iteration, made when it is missing."""
+        folder = self.path / f"iteration_{iteration:02d}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def is_done(self, iteration: int, stage: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether a stage is finished and may be reused.
+
+        Args:
+            inputs: what it depends on besides the run's settings: names and hashes or numbers.
+
+        Raises:
+            StoreError: when it was made from other inputs, or one of its files has changed since.
+        """
+        folder = self.iteration_dir(iteration)
+        record_path = folder / f"{stage}.done"
+        if not record_path.exists():
+            return False
+        record = read_json(record_path)
+        advice = f"delete {folder.name} and later ones to compute them again"
+        for key in sorted(inputs.keys() | record["inputs"].keys()):
+            came, needed = inputs.get(key), record["inputs"].get(key)
+            if came != needed:
+                raise StoreError(
+                    f"{record_path}: {stage} was made from {key} = {needed}, now it is {came}; {advice}"
+                )
+        for name, digest in record["outputs"].items():
+            path = folder / name
+            if not path.is_file() or sha256(path) != digest:
+                state = "is missing" if not path.is_file() else "has changed"
+                raise StoreError(f"{path}: {state} since {stage} wrote it; {advice}")
+        return True
+
+    def mark_done(
+        self, iteration: int, stage: str, inputs: Mapping[str, Any], outputs: Sequence[str]
+    ) -> None:
+        """Record a finished stage with the hashes of its files."""
+        folder = self.iteration_dir(iteration)
+        record = {"inputs": dict(inputs), "outputs": {name: sha256(folder / name) for name in outputs}}
+        write_json(folder / f"{stage}.done", record)
+
+    def output_hash(self, iteration: int, stage: str, name: str) -> str:
+        """Hash of a file as a finished stage recorded it."""
+        record = read_json(self.iteration_dir(iteration) / f"{stage}.done")
+        return str(record["outputs"][name])
+
+
+def _manifest(spec: SystemSpec, platform: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "system": spec.name,
+        "system_hash": spec.hash,
+        "platform": platform,
+        "seed": spec.settings.run.seed,
+        "settings": spec.settings.model_dump(mode="json"),
+        "versions": versions(),
+    }
+
+
+def _check_manifest(path: Path, manifest: Any, spec: SystemSpec, platform: str) -> None:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise StoreError(f"{path}/run.json: needs format {FORMAT}, got {found}; use the aecv that wrote it")
+    expected = _manifest(spec, platform)
+    problems = [
+        f"{key} was {manifest.get(key)}, now {expected[key]}"
+        for key in ("system", "system_hash", "platform")
+        if manifest.get(key) != expected[key]
+    ]
+    old = _old_settings(path, manifest)
+    problems += [
+        f"setting {key} was {before}, now {after}"
+        for key, before, after in differences(old, spec.settings)
+        if not key.startswith(_FREE)
+    ]
+    recorded = manifest.get("versions", {})
+    problems += [
+        f"version of {name} was {recorded.get(name)}, now {version}"
+        for name, version in expected["versions"].items()
+        if recorded.get(name) != version
+    ]
+    if problems:
+        raise StoreError(
+            f"{path}: cannot be resumed: " + "; ".join(problems) + ". Go back to what it was, or begin a new "
+            "run with another --out"
+        )
+
+
+def _old_settings(path: Path, manifest: Mapping[str, Any]) -> Settings:
+    return validate(manifest.get("settings", {}), source=f"{path}/run.json")
+
+
+def _acquire(path: Path) -> filelock.FileLock:
+    lock = filelock.FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise StoreError(f"{path}: is in use by another process; wait for it or choose another --out") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+    return lock
