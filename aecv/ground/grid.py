@@ -59,7 +59,7 @@ class Grid:
     @property
     def widths(self) -> FloatArray:
         """Bin width per dimension [CV], shape (n_dims,)."""
-        return (np.array(self.upper) - np.array(self.lower)) / np.array(self.n_bins)
+        return np.asarray((np.array(self.upper) - np.array(self.lower)) / np.array(self.n_bins), dtype=float)
 
     def edges(self, dim: int) -> FloatArray:
         """Bin edges along one dimension [CV], shape (n_bins[dim] + 1,)."""

@@ -108,9 +108,9 @@ class TrainingSettings(_Section):
     """[training]: Adam with early stopping on contiguous validation blocks."""
 
     restarts: int = Field(4, ge=1, le=64)
-    max_epochs: int = Field(60, ge=1)
+    max_epochs: int = Field(40, ge=1)
     patience: int = Field(15, ge=1)
-    batch_size: int = Field(1000, ge=1)
+    batch_size: int = Field(500, ge=1)
     learning_rate: float = Field(0.005, gt=0)
     validation_fraction: float = Field(0.2, gt=0, lt=0.9)
     validation_blocks: int = Field(50, ge=2)
@@ -281,7 +281,9 @@ def _describe(item: Mapping[str, Any]) -> str:
     key = ".".join(location) or "settings"
     if item["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
-        return f"unknown key '{key}'{suggestion(location[-1], known)} (known here: {', '.join(sorted(known))})"
+        return (
+            f"unknown key '{key}'{suggestion(location[-1], known)} (known here: {', '.join(sorted(known))})"
+        )
     if item["type"] == "missing":
         return f"missing key '{key}'"
     came = "" if isinstance(item["input"], Mapping) else f", got {item['input']!r}"

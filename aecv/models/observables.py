@@ -219,9 +219,7 @@ def _peptide_bonds(topology: mdtraj.Topology) -> IntArray:
             before = [a for a in neighbours[carbon.index] if a.element.symbol == "C"]
             oxygens = [a for a in neighbours[carbon.index] if a.element.symbol == "O"]
             after = [
-                a
-                for a in neighbours[nitrogen.index]
-                if a.element.symbol == "C" and a.index != carbon.index
+                a for a in neighbours[nitrogen.index] if a.element.symbol == "C" and a.index != carbon.index
             ]
             if (carbon.element.symbol, nitrogen.element.symbol) != ("C", "N"):
                 continue

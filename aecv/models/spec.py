@@ -64,7 +64,7 @@ def load_system(
 ) -> SystemSpec:
     """Find a system, lay the layers of settings over each other and check them.
 
-    A plain word is the name of a shipped system before it is a folder; write ./NAME for a folder of that name.
+    A plain word names a shipped system before a folder; write ./NAME for a folder of that name.
 
     Args:
         name_or_path: a shipped system's name, a folder that holds system.toml, or that file.
@@ -127,7 +127,7 @@ def _check_files(directory: Path, settings: Settings) -> None:
         if not (directory / name).is_file():
             present = [item.name for item in directory.iterdir() if item.is_file()]
             raise MolecularSystemError(
-                f"{source}: system.{key} names '{name}', which is not in {directory}{suggestion(name, present)}"
+                f"{source}: system.{key} names '{name}', not in {directory}{suggestion(name, present)}"
             )
 
 

@@ -134,7 +134,13 @@ class ExtendedVariable:
 
 
 def couple(
-    grid: Grid, *, kt: float, sigma: FloatArray, tau_ps: float, friction_per_ps: float, timestep_ps: float,
+    grid: Grid,
+    *,
+    kt: float,
+    sigma: FloatArray,
+    tau_ps: float,
+    friction_per_ps: float,
+    timestep_ps: float,
     full_samples: int,
 ) -> ExtendedVariable:
     """Coupling kappa = kT/sigma^2 and mass = kappa (tau/2 pi)^2 of an extended variable.

@@ -46,11 +46,11 @@ class Encoder:
 
     @property
     def n_atoms(self) -> int:
-        return self.reference.shape[0]
+        return len(self.reference)
 
     @property
     def n_components(self) -> int:
-        return self.weights[-1].shape[0]
+        return len(self.weights[-1])
 
     @cached_property
     def layers(self) -> NDArray[np.int64]:
@@ -161,7 +161,9 @@ def _check_shapes(reference: FloatArray, weights: Sequence[FloatArray], biases: 
     n_in = reference.size
     for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
         if w.ndim != 2 or w.shape[1] != n_in or b.shape != (w.shape[0],):
-            raise CVError(f"CV: layer {layer} needs {n_in} inputs and fitting biases, got {w.shape}, {b.shape}")
+            raise CVError(
+                f"CV: layer {layer} needs {n_in} inputs and fitting biases, got {w.shape}, {b.shape}"
+            )
         n_in = w.shape[0]
     if not all(np.all(np.isfinite(array)) for array in (reference, *weights, *biases)):
         raise CVError("CV: the reference, weights and biases need finite numbers, got NaN or infinity")

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array, csgraph
-from scipy.sparse.linalg import splu
+from numpy.typing import ArrayLike
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import FloatArray, Grid, IntArray
-
-BoolArray = NDArray[np.bool_]
+from aecv.numerics.poisson import integrate_on_edges
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +101,7 @@ def integrate_gradient(
         raise GridError(
             "integrate_gradient: the gradient of a visited bin is infinite; check the accumulators"
         )
-    values, labels = _least_squares(g, n, visited, grid)
+    values, labels = integrate_on_edges(g, n, visited, grid)
     islands = _ordered_by_samples(labels, n)
     return FreeEnergy(grid=grid, values=values, islands=islands)
 
@@ -130,7 +127,7 @@ def bias_potential(force: ArrayLike, counts: ArrayLike, grid: Grid) -> FloatArra
     f = np.where((n > 0)[:, None], f, 0.0)
     if not np.isfinite(f).all():
         raise GridError("bias_potential: the force of a visited bin is not finite; check the accumulators")
-    values, _ = _least_squares(f, np.maximum(n, 1.0), np.ones(grid.size, dtype=bool), grid)
+    values, _ = integrate_on_edges(f, np.maximum(n, 1.0), np.ones(grid.size, dtype=bool), grid)
     return values
 
 
@@ -262,79 +259,6 @@ def _checked_weights(weights: ArrayLike, place: str) -> FloatArray:
             f"{place}: weights need to be finite and >= 0; check the bias energies behind them"
         )
     return w
-
-
-def _edges_along(grid: Grid, dim: int) -> tuple[IntArray, IntArray]:
-    """Flat indices of all pairs of neighbouring bins along one dimension."""
-    flat = np.arange(grid.size).reshape(grid.shape)
-    first = np.take(flat, np.arange(grid.n_bins[dim] - 1), axis=dim).ravel()
-    second = np.take(flat, np.arange(1, grid.n_bins[dim]), axis=dim).ravel()
-    return first, second
-
-
-def _least_squares(
-    gradient: FloatArray, counts: FloatArray, visited: BoolArray, grid: Grid
-) -> tuple[FloatArray, IntArray]:
-    """Minimise the weighted squares on the edges between visited bins.
-
-    Returns the values, shape (size,), with minimum 0 per connected component, and the components; values are
-    NaN and components -1 where not visited.
-    """
-    tails, heads, steps = [], [], []
-    for dim, width in enumerate(grid.widths):
-        a, b = _edges_along(grid, dim)
-        step = 0.5 * width * (gradient[a, dim] + gradient[b, dim])
-        kept = visited[a] & visited[b] & np.isfinite(step)
-        tails.append(a[kept])
-        heads.append(b[kept])
-        steps.append(step[kept])
-    a, b, step = np.concatenate(tails), np.concatenate(heads), np.concatenate(steps)
-    weight = counts[a] * counts[b] / (counts[a] + counts[b])
-    adjacency = coo_array((weight, (a, b)), shape=(grid.size, grid.size)).tocsr()
-    _, labels = csgraph.connected_components(adjacency, directed=False)
-    labels = np.where(visited, labels, -1).astype(np.int64)
-
-    # The Laplacian knows F up to a constant per island: one bin of each is pinned at 0 and its row dropped.
-    _, pinned = np.unique(labels, return_index=True)
-    free = visited.copy()
-    free[pinned] = False
-    values = np.where(visited, 0.0, np.nan)
-    if free.any():
-        degree = _sum_at(a, weight, grid.size) + _sum_at(b, weight, grid.size)
-        flow = weight * step
-        source = _sum_at(b, flow, grid.size) - _sum_at(a, flow, grid.size)
-        values[free] = _solve_laplacian(adjacency, degree, source, np.flatnonzero(free))
-    return _shifted_to_zero(values, labels), labels
-
-
-def _solve_laplacian(
-    adjacency: coo_array, degree: FloatArray, source: FloatArray, free: IntArray
-) -> FloatArray:
-    """Solve (diag(degree) - A - A^T) F = source over the free bins, the others being 0."""
-    upper = adjacency[free][:, free]
-    n_free = len(free)
-    diagonal = coo_array((degree[free], (np.arange(n_free), np.arange(n_free))), shape=(n_free, n_free))
-    laplacian = (diagonal - upper - upper.T).tocsc()
-    # A minimum-degree ordering of a symmetric matrix without pivoting: the default (COLAMD, for unsymmetric
-    # matrices) fills in several times more on a grid.
-    factors = splu(
-        laplacian, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
-    return np.asarray(factors.solve(source[free]), dtype=np.float64)
-
-
-def _sum_at(bins: IntArray, amounts: FloatArray, size: int) -> FloatArray:
-    return np.bincount(bins, amounts, size).astype(np.float64)
-
-
-def _shifted_to_zero(values: FloatArray, labels: IntArray) -> FloatArray:
-    """Values with the minimum of every component moved to 0."""
-    visited = labels >= 0
-    minima = np.full(int(labels.max(initial=-1)) + 1, np.inf)
-    np.minimum.at(minima, labels[visited], values[visited])
-    shifted = values.copy()
-    shifted[visited] -= minima[labels[visited]]
-    return shifted
 
 
 def _ordered_by_samples(labels: IntArray, counts: FloatArray) -> IntArray:

@@ -464,8 +464,22 @@ def extended_step(xi, step, constants, bins, samples, unbiased, lam, counters, n
 
 @_jit
 def extended_abf_force(  # type: ignore[no-untyped-def]
-    positions, step, reference, parameters, layers, constants, bins, samples, unbiased, lam, counters, noise,
-    work, matrices, quartic, forces,
+    positions,
+    step,
+    reference,
+    parameters,
+    layers,
+    constants,
+    bins,
+    samples,
+    unbiased,
+    lam,
+    counters,
+    noise,
+    work,
+    matrices,
+    quartic,
+    forces,
 ):
     """Forces of the spring on the CV atoms, and the step of the extended system; see the module.
 

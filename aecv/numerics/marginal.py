@@ -22,7 +22,7 @@ class MarginalBias:
 
         U(xi) = -kT ln sum_b v exp(-[sum_c kappa_c/2 (xi_c - lam_bc)^2 - B(lam_b)] / kT)
 
-    over the bins b of the grid, refined to a spacing <= sigma_c/2 (sigma_c^2 = kT / kappa_c) with B multilinear
+    over the bins b of the grid, refined to a spacing <= sigma_c/2 (sigma_c^2 = kT / kappa_c), B multilinear
     between bin centres and flat in the outer half bins; v is the volume of a refined bin. Frames of the run
     have the marginal law exp(-[V(q) + U(xi(q))] / kT). U is tabulated by a separable convolution and
     interpolated by cubic splines; points outside the table are summed directly.
@@ -34,8 +34,8 @@ class MarginalBias:
         kt: thermal energy [kJ/mol].
 
     Raises:
-        GridError: for shapes that do not fit, values that are not finite, kappa <= 0, a bias that spans more than
-            500 kT, or a sigma so small that the table would exceed 2e7 points.
+        GridError: for shapes that do not fit, values that are not finite, kappa <= 0, a bias that spans
+            more than 500 kT, or a sigma so small that the table would exceed 2e7 points.
 
     Source: Hulm et al., J. Chem. Phys. 157, 024110 (2022), doi:10.1063/5.0095554.
     """
@@ -51,8 +51,7 @@ class MarginalBias:
             raise GridError("marginal bias: bias needs to be finite, kappa and kt finite and > 0")
         if np.ptp(b) > _LARGEST_SPAN * kt:
             raise GridError(
-                f"marginal bias: the bias needs to span <= {_LARGEST_SPAN:g} kT, got {np.ptp(b) / kt:.0f} kT; "
-                "cap the bias"
+                f"marginal bias: bias needs to span <= {_LARGEST_SPAN:g} kT, got {np.ptp(b) / kt:.0f}; cap it"
             )
         self._kt = kt
         self._sigma = np.sqrt(kt / k)
@@ -123,7 +122,7 @@ class MarginalBias:
         return result
 
     def _kernel(self, x: FloatArray, dim: int) -> tuple[FloatArray, FloatArray]:
-        """Gaussians exp(-(x_i - lam_b)^2 / 2 sigma^2) over their largest, (n, n_lam), and its logarithm, (n,).
+        """Gaussians exp(-(x_i - lam_b)^2 / 2 sigma^2) over their largest, (n, n_lam), and its log, (n,).
 
         Over their largest, so that far from the grid nothing underflows.
         """
@@ -133,7 +132,7 @@ class MarginalBias:
 
 
 def _refined(grid: Grid, log_bias: FloatArray, refinement: ArrayLike) -> tuple[list[FloatArray], FloatArray]:
-    """Centres of refined bins per dimension, and exp(log_bias) times their volume, multilinear in the exponent."""
+    """Centres of refined bins per dimension, and exp(log_bias) times their volume; it is multilinear."""
     values = log_bias.reshape(grid.shape)
     volume, axes = 1.0, []
     for dim, factor in enumerate(np.asarray(refinement)):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.free_energy import FreeEnergy
 
 _PRESOLVE_FRAMES = 20_000
-"""MBAR is solved first on about so many frames: that gives a start from which all frames need two steps."""
+"""MBAR is solved first on about so many frames: that gives a start from which all frames need few steps."""
 
 _MBAR_TOLERANCE = 1e-6
 """Largest accepted |sum of a state's weights - 1|; the solver itself reaches about 1e-12."""
@@ -38,7 +39,7 @@ def normalised(log_weights: ArrayLike) -> FloatArray:
     if not np.isfinite(top):
         raise SamplingError(
             f"weights: need log weights below +inf of which one is finite, got a largest of {top} among "
-            f"{logs.size}; check that frames lie on the visited part of the grid and that energies are numbers"
+            f"{logs.size}; check that frames lie on the visited part of the grid and energies are numbers"
         )
     w = np.exp(logs - top)
     result: FloatArray = w / w.sum()
@@ -75,8 +76,8 @@ def eabf_weights(lam: ArrayLike, free_energy: FreeEnergy, *, kt: float) -> Float
         kt: thermal energy [kJ/mol].
 
     Returns:
-        shape (n,); exactly 0 where lambda is off the grid, in an unvisited bin or on another island than the one
-        with most samples, since F is not known there.
+        shape (n,); exactly 0 where lambda is off the grid, in an unvisited bin or on another island than
+        the one with most samples, since F is not known there.
 
     Raises:
         GridError: if lam does not have shape (n, n_dims).
@@ -118,7 +119,7 @@ def mbar_log_weights(bias_energies: ArrayLike, n_per_state: ArrayLike, *, kt: fl
     """Weights of pooled frames in the unbiased state by the multistate Bennett acceptance ratio.
 
     w_n ~ 1 / sum_k N_k exp(f_k - U_k(x_n) / kT), with f_k = -ln sum_n w_n exp(-U_k(x_n) / kT) solved
-    self-consistently by pymbar's adaptive Newton iteration. Unbiased frames are a state of bias energy 0.
+    self-consistently by pymbar's solvers. Unbiased frames are a state of bias energy 0.
 
     Args:
         bias_energies: U_k(x_n), what bias k adds to the energy of frame n [kJ/mol], shape (K, N). Frames are
@@ -160,28 +161,33 @@ def mbar_log_weights(bias_energies: ArrayLike, n_per_state: ArrayLike, *, kt: fl
 
 
 def _solve_mbar(u: FloatArray, counts: FloatArray) -> FloatArray:
-    """Reduced free energies of sampled states, f_0 = 0: on a thinned pool first, then on all frames.
+    """Reduced free energies of sampled states, f_0 = 0: on a thinned pool first, then polished on all frames.
 
-    pymbar's solver functions are called instead of its MBAR class, which reseeds NumPy's global generator.
+    The MBAR objective is convex, so a trust region always descends, up to rounding; the adaptive iteration
+    then reaches it. pymbar's default and robust protocols failed on, or took minutes for, pools whose biases
+    differ by tens of kT. Its solver functions are called instead of its MBAR class, which reseeds NumPy's
+    global generator.
     """
-    f = np.zeros(len(counts))
     if len(counts) == 1:
-        return f
-    stride = max(1, int(counts.sum()) // _PRESOLVE_FRAMES)
+        return np.zeros(1)
+    ends = np.cumsum(counts.astype(np.int64))
+    # <u_k> over a state's own frames is below f_k (Jensen) but follows large offsets between the states.
+    f = np.array([row[end - int(n) : end].mean() for row, end, n in zip(u, ends, counts, strict=True)])
+    f -= f[0]
+    thinned, thinned_counts = _thinned(counts.astype(np.int64), max(1, int(counts.sum()) // _PRESOLVE_FRAMES))
     with _quiet_pymbar() as solvers:
-        if stride > 1:
-            thinned, thinned_counts = _thinned(counts.astype(np.int64), stride)
-            f, _ = solvers.solve_mbar(u[:, thinned], thinned_counts, f, solver_protocol=_protocol())
-        f, _ = solvers.solve_mbar(u, counts, f, solver_protocol=_protocol())
+        f, _ = solvers.solve_mbar(u[:, thinned], thinned_counts, f, solver_protocol=_steps("trust-exact"))
+        f, _ = solvers.solve_mbar(u, counts, f, solver_protocol=_steps("adaptive", "trust-exact", "adaptive"))
     return np.asarray(f, dtype=np.float64)
 
 
-def _protocol() -> tuple[dict[str, Any], ...]:
-    """Adaptive Newton; should it fail, a root finder that starts from what it reached. pymbar alters it."""
-    return (
-        {"method": "adaptive", "tol": 1e-9, "continuation": True, "options": {"maxiter": 200, "min_sc_iter": 0}},
-        {"method": "hybr", "tol": 1e-9, "continuation": True, "options": {}},
-    )
+def _steps(*methods: str) -> tuple[dict[str, Any], ...]:
+    """pymbar's solver protocol, each method starting where the last one stopped; pymbar alters it."""
+    known: dict[str, dict[str, Any]] = {
+        "trust-exact": {"tol": 1e-6, "options": {"maxiter": 200}},
+        "adaptive": {"tol": 1e-8, "options": {"maxiter": 30, "min_sc_iter": 0}},
+    }
+    return tuple({"method": name, "continuation": True, **deepcopy(known[name])} for name in methods)
 
 
 def _thinned(counts: IntArray, stride: int) -> tuple[IntArray, FloatArray]:
@@ -202,7 +208,7 @@ def _check_converged(u: FloatArray, f: FloatArray, log_denominator: FloatArray) 
     worst = np.abs(sums - 1.0).max()
     if not worst <= _MBAR_TOLERANCE:
         raise SamplingError(
-            f"mbar: needs state weights that add up to 1 within {_MBAR_TOLERANCE:g}, got an error of {worst:.3g}; "
+            f"mbar: needs state weights that add up to 1 within {_MBAR_TOLERANCE:g}, got {worst:.3g} off; "
             "some runs share too few configurations with the others: sample longer or leave them out"
         )
 

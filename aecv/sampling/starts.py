@@ -75,7 +75,7 @@ def find_starts(
         Positions [nm], shape (n_starts, N, 3), and a report.
 
     Raises:
-        SimulationError: when the hot run or a minimisation explodes.
+        SimulationError: when the hot run or a minimisation explodes, or no minimum keeps its stereochemistry.
         MolecularSystemError: when a given start does not fit the structure.
     """
     context, integrator = make_context(
@@ -120,7 +120,9 @@ def minimise(
     try:
         openmm.LocalEnergyMinimizer.minimize(context, tolerance)
     except openmm.OpenMMException as error:
-        raise SimulationError(f"minimisation failed ({error}); check the structure and its force field") from error
+        raise SimulationError(
+            f"minimisation failed ({error}); check the structure and its force field"
+        ) from error
     return checked_state(context, doing="minimisation")
 
 
@@ -136,7 +138,7 @@ def checked_state(context: openmm.Context, *, doing: str) -> tuple[FloatArray, f
     if not (np.isfinite(energy) and np.all(np.abs(positions) < EXPLODED_NM)):
         n_bad = int(np.count_nonzero(~(np.abs(positions) < EXPLODED_NM).all(axis=1)))
         raise SimulationError(
-            f"{doing}: needs finite energy and positions, got {energy} kJ/mol and {n_bad} atoms out of bounds; "
+            f"{doing}: needs finite energy and positions, got {energy} kJ/mol and {n_bad} lost atoms; "
             "check the structure, or lower dynamics.timestep_ps or the temperature"
         )
     return positions, energy
@@ -201,6 +203,11 @@ def _select(
     inverted = molecular_system.stereo.inverted(positions)
     turned = molecular_system.stereo.turned(positions)
     sound = np.flatnonzero(~inverted & ~turned)
+    if len(sound) == 0:
+        raise SimulationError(
+            f"starts of '{molecular_system.spec.name}': needs a minimum with the chirality and cis-trans state "
+            f"of the structure, none of {len(positions)} has it; relax the structure or use starts.mode = 'one'"
+        )
     order = sound[np.argsort(energies[sound], kind="stable")]
     distances = _rmsd_matrix(molecular_system, positions[order])
     conformers = _cluster(distances, settings.min_rmsd_nm)

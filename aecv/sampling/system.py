@@ -101,7 +101,9 @@ def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
     readers = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise MolecularSystemError(f"{path}: needs a structure file ending in {', '.join(readers)}; convert it")
+        raise MolecularSystemError(
+            f"{path}: needs a structure file ending in {', '.join(readers)}; convert it"
+        )
     try:
         content = reader(str(path))
         positions = np.array(content.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
@@ -136,7 +138,7 @@ def choose_platform(n_atoms: int, requested: str = "auto") -> PlatformChoice:
     if n_atoms <= REFERENCE_MAX_ATOMS:
         return _choice("Reference", f"{n_atoms} atoms <= {REFERENCE_MAX_ATOMS}, where it is the fastest")
     by_speed = sorted(names, key=lambda name: -openmm.Platform.getPlatformByName(name).getSpeed())
-    failed = []
+    failed: list[str] = []
     for name in by_speed:
         if (problem := _problem(name)) is None:
             note = f"; not working: {', '.join(failed)}" if failed else ""
@@ -198,7 +200,9 @@ def make_context(
 
 def _create_system(spec: SystemSpec, topology: app.Topology) -> openmm.System:
     settings = spec.settings.system
-    methods = {name: getattr(app, name) for name in ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME")}
+    methods = {
+        name: getattr(app, name) for name in ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME")
+    }
     options: dict[str, Any] = {
         "nonbondedMethod": methods[settings.nonbonded],
         "constraints": None if settings.constraints == "none" else getattr(app, settings.constraints),
@@ -209,7 +213,7 @@ def _create_system(spec: SystemSpec, topology: app.Topology) -> openmm.System:
         options["hydrogenMass"] = settings.hydrogen_mass_da
     if settings.nonbonded in ("CutoffPeriodic", "PME") and topology.getPeriodicBoxVectors() is None:
         raise MolecularSystemError(
-            f"{spec.structure_path}: system.nonbonded = '{settings.nonbonded}' needs a box, the structure has "
+            f"{spec.structure_path}: system.nonbonded = '{settings.nonbonded}' needs a box, the file has "
             "none; add CRYST1 or choose NoCutoff"
         )
     try:
@@ -219,8 +223,8 @@ def _create_system(spec: SystemSpec, topology: app.Topology) -> openmm.System:
     except Exception as error:  # OpenMM raises ValueError, KeyError, OSError and plain Exception here
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MolecularSystemError(
-            f"{spec.structure_path}: force field {', '.join(settings.forcefield)} needs to know every residue "
-            f"and file, got: {detail}{_forcefield_hint(spec, detail)}"
+            f"{spec.structure_path}: force field {', '.join(settings.forcefield)} needs to know every "
+            f"residue and file, got: {detail}{_forcefield_hint(spec, detail)}"
         ) from error
 
 

@@ -51,7 +51,13 @@ class Plan:
 
 
 def make_plan(
-    *, root: int, stage: str, n_walkers: int, total_ps: float, segment_ps: float, frame_ps: float,
+    *,
+    root: int,
+    stage: str,
+    n_walkers: int,
+    total_ps: float,
+    segment_ps: float,
+    frame_ps: float,
     timestep_ps: float,
 ) -> Plan:
     """Cut a total simulation length over all walkers into equal rounds; the last one takes what is left.
@@ -63,7 +69,7 @@ def make_plan(
     frames = int(total_ps / n_walkers / frame_ps * (1 + 1e-9))
     if frames < 1:
         raise SettingsError(
-            f"sampling: {total_ps:g} ps over {n_walkers} walkers do not hold one frame every {frame_ps:g} ps; "
+            f"sampling: {total_ps:g} ps over {n_walkers} walkers hold no frame every {frame_ps:g} ps; "
             "raise --ns, or lower sampling.walkers or sampling.frame_ps"
         )
     per_round = max(1, round(segment_ps / frame_ps))

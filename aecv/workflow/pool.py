@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from aecv.ground.settings import PoolSettings
 from aecv.models.cv import CV
 from aecv.numerics.free_energy import bias_potential, integrate_gradient
-from aecv.numerics.weights import MarginalBias, eabf_weights, mbar_log_weights, normalised
+from aecv.numerics.marginal import MarginalBias
+from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised
 from aecv.workflow.samples import Bias, Samples, bins_over_ceiling
 
 FloatArray = NDArray[np.float64]
@@ -96,7 +97,9 @@ def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
     kept = np.flatnonzero(samples.progress > settings.discard)
     frames = kept[:: stride(len(kept), settings.max_frames)]
     weights = last_weights[frames]
-    return _pool([(iteration.index, samples, frames)], weights=weights / weights.sum(), last_weights=last_weights)
+    return _pool(
+        [(iteration.index, samples, frames)], weights=weights / weights.sum(), last_weights=last_weights
+    )
 
 
 def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> Pool:
@@ -158,7 +161,9 @@ def _energies(
     return np.array(rows)
 
 
-def _log_weights(energies: FloatArray, free_energies: FloatArray, counts: FloatArray, kt: float) -> FloatArray:
+def _log_weights(
+    energies: FloatArray, free_energies: FloatArray, counts: FloatArray, kt: float
+) -> FloatArray:
     """-ln sum_k N_k exp(f_k - beta u_k) per frame, shape (n_frames,)."""
     exponents = np.log(counts)[:, None] + free_energies[:, None] - energies / kt
     return -np.asarray(np.logaddexp.reduce(exponents, axis=0))

@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Opens a bar: `with progress("title", total, "unit") as advance: advance(3)`."""
+    """Opens a bar: `with progress("title", total, "unit") as advance: advance(3.0)`."""
 
     def __call__(
         self, title: str, total: float, unit: str
-    ) -> AbstractContextManager[Callable[[float], object]]: ...
+    ) -> AbstractContextManager[Callable[[float], None]]: ...
 
 
 @contextmanager
-def silent(title: str, total: float, unit: str) -> Iterator[Callable[[float], object]]:
+def silent(title: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
     """A bar that nobody sees."""
     yield lambda _: None

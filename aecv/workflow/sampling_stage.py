@@ -3,6 +3,7 @@
 Writes frames.dcd and topology.pdb for other programs, samples.npz and bias.npz for the later stages.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,26 +38,30 @@ class Sampling:
         folder: of the iteration.
         plan: lengths and random streams.
         system: the molecular system.
-        make_engine: builds the engine; called only when there is something left to run.
         progress: opens a bar.
     """
 
     folder: Path
     plan: Plan
     system: MolecularSystem
-    make_engine: Callable[[], Engine]
     progress: Progress
 
 
-def sample_unbiased(task: Sampling, states: Sequence[WalkerState]) -> None:
-    """Unbiased dynamics of all walkers, to files."""
+def sample_unbiased(task: Sampling, make_engine: Callable[[], Engine], states: Sequence[WalkerState]) -> None:
+    """Unbiased dynamics of all walkers, to files.
+
+    Args:
+        make_engine: builds the engine; called only when there is something left to run.
+        states: where the walkers start.
+    """
     segments = SegmentFolder(task.folder / "segments", task.plan, None)
-    _run(task, segments, Ensemble(rounds_done=0, states=tuple(states), increments=None))
+    _run(task, make_engine, segments, Ensemble(rounds_done=0, states=tuple(states), increments=None))
     _collect(task, segments, cv=None)
 
 
 def sample_biased(
     task: Sampling,
+    make_engine: Callable[[], Engine],
     states: Sequence[WalkerState],
     *,
     cv: CV,
@@ -66,6 +71,7 @@ def sample_biased(
     """Extended ABF of all walkers along a CV, to files.
 
     Args:
+        make_engine: as in `sample_unbiased`.
         states: where the walkers start; lambda is set to xi, moved onto the grid where it lies off it.
     """
     segments = SegmentFolder(task.folder / "segments", task.plan, extended.grid)
@@ -74,7 +80,7 @@ def sample_biased(
         states=tuple(_with_lambda(state, cv, extended) for state in states),
         increments=tuple(Accumulators.zeros(extended.grid) for _ in states),
     )
-    end = _run(task, segments, start, partial(bins_over_ceiling, ceiling_kj_mol=ceiling_kj_mol))
+    end = _run(task, make_engine, segments, start, partial(bins_over_ceiling, ceiling_kj_mol=ceiling_kj_mol))
     assert end.increments is not None
     Bias(
         extended=extended,
@@ -85,8 +91,14 @@ def sample_biased(
     _collect(task, segments, cv=cv)
 
 
+def remove_segments(folder: Path) -> None:
+    """Delete the segments of a finished sampling stage; their contents live on in its files."""
+    shutil.rmtree(folder / "segments", ignore_errors=True)
+
+
 def _run(
     task: Sampling,
+    make_engine: Callable[[], Engine],
     segments: SegmentFolder,
     start: Ensemble,
     unbiased_bins: Callable[[Accumulators], NDArray[np.bool_]] | None = None,
@@ -95,7 +107,7 @@ def _run(
     ensemble = segments.load() or start
     if ensemble.rounds_done == task.plan.n_rounds:
         return ensemble
-    engine = task.make_engine()
+    engine = make_engine()
     ps_per_step = task.system.spec.settings.dynamics.timestep_ps * task.plan.n_walkers
     lengths = [steps * ps_per_step / 1000.0 for steps in task.plan.segment_steps]
     title = f"{task.folder.name} {'unbiased MD' if start.increments is None else 'extended ABF'}"
@@ -122,7 +134,9 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     """Stream the segments into frames.dcd and gather what the analysis needs in samples.npz."""
     system, plan, settings = task.system, task.plan, task.system.spec.settings
     with replacing(task.folder / "topology.pdb") as path:
-        mdtraj.Trajectory(system.positions[None].astype(np.float32), system.mdtraj_topology).save_pdb(str(path))
+        mdtraj.Trajectory(system.positions[None].astype(np.float32), system.mdtraj_topology).save_pdb(
+            str(path)
+        )
     gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "lam": [], "xi": []}
     observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
     changes = np.zeros(2, dtype=int)

@@ -6,10 +6,10 @@ ensemble that counts it, both in one piece each, so that a process killed at any
 go on from. Memory holds one round of frames.
 """
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,9 @@ class SegmentFolder:
             )
             return _unpack(stored, self._grid)
         except (KeyError, ValueError) as error:
-            raise StoreError(f"{path}: needs the state of {self._plan.n_walkers} walkers, got: {error}") from error
+            raise StoreError(
+                f"{path}: needs the state of {self._plan.n_walkers} walkers, got: {error}"
+            ) from error
 
     def save(self, round_: Round) -> None:
         """Write what a round brought, then the ensemble that counts it."""
@@ -100,15 +102,11 @@ class SegmentFolder:
                 stored = read_arrays(self._segment_path(index, walker))
                 yield stored["frames"], stored["lam"]
 
-    def remove(self) -> None:
-        """Delete the folder; its contents live on in the iteration's files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def _segment_path(self, index: int, walker: int) -> Path:
         return self._folder / f"round_{index:05d}_walker_{walker:03d}.npz"
 
-    def _packed(self, ensemble: Ensemble) -> dict[str, FloatArray]:
-        packed: dict[str, FloatArray] = {
+    def _packed(self, ensemble: Ensemble) -> dict[str, NDArray[Any]]:
+        packed: dict[str, NDArray[Any]] = {
             name: np.array([getattr(state, name) for state in ensemble.states]) for name in _STATE_FIELDS
         }
         packed["rounds_done"] = np.array(ensemble.rounds_done)

@@ -19,6 +19,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json, sha256, write_json
 from aecv.ground.settings import Settings, differences, validate
 from aecv.models.spec import SystemSpec
+from aecv.workflow.records import IterationRecord, converged_at
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,9 @@ class RunDirectory:
     def __init__(self, path: Path, lock: filelock.FileLock) -> None:
         self.path = path
         self._lock = lock
+        self._log = logging.FileHandler(path / "run.log", encoding="utf-8")
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        logging.getLogger("aecv").addHandler(self._log)
 
     @classmethod
     def create(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":
@@ -59,7 +63,9 @@ class RunDirectory:
         if path.exists() and not path.is_dir():
             raise StoreError(f"{path}: needs a folder for the run, found a file; choose another --out")
         if (path / "run.json").exists():
-            raise StoreError(f"{path}: holds a run already; continue it with --resume or choose another --out")
+            raise StoreError(
+                f"{path}: holds a run already; continue it with --resume or choose another --out"
+            )
         if path.is_dir() and any(item.name != ".lock" for item in path.iterdir()):
             raise StoreError(f"{path}: is not empty and holds no run; choose another --out")
         try:
@@ -98,7 +104,9 @@ class RunDirectory:
         self.close()
 
     def close(self) -> None:
-        """Let other processes have the run."""
+        """End the log and let other processes have the run."""
+        logging.getLogger("aecv").removeHandler(self._log)
+        self._log.close()
         self._lock.release()
 
     def iteration_dir(self, iteration: int) -> Path:
@@ -147,6 +155,19 @@ class RunDirectory:
         """Hash of a file as a finished stage recorded it."""
         record = read_json(self.iteration_dir(iteration) / f"{stage}.done")
         return str(record["outputs"][name])
+
+
+def write_summary(run: RunDirectory, records: Sequence[IterationRecord], settings: Settings) -> None:
+    """Write summary.json: one record per iteration, and where the CV converged."""
+    write_json(
+        run.path / "summary.json",
+        {
+            "system": settings.system.name,
+            "s_min": settings.convergence.s_min,
+            "converged_at": converged_at(records, settings.convergence),
+            "iterations": [record.as_dict() for record in records],
+        },
+    )
 
 
 def _manifest(spec: SystemSpec, platform: str) -> dict[str, Any]:
@@ -199,7 +220,9 @@ def _acquire(path: Path) -> filelock.FileLock:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise StoreError(f"{path}: is in use by another process; wait for it or choose another --out") from error
+        raise StoreError(
+            f"{path}: is in use by another process; wait for it or choose another --out"
+        ) from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
     return lock

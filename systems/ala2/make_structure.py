@@ -49,7 +49,7 @@ def place(
     third: NDArray[np.float64],
     internal: tuple[float, float, float],
 ) -> NDArray[np.float64]:
-    """Position [nm] at a bond [nm] from `first`, an angle with `second` and a dihedral with `third` [degree]."""
+    """Position [nm] from bond [nm], angle and dihedral [degree] with `first`, `second` and `third`."""
     bond, (angle, dihedral) = internal[0], np.deg2rad(internal[1:])
     along = (first - second) / np.linalg.norm(first - second)
     normal = np.cross(second - third, along)

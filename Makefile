@@ -1,0 +1,69 @@
+# Needs make and Python 3.11 or newer; everything else goes into $(VENV).
+#
+#   make ala2     the main job: alanine dipeptide, ten iterations, results in runs/ala2
+#   make test     the fast tests          make test-slow   the others       make test-all   both
+#   make lint     ruff and the floors     make types       mypy             make ci         what .ci/run runs
+#
+# ARGS goes to the job or to pytest:  make ala2 ARGS="--seed 2 --ns 1"   make test ARGS="-k kernels"
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
+	$(if $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes),$(name))))
+TORCH ?= torch>=2.8,<2.14
+ARGS ?=
+
+# Absolute, since the job may be started from another folder.
+BIN := $(abspath $(VENV))/bin
+INSTALLED := $(VENV)/.aecv-installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: help venv ala2 test test-slow test-all lint format types ci benchmarks wheel clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+venv: $(INSTALLED)
+
+# The stamp comes last: an interrupted installation is done again, a changed pyproject.toml too.
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "aecv needs Python 3.11 or newer; none found, give one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[test]"
+	@touch $@
+
+ala2: $(INSTALLED)
+	$(BIN)/python -m aecv.iterate --system ala2 --iters 10 $(ARGS)
+
+test: $(INSTALLED)
+	$(PYTEST) $(ARGS)
+
+# pytest ends with 5 when no test carries the marker; that is no failure here.
+test-slow: $(INSTALLED)
+	$(PYTEST) -m slow --timeout=1200 $(ARGS) || [ $$? -eq 5 ]
+
+test-all: $(INSTALLED)
+	$(PYTEST) -m "slow or not slow" --timeout=1200 $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+benchmarks: $(INSTALLED)
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+ci: lint types test-slow test
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find aecv tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,176 @@
+"""The encoder as a TorchScript module, and evaluation of any TorchScript collective variable."""
+
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aecv.ground.errors import CVError
+from aecv.ground.files import replacing
+from aecv.models.alignment import align
+from aecv.numerics.encoder import Encoder
+
+FloatArray = NDArray[np.float64]
+
+METADATA_NAME = "cv.json"
+CHUNK = 10_000
+
+
+class EncoderModule(torch.nn.Module):
+    """Positions [nm] of any shape that reshapes to (-1, n_atoms, 3) -> xi, shape (batch, d).
+
+    Computes in float64 (or in the dtype that the module was converted to) and answers in the dtype of the
+    input.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.n_atoms = encoder.n_atoms
+        self.reference: Tensor
+        self.register_buffer("reference", torch.tensor(encoder.reference))
+        layers: list[torch.nn.Module] = []
+        for w, b in zip(encoder.weights, encoder.biases, strict=True):
+            linear = torch.nn.Linear(w.shape[1], w.shape[0], dtype=torch.float64)
+            linear.weight = torch.nn.Parameter(torch.tensor(w), requires_grad=False)
+            linear.bias = torch.nn.Parameter(torch.tensor(b), requires_grad=False)
+            layers += [linear, torch.nn.Tanh()]
+        self.network = torch.nn.Sequential(*layers[:-1])
+
+    def forward(self, positions: Tensor) -> Tensor:
+        frames = positions.reshape(-1, self.n_atoms, 3).to(self.reference.dtype)
+        return self.network(align(frames, self.reference).flatten(1)).to(positions.dtype)
+
+
+def write_module(encoder: Encoder, path: Path, metadata: dict[str, Any]) -> None:
+    """Write an encoder as TorchScript that plain `torch.jit.load` reads; metadata goes inside.
+
+    Saved through memory, because torch writes the name of the file into the archive.
+    """
+    buffer = io.BytesIO()
+    with _quiet():
+        module = torch.jit.script(EncoderModule(encoder).eval())
+        torch.jit.save(module, buffer, _extra_files={METADATA_NAME: json.dumps(metadata)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_module(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any] | None]:
+    """A TorchScript module, and aecv's metadata if it holds any.
+
+    Raises:
+        CVError: when the file is missing, truncated or not TorchScript, or its metadata are no JSON.
+    """
+    if not path.is_file():
+        raise CVError(f"{path}: needs a TorchScript file, there is none; check the path")
+    extra = {METADATA_NAME: ""}
+    try:
+        with _quiet():
+            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+    except (RuntimeError, ValueError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CVError(
+            f"{path}: needs a complete TorchScript file (torch.jit.save), torch says: {reason}; "
+            "export the model again with torch.jit.script"
+        ) from error
+    try:
+        return module.eval(), json.loads(extra[METADATA_NAME]) if extra[METADATA_NAME] else None
+    except json.JSONDecodeError as error:
+        raise CVError(f"{path}: its {METADATA_NAME} needs to be JSON, got: {error}") from error
+
+
+def module_arrays(module: torch.jit.ScriptModule) -> dict[str, FloatArray]:
+    """Reference, weights and biases of a module that `write_module` wrote, named as in the plain file.
+
+    Raises:
+        CVError: when they are not there.
+    """
+    state = {name: value.double().numpy() for name, value in module.state_dict().items()}
+    arrays = {"reference": state.pop("reference", np.empty(0))}
+    layers = sorted({int(name.split(".")[1]) for name in state if name.startswith("network.")})
+    if not layers or not arrays["reference"].size:
+        raise CVError("CV: the TorchScript module says it is aecv's but lacks its reference or layers")
+    for index, layer in enumerate(layers):
+        arrays[f"weights_{index}"] = state[f"network.{layer}.weight"]
+        arrays[f"biases_{index}"] = state[f"network.{layer}.bias"]
+    return arrays
+
+
+def evaluate(module: torch.jit.ScriptModule, positions: FloatArray) -> FloatArray:
+    """CV, shape (F, d), of positions [nm], shape (F, n_atoms, 3), by a TorchScript module.
+
+    Raises:
+        CVError: when the module fails or its output is not finite or has another shape.
+    """
+    chunks = []
+    for start in range(0, len(positions), CHUNK):
+        frames = torch.tensor(positions[start : start + CHUNK], dtype=_dtype(module))
+        with _clear_errors(positions.shape), torch.no_grad():
+            xi = module(frames)
+        chunks.append(_checked(xi, len(frames)).double().numpy())
+    return np.concatenate(chunks)
+
+
+def evaluate_with_gradient(
+    module: torch.jit.ScriptModule, positions: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """CV, shape (F, d), and gradient [1/nm], shape (F, d, n_atoms, 3), by autograd.
+
+    Raises:
+        As `evaluate`, and when the output does not depend on the input.
+    """
+    values, gradients = [], []
+    for start in range(0, len(positions), CHUNK):
+        frames = torch.tensor(positions[start : start + CHUNK], dtype=_dtype(module), requires_grad=True)
+        with _clear_errors(positions.shape):
+            xi = _checked(module(frames), len(frames))
+            columns = [
+                torch.autograd.grad(xi[:, c].sum(), frames, retain_graph=True)[0] for c in range(xi.shape[1])
+            ]
+        values.append(xi.detach().double().numpy())
+        gradients.append(torch.stack(columns, dim=1).double().numpy())
+    return np.concatenate(values), np.concatenate(gradients)
+
+
+def _dtype(module: torch.jit.ScriptModule) -> torch.dtype:
+    """float64 unless the module's own numbers are of another kind."""
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float64
+
+
+def _checked(xi: Any, n_frames: int) -> Tensor:
+    if not isinstance(xi, Tensor) or xi.ndim != 2 or xi.shape[0] != n_frames or xi.shape[1] < 1:
+        came = tuple(xi.shape) if isinstance(xi, Tensor) else type(xi).__name__
+        raise CVError(f"CV: the TorchScript module needs to return shape ({n_frames}, d), got {came}")
+    if not bool(torch.isfinite(xi).all()):
+        raise CVError("CV: the TorchScript module returned NaN or infinity; check positions and model")
+    return xi
+
+
+@contextmanager
+def _clear_errors(shape: tuple[int, ...]) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise CVError(
+            f"CV: the TorchScript module failed on positions of shape {shape}: {reason}; "
+            "it needs the positions [nm] of its own atoms"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """TorchScript is deprecated upstream, but it is what PLUMED and openmm-torch read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=Warning)
+        yield

@@ -1,0 +1,118 @@
+"""Frames made ready for training: aligned, standardised, split into training and validation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import TrainingError
+from aecv.ground.seeds import generator
+from aecv.ground.settings import TrainingSettings
+from aecv.numerics.encoder import align
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+MIN_FRAMES = 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frames:
+    """Standardised training data: x = (y - mean) / scale, so that the mean of x^2 over all numbers is 1.
+
+    One scale for all coordinates leaves the metric of the loss as it is.
+
+    Attributes:
+        x: shape (F, D), float32.
+        weights: positive, shape (F,).
+        held_out: frames for validation, shape (F,).
+        mean: weighted mean of the aligned coordinates [nm], shape (D,).
+        scale: root of the weighted variance averaged over coordinates [nm].
+    """
+
+    x: NDArray[np.float32]
+    weights: FloatArray
+    held_out: BoolArray
+    mean: FloatArray
+    scale: float
+
+    @property
+    def variance(self) -> float:
+        """Summed over coordinates [nm^2]."""
+        return float(self.scale**2 * self.x.shape[1])
+
+
+def prepare(
+    coordinates: ArrayLike,
+    weights: ArrayLike,
+    reference: ArrayLike,
+    *,
+    training: TrainingSettings,
+    seed: int,
+) -> Frames:
+    """Check, align and standardise frames, and choose the validation blocks; arguments of the training."""
+    positions, w = _checked(coordinates, weights, reference)
+    y = align(reference, positions).reshape(len(positions), -1)
+    w = w / w.sum()
+    mean = w @ y
+    scale = float(np.sqrt(np.mean(w @ (y - mean) ** 2)))
+    if not scale > 1e-9:
+        raise TrainingError(
+            f"training: coordinates need to vary, got a spread of {scale:.1e} nm after alignment"
+        )
+    held_out = validation_blocks(
+        len(y),
+        training.validation_blocks,
+        training.validation_fraction,
+        generator(seed, "training", "blocks"),
+    )
+    x = ((y - mean) / scale).astype(np.float32)
+    return Frames(x=x, weights=w, held_out=held_out, mean=mean, scale=scale)
+
+
+def validation_blocks(n_frames: int, n_blocks: int, fraction: float, rng: np.random.Generator) -> BoolArray:
+    """Frames held out: contiguous blocks, one drawn from each of round(fraction n_blocks) groups of blocks.
+
+    Neighbours in time are alike, so shuffled frames would hide overfitting; one block per group spreads
+    them over walkers and iterations.
+
+    Returns:
+        shape (n_frames,), True where held out.
+    """
+    n_blocks = min(n_blocks, n_frames)
+    n_held_out = min(max(round(fraction * n_blocks), 1), n_blocks - 1)
+    chosen = [rng.choice(group) for group in np.array_split(np.arange(n_blocks), n_held_out)]
+    return np.isin(np.arange(n_frames) * n_blocks // n_frames, chosen)
+
+
+def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """n indices in random order, index i about n w_i / sum w times."""
+    marks = (np.arange(n) + rng.random()) / n * cumulative[-1]
+    return rng.permutation(np.minimum(np.searchsorted(cumulative, marks, side="right"), len(cumulative) - 1))
+
+
+def _checked(
+    coordinates: ArrayLike, weights: ArrayLike, reference: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    positions, w = np.asarray(coordinates), np.asarray(weights, dtype=float)
+    n_atoms = len(np.asarray(reference))
+    if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or w.shape != (len(positions),):
+        raise TrainingError(
+            f"training: needs coordinates (F, {n_atoms}, 3) and weights (F,), "
+            f"got {positions.shape} and {w.shape}"
+        )
+    if not np.all(np.isfinite(w)) or np.any(w < 0):
+        raise TrainingError("training: weights need to be finite and not negative; check the free energy")
+    positions, w = positions[w > 0], w[w > 0]
+    if len(w) < MIN_FRAMES:
+        raise TrainingError(
+            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(w)}; "
+            "run longer (--ns) or write frames more often (sampling.frame_ps)"
+        )
+    bad = ~np.all(np.isfinite(positions), axis=(1, 2))
+    if bad.any():
+        raise TrainingError(
+            f"training: coordinates need to be finite, got NaN or infinity in {bad.sum()} of {len(w)}; "
+            "the simulation exploded, or a trajectory file is damaged"
+        )
+    return positions.astype(float), w

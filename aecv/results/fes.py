@@ -1,0 +1,144 @@
+"""Free energies on a grid in PLUMED's format, as its sum_hills writes them.
+
+The first field runs fastest and, in two or three dimensions, an empty line stands where it starts again.
+For a coordinate that is not periodic min and max are its first and last point and nbins the number of points;
+for a periodic one max is min plus the period. Unvisited points hold inf, as PLUMED writes them.
+Source: PLUMED 2, src/tools/Grid.cpp.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import write_text
+from aecv.ground.grid import FloatArray
+from aecv.results.tables import format_rows, parse_rows, read_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class FesFile:
+    """A free energy read from a file.
+
+    Attributes:
+        names: of the coordinates.
+        axes: points along every coordinate.
+        periodic: per coordinate.
+        values: free energy [kJ/mol], shape (n_0, n_1, ...); NaN where the file has inf or nan.
+        derivative: dF/ds_c, shape (n_0, n_1, ..., n_dims), or None.
+    """
+
+    names: tuple[str, ...]
+    axes: tuple[FloatArray, ...]
+    periodic: tuple[bool, ...]
+    values: FloatArray
+    derivative: FloatArray | None
+
+
+def write_fes(
+    path: Path,
+    axes: Sequence[ArrayLike],
+    values: ArrayLike,
+    names: Sequence[str],
+    periodic: Sequence[bool],
+    derivative: ArrayLike | None = None,
+    *,
+    field: str = "file.free",
+) -> None:
+    """Write a free energy.
+
+    Args:
+        path: usually fes.dat.
+        axes: evenly spaced points (bin centres) per coordinate, each of shape (n_c,).
+        values: free energy [kJ/mol], shape (n_0, n_1, ...) or flat in C order; NaN where unknown.
+        names: of the coordinates.
+        periodic: per coordinate; a periodic axis covers one period without repeating its end.
+        derivative: dF/ds_c, shape (n_0, n_1, ..., n_dims) or (size, n_dims); written as der_NAME.
+        field: the name of the free energy; PLUMED's sum_hills calls it file.free.
+
+    Raises:
+        StoreError: when shapes do not fit, an axis is not even, or the file cannot be written.
+    """
+    points = [np.asarray(axis, dtype=float) for axis in axes]
+    shape, size = tuple(len(axis) for axis in points), int(np.prod([len(axis) for axis in points]))
+    if not len(points) == len(names) == len(periodic) or np.size(values) != size:
+        raise StoreError(
+            f"{path}: a fes file needs a name and a flag per axis and {size} values, got {len(names)} names, "
+            f"{len(periodic)} flags and {np.size(values)} values for {len(points)} axes"
+        )
+    columns = [mesh.ravel(order="F") for mesh in np.meshgrid(*points, indexing="ij")]
+    columns.append(_unknown_as_inf(np.asarray(values, dtype=float)).reshape(shape).ravel(order="F"))
+    labels = [*names, field]
+    if derivative is not None:
+        if np.size(derivative) != size * len(points):
+            raise StoreError(
+                f"{path}: derivative needs {size} rows of {len(points)}, got {np.shape(derivative)}"
+            )
+        parts = _unknown_as_inf(np.asarray(derivative, dtype=float)).reshape(*shape, len(points))
+        columns += [parts[..., dim].ravel(order="F") for dim in range(len(points))]
+        labels += [f"der_{name}" for name in names]
+    header = f"#! FIELDS {' '.join(labels)}\n"
+    for name, axis, is_periodic in zip(names, points, periodic, strict=True):
+        header += _axis_header(path, name, axis, is_periodic)
+    breaks = range(shape[0], size, shape[0]) if len(points) > 1 else ()
+    formats = ["%14.9f"] * len(points) + ["%.10g"] * (len(columns) - len(points))
+    write_text(path, header + format_rows(np.stack(columns, axis=1), formats, breaks=breaks))
+
+
+def read_fes(path: Path) -> FesFile:
+    """Read what `write_fes` or PLUMED wrote.
+
+    Raises:
+        StoreError: when the file is missing, its header is incomplete, or its rows do not fill the grid.
+    """
+    fields: list[str] = []
+    constants: dict[str, str] = {}
+    rows: list[tuple[int, str]] = []
+    for number, line in enumerate(read_lines(path, kind="fes"), start=1):
+        words = line.split()
+        if words[:2] == ["#!", "FIELDS"]:
+            fields = words[2:]
+        elif words[:2] == ["#!", "SET"] and len(words) == 4:
+            constants[words[2]] = words[3]
+        elif words and not words[0].startswith("#"):
+            rows.append((number, line))
+    names = tuple(name for name in fields if f"nbins_{name}" in constants)
+    if not names or len(fields) <= len(names):
+        raise StoreError(f"{path}: a fes file needs '#! FIELDS' and '#! SET nbins_NAME' lines, got {fields}")
+    table = parse_rows(path, [t for _, t in rows], [n for n, _ in rows], n_columns=len(fields), kind="fes")
+    # Old versions of sum_hills count intervals instead of points here, so the points themselves are counted.
+    axes = tuple(np.unique(table[:, dim]) for dim in range(len(names)))
+    shape = tuple(len(axis) for axis in axes)
+    if int(np.prod(shape)) != len(table):
+        raise StoreError(f"{path}: a grid of {shape} points needs {np.prod(shape)} rows, got {len(table)}")
+    column = len(names)
+    table[:, column:] = np.where(np.isfinite(table[:, column:]), table[:, column:], np.nan)
+    derivative = None
+    if len(fields) >= 2 * column + 1:
+        parts = [table[:, column + 1 + dim].reshape(shape, order="F") for dim in range(column)]
+        derivative = np.stack(parts, axis=-1)
+    return FesFile(
+        names=names,
+        axes=axes,
+        periodic=tuple(constants.get(f"periodic_{name}") == "true" for name in names),
+        values=table[:, column].reshape(shape, order="F"),
+        derivative=derivative,
+    )
+
+
+def _axis_header(path: Path, name: str, axis: FloatArray, periodic: bool) -> str:
+    steps = np.diff(axis)
+    if len(axis) < 2 or steps.min() <= 0 or np.ptp(steps) > 1e-6 * steps.mean():
+        raise StoreError(f"{path}: axis '{name}' needs at least 2 evenly spaced increasing points")
+    upper = axis[0] + len(axis) * steps.mean() if periodic else axis[-1]
+    return (
+        f"#! SET min_{name} {axis[0]:.10g}\n#! SET max_{name} {upper:.10g}\n"
+        f"#! SET nbins_{name} {len(axis)}\n#! SET periodic_{name} {'true' if periodic else 'false'}\n"
+    )
+
+
+def _unknown_as_inf(values: FloatArray) -> FloatArray:
+    return np.where(np.isnan(values), np.inf, values)

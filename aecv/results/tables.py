@@ -1,0 +1,80 @@
+"""Rows of numbers in text files: what PLUMED's and Colvars' formats have in common."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aecv.ground.errors import StoreError
+from aecv.ground.grid import FloatArray
+
+
+def read_lines(path: Path, *, kind: str) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        StoreError: when it is missing, unreadable or empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: needs a readable {kind} file, got: {error}") from error
+    if not any(line.strip() for line in lines):
+        raise StoreError(f"{path}: needs a {kind} file with content, got an empty one")
+    return lines
+
+
+def parse_rows(
+    path: Path, rows: Sequence[str], numbers: Sequence[int], *, n_columns: int, kind: str
+) -> FloatArray:
+    """Numbers of text rows, shape (len(rows), n_columns).
+
+    Args:
+        path: for messages.
+        rows: one text per row.
+        numbers: the line number of each row, for messages.
+        n_columns: how many numbers every row needs.
+        kind: the format's name, for messages.
+
+    Raises:
+        StoreError: with the line number of the first row that does not hold n_columns numbers.
+    """
+    if not rows:
+        return np.empty((0, n_columns))
+    try:
+        table = np.loadtxt(rows, ndmin=2, comments=None)
+        if table.shape == (len(rows), n_columns):
+            return np.asarray(table, dtype=float)
+    except ValueError:
+        pass
+    for number, row in zip(numbers, rows, strict=True):
+        if (problem := _problem(row, n_columns)) is not None:
+            raise StoreError(f"{path}, line {number}: a {kind} row needs {n_columns} numbers, got {problem}")
+    raise StoreError(f"{path}: needs {kind} rows of {n_columns} numbers; write the file again")
+
+
+def format_rows(table: FloatArray, formats: Sequence[str], *, breaks: Iterable[int] = ()) -> str:
+    """Text of a table, one row per line, with an empty line before each row in `breaks`.
+
+    Args:
+        table: shape (n_rows, n_columns).
+        formats: a % format per column.
+        breaks: row indices.
+    """
+    pattern = " " + " ".join(formats)
+    lines = [pattern % tuple(row) for row in table.tolist()]
+    for row in breaks:
+        lines[row] = "\n" + lines[row]
+    return "\n".join(lines) + ("\n" if lines else "")
+
+
+def _problem(row: str, n_columns: int) -> str | None:
+    words = row.split()
+    if len(words) != n_columns:
+        return f"{len(words)} words"
+    for word in words:
+        try:
+            float(word)
+        except ValueError:
+            return f"'{word}'"
+    return None

@@ -1,0 +1,76 @@
+"""Grid, coupling and mass of lambda for a CV, chosen from the data that trained it."""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.grid import Grid
+from aecv.ground.settings import Settings
+from aecv.ground.units import thermal_energy
+from aecv.models.cv import CV
+from aecv.numerics.abf import ExtendedVariable, couple, fastest_frequency
+
+logger = logging.getLogger(__name__)
+FloatArray = NDArray[np.float64]
+
+SAFE_PHASE = 0.3
+"""Largest omega dt of the spring; a leapfrog step is exact to a percent there and unstable at 2."""
+
+
+def extended_variable(cv: CV, probe: FloatArray, masses: FloatArray, settings: Settings) -> ExtendedVariable:
+    """The extended variable for a CV: its range in bins, sigma in bin widths, tau and friction as set.
+
+    sigma is widened until the spring's fastest frequency on real frames leaves room for the time step.
+
+    Args:
+        cv: with the range that its training data gave it.
+        probe: frames of the CV's atoms, shape (n, n_cv_atoms, 3) [nm].
+        masses: of these atoms [Da], shape (n_cv_atoms,).
+    """
+    eabf, dynamics = settings.eabf, settings.dynamics
+    grid = Grid(
+        lower=tuple(cv.cv_range[:, 0].tolist()),
+        upper=tuple(cv.cv_range[:, 1].tolist()),
+        n_bins=(eabf.bins,) * cv.n_components,
+    )
+    sigma = eabf.sigma_bins * grid.widths
+
+    def with_sigma(width: FloatArray) -> ExtendedVariable:
+        return couple(
+            grid,
+            kt=thermal_energy(dynamics.temperature_k),
+            sigma=width,
+            tau_ps=eabf.tau_ps,
+            friction_per_ps=eabf.friction_per_ps,
+            timestep_ps=dynamics.timestep_ps,
+            full_samples=eabf.full_samples,
+        )
+
+    extended = with_sigma(sigma)
+    frequency = fastest_frequency(cv.gradient(probe), masses, extended)
+    phase = float(np.quantile(frequency, 0.999)) * dynamics.timestep_ps
+    if phase > SAFE_PHASE:
+        factor = phase / SAFE_PHASE
+        logger.warning(
+            "extended ABF: the spring would turn %.2f rad per step, allowed %.2f; sigma widened %.2f times",
+            phase,
+            SAFE_PHASE,
+            factor,
+        )
+        sigma = sigma * factor
+        extended = with_sigma(sigma)
+    ranges = " x ".join(f"[{low:.2f}, {high:.2f}]" for low, high in cv.cv_range)
+    logger.info(
+        "extended ABF: grid %s in %s bins, sigma %s, kappa %s kJ/mol, tau %g ps, friction %g/ps, "
+        "ceiling %g kJ/mol, spring %.3f rad/step",
+        ranges,
+        "x".join(map(str, grid.n_bins)),
+        np.round(sigma, 3).tolist(),
+        np.round(extended.kappa, 1).tolist(),
+        eabf.tau_ps,
+        eabf.friction_per_ps,
+        eabf.ceiling_kj_mol,
+        min(phase, SAFE_PHASE),
+    )
+    return extended

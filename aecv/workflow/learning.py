@@ -1,0 +1,187 @@
+"""Learning stage, second half: train the next CV on weighted frames and compare it with the last one."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import SamplingError
+from aecv.ground.files import write_json
+from aecv.ground.seeds import seed_31bit
+from aecv.models.cv import CV, export_cv
+from aecv.models.training import TrainedAutoencoder, train_autoencoder
+from aecv.numerics.abf import data_grid
+from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
+from aecv.numerics.encoder import Encoder, encode
+from aecv.numerics.weights import effective_sample_size
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.pool import Pool, stride
+from aecv.workflow.progress import Progress
+from aecv.workflow.samples import Samples
+
+logger = logging.getLogger(__name__)
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A training and what it was made from.
+
+    Attributes:
+        autoencoder: the training.
+        n_frames: frames that it saw.
+        n_effective: (sum w)^2 / sum w^2 of them.
+        restart_score: score between the two restarts of lowest loss; None with a single restart.
+    """
+
+    autoencoder: TrainedAutoencoder
+    n_frames: int
+    n_effective: float
+    restart_score: float | None
+
+
+def train_cv(
+    folder: Path, pool: Pool, system: MolecularSystem, previous: CV | None, iteration: int, progress: Progress
+) -> Trained:
+    """Train on a pool and export cv.pt, cv.npz, cv.json and training.json.
+
+    Raises:
+        SamplingError: when too few frames are effective; the message says what to change.
+        TrainingError: when the training fails.
+    """
+    settings = system.spec.settings
+    chosen = np.arange(0, pool.n_frames, stride(pool.n_frames, settings.training.max_frames))
+    positions, weights = pool.cv_positions[chosen], pool.weights[chosen]
+    n_effective = effective_sample_size(weights)
+    if n_effective < settings.training.min_effective_frames:
+        raise SamplingError(
+            f"iteration {iteration}: reweighted training needs >= {settings.training.min_effective_frames:g} "
+            f"effective frames, got {n_effective:.1f} of {len(weights)}; run longer (--ns), or lower "
+            "training.min_effective_frames"
+        )
+    with progress(f"{folder.name} training", settings.training.max_epochs, "epoch") as advance:
+        trained = train_autoencoder(
+            positions,
+            weights,
+            system.positions[system.cv_atom_indices],
+            autoencoder=settings.autoencoder,
+            training=settings.training,
+            seed=seed_31bit(settings.run.seed, "training", iteration),
+            on_epoch=lambda: advance(1),
+        )
+    encoder = trained.encoder
+    if previous is not None:
+        encoder = matched(encoder, encode(encoder, positions), previous(positions), weights)
+    grid = data_grid(encode(encoder, pool.cv_positions), bins=settings.eabf.bins, margin=settings.eabf.margin)
+    cv_range = np.array([grid.lower, grid.upper]).T
+    export_cv(
+        encoder,
+        folder,
+        atom_indices=system.cv_atom_indices,
+        cv_range=cv_range,
+        system=system.spec.name,
+        system_hash=system.spec.hash,
+    )
+    result = Trained(
+        autoencoder=trained,
+        n_frames=len(weights),
+        n_effective=n_effective,
+        restart_score=_restart_score(trained, positions, weights),
+    )
+    write_json(folder / "training.json", _training_report(result))
+    return result
+
+
+def _restart_score(trained: TrainedAutoencoder, positions: FloatArray, weights: FloatArray) -> float | None:
+    """How much the second best restart is the same CV as the best one."""
+    if len(trained.restart_encoders) < 2:
+        return None
+    best, second = np.argsort(trained.losses)[:2]
+    some = slice(None, None, max(1, len(weights) // 20_000))
+    first, other = (encode(trained.restart_encoders[k], positions[some]) for k in (best, second))
+    return score(other, first, weights[some])
+
+
+def _training_report(result: Trained) -> dict[str, Any]:
+    trained = result.autoencoder
+    return {
+        "n_frames": result.n_frames,
+        "n_effective": result.n_effective,
+        "losses_nm2": trained.losses,
+        "best_restart": trained.best_restart,
+        "restart_score": result.restart_score,
+        "fraction_of_variance": trained.fraction_of_variance,
+        "train_nm2": trained.train_curves,
+        "validation_nm2": trained.validation_curves,
+    }
+
+
+def matched(encoder: Encoder, new: FloatArray, old: FloatArray, weights: FloatArray) -> Encoder:
+    """The encoder with its components in the order and with the signs that fit the old CV best.
+
+    Components of an autoencoder come in any order and sign; scores do not see it, people's eyes do.
+
+    Args:
+        new, old: both CVs on the same frames, shape (n, d).
+        weights: shape (n,).
+    """
+    d = new.shape[1]
+    if old.shape[1] != d:
+        return encoder
+    share = weights / weights.sum()
+    x, y = (z - share @ z for z in (new, old))
+    correlation = (x * share[:, None]).T @ y / np.outer(np.sqrt(share @ x**2), np.sqrt(share @ y**2))
+    order = max(permutations(range(d)), key=lambda p: sum(abs(correlation[p[c], c]) for c in range(d)))
+    signs = np.sign([correlation[order[c], c] for c in range(d)])
+    signs[signs == 0] = 1.0
+    rows = list(order)
+    return replace(
+        encoder,
+        weights=(*encoder.weights[:-1], signs[:, None] * encoder.weights[-1][rows]),
+        biases=(*encoder.biases[:-1], signs * encoder.biases[-1][rows]),
+    )
+
+
+def compare(
+    new: CV, old: CV | None, samples: Samples, weights: FloatArray, periodic: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Scores of the new CV on an iteration's frames: against the old CV and against the observables.
+
+    Args:
+        weights: Boltzmann weights of the frames, zero for those left out, shape (n,).
+        periodic: names of observables that are angles.
+
+    Returns:
+        score, score_unweighted, score_nonlinear (None without old CV) and observables, as in
+        `IterationRecord`.
+    """
+    kept = weights > 0
+    xi, share = new(samples.cv_positions[kept]), weights[kept]
+    result: dict[str, Any] = {"score": None, "score_unweighted": None, "score_nonlinear": None}
+    if old is not None:
+        before = old(samples.cv_positions[kept])
+        result["score"] = score(xi, before, share)
+        result["score_unweighted"] = score(xi, before, np.ones(len(xi)))
+        result["score_nonlinear"] = float(nonlinear_r2(before, xi, share, seed=seed).min())
+    observables: dict[str, dict[str, float]] = {}
+    features = {}
+    for name, values in samples.observables.items():
+        column = values[kept][:, None]
+        features[name] = periodic_features(column) if name in periodic else column
+        observables[name] = {
+            "linear": float(weighted_r2(xi, features[name], share).min()),
+            "nonlinear": float(nonlinear_r2(xi, features[name], share, seed=seed).min()),
+        }
+    if features:
+        everything = np.concatenate(list(features.values()), axis=1)
+        observables["xi"] = {
+            "linear": float(weighted_r2(everything, xi, share).min()),
+            "nonlinear": float(nonlinear_r2(everything, xi, share, seed=seed).min()),
+        }
+    result["observables"] = observables
+    return result

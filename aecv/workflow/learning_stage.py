@@ -1,0 +1,140 @@
+"""Learning stage: weigh the frames of an iteration, train the next CV, score it, and write it all down."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from aecv.ground.files import write_arrays, write_json
+from aecv.ground.seeds import seed_31bit
+from aecv.models.cv import CV, load_cv
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.analysis import Analysis, analyse
+from aecv.workflow.learning import Trained, compare, train_cv
+from aecv.workflow.pool import BiasedIteration, Pool, mbar_pool, plain_pool, unbiased_pool
+from aecv.workflow.progress import Progress
+from aecv.workflow.records import IterationRecord
+from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.store import RunDirectory
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = (
+    "weights.npz",
+    "colvar.dat",
+    "cv.pt",
+    "cv.npz",
+    "cv.json",
+    "training.json",
+    "score.json",
+    "record.json",
+)
+
+
+def learn(
+    run: RunDirectory, iteration: int, previous: Sequence[CV], system: MolecularSystem, progress: Progress
+) -> None:
+    """Do the stage for one iteration.
+
+    Args:
+        previous: the CVs of all earlier iterations; iteration k was biased along previous[k - 1].
+
+    Raises:
+        SamplingError, TrainingError: as `learning.train_cv`.
+    """
+    began = time.perf_counter()
+    folder = run.iteration_dir(iteration)
+    samples = Samples.load(folder / "samples.npz")
+    pool, last = _pool(run, iteration, previous, samples, system)
+    write_arrays(
+        folder / "weights.npz",
+        iteration=pool.iteration,
+        frame=pool.frame,
+        weights=pool.weights,
+        last_weights=pool.last_weights,
+    )
+    analysis = analyse(folder, pool, samples, last, system)
+    old = previous[-1] if previous else None
+    trained = train_cv(folder, pool, system, old, iteration, progress)
+    new = load_cv(folder)
+    seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
+    scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
+    write_json(folder / "score.json", scores)
+    record = _record(iteration, samples, analysis, trained, scores, system, time.perf_counter() - began)
+    write_json(folder / "record.json", record.as_dict())
+    _warn(record, samples)
+
+
+def _pool(
+    run: RunDirectory, iteration: int, previous: Sequence[CV], samples: Samples, system: MolecularSystem
+) -> tuple[Pool, BiasedIteration | None]:
+    """The weighted frames that train this iteration's CV, and its own bias where it had one."""
+    settings = system.spec.settings.pool
+    if iteration == 0:
+        return unbiased_pool(samples, settings.max_frames), None
+    oldest = 1 if settings.mode == "mbar" else iteration
+    biased = [
+        BiasedIteration(
+            index=k,
+            samples=samples if k == iteration else Samples.load(run.iteration_dir(k) / "samples.npz"),
+            bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
+            cv=previous[k - 1],
+        )
+        for k in range(oldest, iteration + 1)
+    ]
+    if settings.mode == "none":
+        return plain_pool(biased[-1], settings), biased[-1]
+    return mbar_pool(biased, settings), biased[-1]
+
+
+def _record(
+    iteration: int,
+    samples: Samples,
+    analysis: Analysis,
+    trained: Trained,
+    scores: dict[str, Any],
+    system: MolecularSystem,
+    learning_s: float,
+) -> IterationRecord:
+    dynamics = system.spec.settings.dynamics
+    ns = samples.n_frames * system.spec.settings.sampling.frame_ps / 1000.0
+    autoencoder = trained.autoencoder
+    return IterationRecord(
+        index=iteration,
+        **scores,
+        **asdict(analysis),
+        n_effective=trained.n_effective,
+        n_frames=trained.n_frames,
+        loss=float(np.min(autoencoder.losses)),
+        loss_spread=float(np.max(autoencoder.losses) / np.min(autoencoder.losses)),
+        explained_variance=1.0 - autoencoder.fraction_of_variance,
+        restart_score=trained.restart_score,
+        n_inverted=samples.n_inverted,
+        n_turned=samples.n_turned,
+        ns=ns,
+        steps_per_s=1000.0 * ns / dynamics.timestep_ps / samples.wall_s,
+        wall_s=samples.wall_s + learning_s,
+    )
+
+
+def _warn(record: IterationRecord, samples: Samples) -> None:
+    """Say what a person should know about an iteration's frames."""
+    if record.n_inverted or record.n_turned:
+        logger.warning(
+            "iteration %d: of %d frames %d have another chirality and %d another cis-trans state than the "
+            "structure; lower eabf.ceiling_kj_mol if these are not wanted",
+            record.index,
+            samples.n_frames,
+            record.n_inverted,
+            record.n_turned,
+        )
+    if record.n_islands is not None and record.n_islands > 1:
+        logger.warning(
+            "iteration %d: lambda visited %d unconnected regions; free energies are given on the "
+            "one with most samples",
+            record.index,
+            record.n_islands,
+        )

@@ -1,0 +1,195 @@
+"""The loop: unbiased iteration, then bias, weigh, retrain and score until the CV repeats itself.
+
+    0  diverse starts -> unbiased MD -> autoencoder -> xi_0
+    k  extended ABF along xi_(k-1) -> weights (pool) -> autoencoder -> xi_k -> score(xi_k | xi_(k-1))
+
+Source: Belkacemi, Gkeka, Lelievre, Stoltz, J. Chem. Theory Comput. 18, 59 (2022),
+doi:10.1021/acs.jctc.1c00415 (FEBILAE).
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.models.cv import CV, load_cv
+from aecv.models.spec import SystemSpec
+from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
+from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.equilibration import equilibrate
+from aecv.sampling.starts import find_starts
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+from aecv.sampling.walkers import Plan, make_plan
+from aecv.workflow import learning_stage, sampling_stage
+from aecv.workflow.coupling import extended_variable
+from aecv.workflow.pictures import draw_run
+from aecv.workflow.progress import Progress, silent
+from aecv.workflow.records import IterationRecord, converged_at
+from aecv.workflow.samples import Samples
+from aecv.workflow.sampling_stage import Sampling
+from aecv.workflow.store import RunDirectory, write_summary
+
+logger = logging.getLogger(__name__)
+
+N_PROBE = 200
+"""Frames on which the kernel is compared with cv.pt and the spring's frequency is measured."""
+
+
+def iterate(
+    spec: SystemSpec,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress = silent,
+    on_record: Callable[[IterationRecord], object] = lambda _: None,
+) -> list[IterationRecord]:
+    """Run the whole loop for a system.
+
+    Args:
+        spec: the system with all settings.
+        out: the run's folder.
+        resume: continue the run that the folder holds.
+        progress: opens progress bars.
+        on_record: called with each iteration's record when it is known, also for reused iterations.
+
+    Returns:
+        The records of all iterations.
+
+    Raises:
+        AecvError: any of its kinds, for reasons that the message tells.
+    """
+    system = build(spec)
+    platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
+    open_run = RunDirectory.resume if resume else RunDirectory.create
+    with open_run(out, spec, platform=platform.platform.getName()) as run:
+        return _Loop(run, system, platform, progress).run(on_record)
+
+
+class _Loop:
+    """One invocation: the run directory, and what every stage needs."""
+
+    def __init__(
+        self, run: RunDirectory, system: MolecularSystem, platform: PlatformChoice, progress: Progress
+    ) -> None:
+        self._run = run
+        self._system = system
+        self._settings = system.spec.settings
+        self._platform = platform
+        self._progress = progress
+
+    def run(self, on_record: Callable[[IterationRecord], object]) -> list[IterationRecord]:
+        logger.info("platform %s; random seed %d", self._platform.reason, self._settings.run.seed)
+        records: list[IterationRecord] = []
+        states = self._walkers()
+        for iteration in range(self._settings.run.iterations):
+            self._sample(iteration, states)
+            record = self._learn(iteration)
+            records.append(record)
+            on_record(record)
+            write_summary(self._run, records, self._settings)
+            draw_run(self._run, records, self._system)
+            if (
+                self._settings.convergence.stop
+                and converged_at(records, self._settings.convergence) is not None
+            ):
+                logger.info("converged at iteration %d; stopping as asked", iteration)
+                break
+        return records
+
+    def _walkers(self) -> tuple[WalkerState, ...]:
+        """Equilibrated walkers on diverse starts: where every iteration begins."""
+        folder = self._run.iteration_dir(0)
+        if not self._run.is_done(0, "starts", {}):
+            settings = self._settings
+            with self._progress("starting structures", 1, "run") as advance:
+                starts, report = find_starts(
+                    self._system, settings.starts, settings.run.seed, platform=self._platform
+                )
+                states = equilibrate(
+                    self._system, starts, n_walkers=settings.sampling.walkers, platform=self._platform
+                )
+                advance(1)
+            logger.info("starts: %s", report)
+            write_arrays(
+                folder / "starts.npz",
+                minimised=starts,
+                **{name: np.array([getattr(s, name) for s in states]) for name in _START_FIELDS},
+            )
+            write_json(folder / "starts.json", report.as_dict())
+            self._run.mark_done(0, "starts", {}, ("starts.npz", "starts.json"))
+        stored = read_arrays(folder / "starts.npz")
+        return tuple(
+            WalkerState(
+                **{name: stored[name][w] for name in _START_FIELDS}, lam=np.empty(0), lam_velocity=np.empty(0)
+            )
+            for w in range(len(stored["positions"]))
+        )
+
+    def _sample(self, iteration: int, states: tuple[WalkerState, ...]) -> None:
+        folder = self._run.iteration_dir(iteration)
+        inputs = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}
+        outputs = sampling_stage.OUTPUTS if iteration == 0 else sampling_stage.BIASED_OUTPUTS
+        if iteration > 0:
+            inputs["cv.npz"] = self._run.output_hash(iteration - 1, "learning", "cv.npz")
+        if not self._run.is_done(iteration, "sampling", inputs):
+            task = Sampling(
+                folder=folder, plan=self._plan(iteration), system=self._system, progress=self._progress
+            )
+            if iteration == 0:
+                sampling_stage.sample_unbiased(task, self._unbiased_engine, states)
+            else:
+                self._sample_biased(task, iteration, states)
+            self._run.mark_done(iteration, "sampling", inputs, outputs)
+        sampling_stage.remove_segments(folder)
+
+    def _sample_biased(self, task: Sampling, iteration: int, states: tuple[WalkerState, ...]) -> None:
+        cv = self._cv(iteration - 1)
+        positions = Samples.load(self._run.iteration_dir(iteration - 1) / "samples.npz").cv_positions
+        probe = positions[:: max(1, len(positions) // N_PROBE)].astype(float)
+        masses = self._system.masses[self._system.cv_atom_indices]
+        extended = extended_variable(cv, probe, masses, self._settings)
+        sampling_stage.sample_biased(
+            task,
+            lambda: NativeEngine(self._system, cv, extended, platform=self._platform, probe=probe),
+            states,
+            cv=cv,
+            extended=extended,
+            ceiling_kj_mol=self._settings.eabf.ceiling_kj_mol,
+        )
+
+    def _learn(self, iteration: int) -> IterationRecord:
+        folder = self._run.iteration_dir(iteration)
+        first = 0 if iteration == 0 else 1
+        inputs = {
+            f"samples.npz of iteration {k}": self._run.output_hash(k, "sampling", "samples.npz")
+            for k in range(first, iteration + 1)
+        }
+        if not self._run.is_done(iteration, "learning", inputs):
+            previous = [self._cv(k) for k in range(iteration)]
+            learning_stage.learn(self._run, iteration, previous, self._system, self._progress)
+            self._run.mark_done(iteration, "learning", inputs, learning_stage.OUTPUTS)
+        return IterationRecord(**read_json(folder / "record.json"))
+
+    def _unbiased_engine(self) -> UnbiasedEngine:
+        # the seed only fills the time until the first segment sets its own
+        return UnbiasedEngine(*make_context(self._system, platform=self._platform, seed=1))
+
+    def _plan(self, iteration: int) -> Plan:
+        sampling = self._settings.sampling
+        return make_plan(
+            root=self._settings.run.seed,
+            stage=f"iteration {iteration}",
+            n_walkers=sampling.walkers,
+            total_ps=1000.0 * sampling.ns,
+            segment_ps=sampling.segment_ps,
+            frame_ps=sampling.frame_ps,
+            timestep_ps=self._settings.dynamics.timestep_ps,
+        )
+
+    def _cv(self, iteration: int) -> CV:
+        return load_cv(self._run.iteration_dir(iteration))
+
+
+_START_FIELDS = ("positions", "velocities", "box")

@@ -1,0 +1,100 @@
+"""Pictures of a run, drawn from its files after every iteration."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aecv.ground.files import read_arrays, read_json
+from aecv.ground.units import thermal_energy
+from aecv.models.cv import load_cv
+from aecv.numerics.free_energy import integrate_gradient
+from aecv.results import plots
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.records import IterationRecord
+from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.store import RunDirectory
+
+
+def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: MolecularSystem) -> None:
+    """Draw the pictures of the run (in pictures/) and of its last iteration (in its folder)."""
+    folder = run.path / "pictures"
+    folder.mkdir(exist_ok=True)
+    iterations = [record.index for record in records]
+    settings = system.spec.settings
+    if len(records) > 1:
+        scores = {
+            "weighted": [record.score for record in records],
+            "unweighted": [record.score_unweighted for record in records],
+            "nonlinear": [record.score_nonlinear for record in records],
+        }
+        plots.save(
+            plots.score_history(iterations, scores, s_min=settings.convergence.s_min), folder / "scores.png"
+        )
+        _draw_biases(run, records, system)
+    if settings.delta_f is not None and len(records) > 1:
+        region = settings.delta_f
+        values = {
+            "pool": [record.delta_f_kj_mol for record in records],
+            "iteration alone": [record.delta_f_iteration_kj_mol for record in records],
+        }
+        label = f"{region.lower:g} < {region.observable} < {region.upper:g} against the rest"
+        plots.save(plots.delta_f_history(iterations, values, label=label), folder / "delta_f.png")
+    _draw_iteration(run, records[-1].index, system)
+
+
+def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: MolecularSystem) -> None:
+    """Free energy in xi and visited bins against time, of every biased iteration."""
+    panels, curves, n_bins = [], [], 0
+    for record in records[1:]:
+        bias = Bias.load(run.iteration_dir(record.index) / "bias.npz")
+        total = bias.total
+        free_energy = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, bias.grid)
+        panels.append((f"iteration {record.index}", bias.grid, free_energy.on_main()))
+        visited = (bias.history.samples[:, :, 0] > 0).sum(axis=1)
+        time_ns = record.ns * bias.history.rounds / bias.history.rounds[-1]
+        curves.append((f"iteration {record.index}", time_ns, visited))
+        n_bins = bias.grid.size
+    kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
+    folder = run.path / "pictures"
+    plots.save(plots.free_energy_in_xi(panels, kt=kt), folder / "free_energy_xi.png")
+    plots.save(plots.coverage_history(curves, n_bins=n_bins), folder / "coverage.png")
+
+
+def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) -> None:
+    folder = run.iteration_dir(iteration)
+    samples = Samples.load(folder / "samples.npz")
+    training = read_json(folder / "training.json")
+    curves = [np.array(training[key], dtype=float) for key in ("train_nm2", "validation_nm2")]
+    plots.save(plots.training_curves(*curves, best=training["best_restart"]), folder / "training.png")
+    periodic_names = system.observables.periodic_names
+    xi = load_cv(folder)(samples.cv_positions)
+    if samples.observables:
+        plots.save(
+            plots.cv_coloured_by_observables(
+                xi, samples.observables, periodic={name: True for name in periodic_names}
+            ),
+            folder / "cv_by_observables.png",
+        )
+    if len(samples.observables) < 2:
+        return
+    first, second, *_ = samples.observables
+    names = (first, second)
+    x, y = samples.observables[first], samples.observables[second]
+    periodic = (first in periodic_names, second in periodic_names)
+    region = system.spec.settings.delta_f
+    plots.save(
+        plots.frames_in_plane(
+            x,
+            y,
+            read_arrays(folder / "weights.npz")["last_weights"],
+            names=names,
+            periodic=periodic,
+            kt=thermal_energy(system.spec.settings.dynamics.temperature_k),
+            region=(region.lower, region.upper) if region and region.observable == first else None,
+        ),
+        folder / f"frames_{first}_{second}.png",
+    )
+    plots.save(
+        plots.observables_coloured_by_cv(x, y, xi, names=names, periodic=periodic),
+        folder / "observables_by_cv.png",
+    )

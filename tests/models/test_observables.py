@@ -1,0 +1,153 @@
+"""Selections with clear errors; dihedrals, angles and distances against mdtraj; stereochemistry."""
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from aecv.ground.errors import MolecularSystemError
+from aecv.ground.settings import ObservableSettings
+from aecv.models.observables import ObservableSet, StereoReference, compute_observables, select_atoms
+from aecv.models.spec import load_system
+
+PHI = (
+    "resname ACE and name C",
+    "resname ALA and name N",
+    "resname ALA and name CA",
+    "resname ALA and name C",
+)
+TRIPEPTIDE = """\
+ATOM      1  N   ALA A   1       0.000   0.000   0.000  1.00  0.00           N
+ATOM      2  CA  ALA A   1       1.450   0.000   0.000  1.00  0.00           C
+ATOM      3  C   ALA A   1       2.000   1.420   0.000  1.00  0.00           C
+ATOM      4  O   ALA A   1       1.300   2.430   0.000  1.00  0.00           O
+ATOM      5  N   PRO A   2       3.330   1.500   0.000  1.00  0.00           N
+ATOM      6  CD  PRO A   2       4.250   0.350   0.000  1.00  0.00           C
+ATOM      7  CA  PRO A   2       4.000   2.800   0.000  1.00  0.00           C
+ATOM      8  C   PRO A   2       5.500   2.700   0.000  1.00  0.00           C
+ATOM      9  O   PRO A   2       6.100   1.600   0.000  1.00  0.00           O
+ATOM     10  CB  PRO A   2       3.600   3.500   1.300  1.00  0.00           C
+ATOM     11  CG  PRO A   2       4.700   1.000   1.300  1.00  0.00           C
+END
+"""
+
+
+@pytest.fixture(scope="module")
+def ala2() -> mdtraj.Trajectory:
+    return mdtraj.load(str(load_system("ala2").structure_path))
+
+
+@pytest.fixture(scope="module")
+def frames(ala2: mdtraj.Trajectory) -> NDArray[np.float64]:
+    """Random distortions of the structure [nm], shape (200, 22, 3)."""
+    noise = np.random.default_rng(3).normal(scale=0.05, size=(200, 22, 3))
+    return ala2.xyz[0].astype(float) + noise
+
+
+def test_cv_atoms_are_the_eight_of_the_paper_in_order(ala2: mdtraj.Trajectory) -> None:
+    indices = select_atoms(ala2.topology, load_system("ala2").settings.cv.atoms)
+    found = [(ala2.topology.atom(i).residue.name, ala2.topology.atom(i).name) for i in indices]
+    assert found == [
+        ("ACE", "CH3"), ("ACE", "C"), ("ALA", "N"), ("ALA", "CA"),
+        ("ALA", "CB"), ("ALA", "C"), ("NME", "N"), ("NME", "C"),
+    ]  # fmt: skip
+    # mdtraj and OpenMM call the methyl carbon of NME "C".
+    assert [ala2.topology.atom(i).element.symbol for i in indices] == ["C", "C", "N", "C", "C", "C", "N", "C"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "exactly_one", "message"),
+    [
+        ("name XX", False, r"cv\.atoms: 'name XX' selects none of the 22 atoms.*ACE, ALA, NME"),
+        ("name CA CB and", False, r"cv\.atoms: needs an mdtraj selection.*got 'name CA CB and'"),
+        ("name C", True, r"exactly one atom, 'name C' gives 3 \(ACE1-C, ALA2-C, NME3-C\)"),
+        ("name XX", True, r"exactly one atom, 'name XX' gives 0 \(none\)"),
+    ],
+)
+def test_bad_selection(ala2: mdtraj.Trajectory, selection: str, exactly_one: bool, message: str) -> None:
+    with pytest.raises(MolecularSystemError, match=message):
+        select_atoms(ala2.topology, selection, exactly_one=exactly_one)
+
+
+def test_bad_observable_names_its_atom(ala2: mdtraj.Trajectory) -> None:
+    settings = {"phi": ObservableSettings(kind="dihedral", atoms=(*PHI[:3], "name C"))}
+    with pytest.raises(MolecularSystemError, match=r"observables\.phi\.atoms\[3\]: .*exactly one"):
+        ObservableSet.prepare(ala2.topology, settings)
+
+
+def test_values_agree_with_mdtraj(ala2: mdtraj.Trajectory, frames: NDArray[np.float64]) -> None:
+    settings = {
+        "phi": ObservableSettings(kind="dihedral", atoms=PHI),
+        "bend": ObservableSettings(kind="angle", atoms=PHI[1:]),
+        "end": ObservableSettings(kind="distance", atoms=("name CB", "resname NME and name C")),
+    }
+    values = compute_observables(ala2.topology, frames, settings)
+    trajectory = mdtraj.Trajectory(frames, ala2.topology)
+    expected = {
+        "phi": mdtraj.compute_dihedrals(trajectory, [[4, 6, 8, 14]])[:, 0],
+        "bend": mdtraj.compute_angles(trajectory, [[6, 8, 14]])[:, 0],
+        "end": mdtraj.compute_distances(trajectory, [[10, 18]])[:, 0],
+    }
+    for name, array in expected.items():  # mdtraj computes in float32
+        np.testing.assert_allclose(np.exp(1j * values[name]), np.exp(1j * array), atol=2e-5)
+    assert values["phi"].std() > 0.1
+
+
+def test_dihedral_of_a_known_angle() -> None:
+    """IUPAC: looking along the middle bond, the far end turned clockwise counts as positive."""
+    angle = 0.7
+    points = np.array([[[1.0, 0, 0], [0, 0, 0], [0, 0, -1], [np.cos(angle), np.sin(angle), -1]]])
+    observables = ObservableSet(kinds={"a": "dihedral"}, indices={"a": np.arange(4)})
+    # Seen along -z, x to y is a clockwise... turn of `angle` about +z, which is anticlockwise about -z.
+    np.testing.assert_allclose(observables.compute(points)["a"], [-angle], atol=1e-14)
+
+
+def test_wrong_shape_is_refused(ala2: mdtraj.Trajectory) -> None:
+    observables = ObservableSet.prepare(ala2.topology, load_system("ala2").settings.observables)
+    assert observables.names == observables.periodic_names == ("phi", "psi")
+    with pytest.raises(MolecularSystemError, match=r"shape \(frames, atoms >= 17, 3\), got \(22, 3\)"):
+        observables.compute(ala2.xyz[0])
+    with pytest.raises(MolecularSystemError, match=r"got \(1, 8, 3\)"):
+        observables.compute(ala2.xyz[:, :8])
+
+
+def test_ala2_is_l_and_trans(ala2: mdtraj.Trajectory) -> None:
+    stereo = StereoReference.from_structure(ala2.topology, ala2.xyz[0])
+    assert stereo.handedness.tolist() == [1]
+    assert stereo.trans.tolist() == [True, True]
+    assert stereo.peptide_bonds.tolist() == [[1, 4, 6, 8], [8, 14, 16, 18]]
+
+
+def test_changes_are_counted_per_frame(ala2: mdtraj.Trajectory) -> None:
+    stereo = StereoReference.from_structure(ala2.topology, ala2.xyz[0])
+    sound = ala2.xyz[0].astype(float)
+    mirrored = sound * np.array([1.0, 1.0, -1.0])  # inverts the centre, keeps trans
+    cis = sound.copy()  # half a turn about C-N of everything behind the second peptide bond
+    axis = (sound[16] - sound[14]) / np.linalg.norm(sound[16] - sound[14])
+    behind = sound[16:] - sound[14]
+    cis[16:] = sound[14] + 2 * np.outer(behind @ axis, axis) - behind
+    assert stereo.count_changes(np.stack([sound, mirrored, mirrored, cis])) == (2, 1)
+    rotated = sound @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    assert stereo.count_changes(rotated[None])[1] == 0
+
+
+def test_proline_counts_by_its_alpha_carbon(tmp_path: Path) -> None:
+    """N of proline has two carbons; omega is CA-C-N-CA, here trans, and CA-C-N-CD is then cis."""
+    path = tmp_path / "pro.pdb"
+    path.write_text(TRIPEPTIDE, encoding="utf-8")
+    structure = mdtraj.load(str(path))
+    stereo = StereoReference.from_structure(structure.topology, structure.xyz[0])
+    assert stereo.peptide_bonds.tolist() == [[1, 2, 4, 6]]
+    assert stereo.trans.tolist() == [True]
+    assert stereo.centres.tolist() == [[4, 6, 7, 9]]
+
+
+def test_a_system_without_peptides_has_nothing_to_count() -> None:
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("ARG", topology.add_chain())
+    for name in ("A1", "A2"):
+        topology.add_atom(name, mdtraj.element.argon, residue)
+    stereo = StereoReference.from_structure(topology, np.zeros((2, 3)))
+    assert stereo.count_changes(np.zeros((5, 2, 3))) == (0, 0)

@@ -1,0 +1,257 @@
+"""Training of autoencoders against exact answers: PCA, noise floors, weights, repetition."""
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from aecv.ground.errors import TrainingError
+from aecv.ground.settings import AutoencoderSettings, TrainingSettings
+from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start, random_start
+from aecv.models.training import fit, train_autoencoder
+from aecv.models.training_data import prepare, systematic_resample, validation_blocks
+from aecv.numerics.encoder import align, encode
+
+ONE = AutoencoderSettings(hidden=(20,), latent=1)
+QUICK = TrainingSettings(restarts=2, max_epochs=6, patience=6, validation_blocks=20)
+REFERENCE = np.array([[0.0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0], [0.35, 0.15, 0.05], [0.4, 0.25, 0.15]])
+NOISE_NM = 0.004
+
+
+def molecule(n_frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A curved one-dimensional motion with noise, each frame turned and moved at random.
+
+    Returns the parameter of the curve, shape (F,), and positions [nm], shape (F, 5, 3).
+    """
+    rng = np.random.default_rng(seed)
+    modes = np.random.default_rng(7).standard_normal((2, 5, 3))
+    t = np.repeat(rng.uniform(-1, 1, n_frames // 10 + 1), 10)[:n_frames]
+    curve = 0.04 * (t[:, None, None] * modes[0] + t[:, None, None] ** 2 * modes[1])
+    q, _ = np.linalg.qr(rng.standard_normal((n_frames, 3, 3)))
+    q *= np.linalg.det(q)[:, None, None]
+    x = REFERENCE + curve + NOISE_NM * rng.standard_normal((n_frames, 5, 3))
+    return t, x @ q + rng.standard_normal((n_frames, 1, 3))
+
+
+def principal_residual(x: np.ndarray, weights: np.ndarray, n: int) -> float:
+    """Part of the weighted variance outside the leading n principal components."""
+    values = np.linalg.eigvalsh(np.cov(x.T, aweights=weights, ddof=0))
+    return float(1 - values[-n:].sum() / values.sum())
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    t, x = molecule(4000, 1)
+    return t, x, np.exp(t)
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    _, x, w = data
+    return train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
+
+
+def test_linear_autoencoder_reaches_the_principal_component_residual(data):
+    _, x, w = data
+    settings = QUICK.model_copy(update={"max_epochs": 40, "patience": 40, "restarts": 3})
+    frames = prepare(x, w, REFERENCE, training=settings, seed=1)
+    shape = Shape(n_inputs=15, hidden=(20,), latent=2)
+    starts = [random_start(shape, np.random.default_rng(k)) for k in range(3)]
+    result = fit(
+        StackedAutoencoders(shape, starts, activation="linear"), frames, settings, np.random.default_rng(0)
+    )
+    train = ~frames.held_out
+    exact = principal_residual(frames.x[train].astype(float), frames.weights[train], 2)
+    assert result.train[:, -1] == pytest.approx(exact, rel=0.02)
+    assert result.best == pytest.approx(exact, rel=0.15)
+    assert np.all(result.train[:, 0] > 1.5 * exact)
+
+
+def test_curved_motion_is_learned_to_its_noise(data, trained):
+    """The optimal reconstruction is E[Y | xi]: what is left is the noise, less what alignment removes."""
+    t, x, w = data
+    floor = NOISE_NM**2 * (15 - 6 - 1)
+    assert 0.95 * floor < trained.loss < 1.25 * floor
+    aligned = align(REFERENCE, x).reshape(len(x), -1)
+    assert trained.fraction_of_variance < 0.6 * principal_residual(aligned, w, 1)
+    xi = encode(trained.encoder, x)[:, 0]
+    assert abs(np.corrcoef(np.argsort(np.argsort(xi)), np.argsort(np.argsort(t)))[0, 1]) > 0.99
+
+
+def test_reported_losses_are_those_of_encoder_and_decoder(data, trained):
+    """Folding of both normalisations is exact: positions to xi to positions gives the training's own loss."""
+    _, x, w = data
+    frames = prepare(x, w, REFERENCE, training=QUICK, seed=3)
+    square = np.sum((trained.decode(encode(trained.encoder, x)) - align(REFERENCE, x)) ** 2, axis=(1, 2))
+    held_out = frames.held_out
+    assert np.average(square[held_out], weights=w[held_out]) == pytest.approx(trained.loss, rel=1e-4)
+    train_loss = trained.train_losses[trained.best_restart]
+    assert np.average(square[~held_out], weights=w[~held_out]) == pytest.approx(train_loss, rel=1e-4)
+
+
+def test_every_encoder_has_zero_weighted_mean_and_unit_deviation(data, trained):
+    _, x, w = data
+    assert len(trained.restart_encoders) == QUICK.restarts
+    for encoder in trained.restart_encoders:
+        xi = encode(encoder, x)
+        mean = np.average(xi, weights=w, axis=0)
+        assert mean == pytest.approx(0, abs=1e-5)
+        assert np.average((xi - mean) ** 2, weights=w, axis=0) == pytest.approx(1, abs=1e-5)
+
+
+def test_best_weights_are_kept_and_the_best_restart_wins(trained):
+    np.testing.assert_allclose(trained.losses, trained.validation_curves.min(axis=1), rtol=1e-12)
+    assert trained.best_restart == np.argmin(trained.losses)
+    assert trained.train_curves.shape == trained.validation_curves.shape == (2, trained.n_epochs)
+
+
+def test_same_seed_same_arrays_other_seed_others(data, trained):
+    _, x, w = data
+    again = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
+    other = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=4)
+    np.testing.assert_array_equal(again.validation_curves, trained.validation_curves)
+    for a, b in zip(again.encoder.weights, trained.encoder.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(other.encoder.weights[0], trained.encoder.weights[0])
+
+
+def test_frames_of_weight_zero_and_the_scale_of_weights_do_not_matter(data, trained):
+    _, x, w = data
+    nonsense = np.concatenate([x, np.full((500, 5, 3), 3.0), np.full((5, 5, 3), np.nan)])
+    weights = 8 * np.concatenate([w, np.zeros(505)])
+    again = train_autoencoder(nonsense, weights, REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
+    np.testing.assert_array_equal(again.losses, trained.losses)
+
+
+def test_weights_decide_what_is_learned():
+    """Two motions, one weighted a hundred times less: a single component must follow the heavy one."""
+    rng = np.random.default_rng(5)
+    modes = np.random.default_rng(8).standard_normal((2, 5, 3))
+    which, s = np.repeat(rng.integers(0, 2, 400), 10), rng.uniform(-1, 1, 4000)
+    x = REFERENCE + 0.03 * s[:, None, None] * modes[which]
+    r2 = {}
+    for heavy in (0, 1):
+        w = np.where(which == heavy, 1.0, 0.01)
+        result = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=1)
+        xi = encode(result.encoder, x)[:, 0]
+        r2[heavy] = [np.corrcoef(xi[which == k], s[which == k])[0, 1] ** 2 for k in (0, 1)]
+    assert r2[0][0] > 0.98
+    assert r2[1][1] > 0.98
+    assert r2[0][1] < 0.9 * r2[0][0]
+    assert r2[1][0] < 0.9 * r2[1][1]
+
+
+def test_early_stopping_ends_a_training_that_only_learns_noise():
+    rng = np.random.default_rng(0)
+    x = REFERENCE + 0.01 * rng.standard_normal((120, 5, 3))
+    settings = TrainingSettings(restarts=2, max_epochs=200, patience=5, learning_rate=0.01)
+    result = train_autoencoder(
+        x, np.ones(120), REFERENCE, autoencoder=AutoencoderSettings(), training=settings, seed=1
+    )
+    assert result.n_epochs < 100
+    assert np.all(result.train_losses < result.losses)
+
+
+def test_restarts_agree_from_the_principal_start(data):
+    """Latent spaces of independent restarts are one linear map away from each other."""
+    _, x, w = data
+    many = QUICK.model_copy(update={"restarts": 4})
+    result = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=many, seed=11)
+    xi = np.array([encode(encoder, x)[:, 0] for encoder in result.restart_encoders])
+    assert np.min(np.corrcoef(xi) ** 2) > 0.98
+    assert result.losses.max() < 1.1 * result.losses.min()
+
+
+def test_principal_start_begins_at_the_principal_components(data):
+    _, x, w = data
+    frames = prepare(x, w, REFERENCE, training=QUICK, seed=1)
+    sample = frames.x.astype(float)
+    shape = Shape(n_inputs=15, hidden=(40,), latent=2)
+    network = StackedAutoencoders(shape, [principal_start(sample, shape, np.random.default_rng(0))])
+    with torch.no_grad():
+        loss = float((network(torch.from_numpy(frames.x)) - torch.from_numpy(frames.x)).square().mean())
+    assert loss < 1.1 * principal_residual(sample, np.ones(len(sample)), 2)
+
+
+def test_restarts_do_not_touch_each_other(data):
+    """A diverging neighbour in the stack changes nothing."""
+    _, x, w = data
+    frames = prepare(x, w, REFERENCE, training=QUICK, seed=1)
+    shape = Shape(n_inputs=15, hidden=(8,), latent=1)
+    start = random_start(shape, np.random.default_rng(0))
+    broken = [(np.full_like(a, np.nan), b) for a, b in start]
+    healthy = fit(StackedAutoencoders(shape, [start, start]), frames, QUICK, np.random.default_rng(1))
+    beside = fit(StackedAutoencoders(shape, [start, broken]), frames, QUICK, np.random.default_rng(1))
+    assert beside.best[0] == healthy.best[0]
+    assert np.isinf(beside.best[1])
+
+
+def test_validation_blocks_are_contiguous_and_spread():
+    held_out = validation_blocks(1000, 50, 0.2, np.random.default_rng(0))
+    assert held_out.sum() == 200
+    starts = np.flatnonzero(np.diff(held_out.astype(int)) == 1) + 1
+    assert np.all(starts % 20 == 0)
+    assert np.all(held_out.reshape(10, 100).sum(axis=1) == 20)
+
+
+def test_systematic_resampling_repeats_frames_as_often_as_their_weights_say():
+    w = np.random.default_rng(0).exponential(size=50)
+    drawn = np.bincount(systematic_resample(np.cumsum(w), 5000, np.random.default_rng(1)), minlength=50)
+    assert np.all(np.abs(drawn - 5000 * w / w.sum()) < 1)
+    every = systematic_resample(np.cumsum(np.ones(64)), 64, np.random.default_rng(2))
+    np.testing.assert_array_equal(np.sort(every), np.arange(64))
+
+
+def test_number_of_threads_is_restored(data):
+    _, x, w = data
+    torch.set_num_threads(2)
+    short = QUICK.model_copy(update={"max_epochs": 1})
+    seen = []
+    train_autoencoder(
+        x,
+        w,
+        REFERENCE,
+        autoencoder=ONE,
+        training=short,
+        seed=1,
+        on_epoch=lambda: seen.append(torch.get_num_threads()),
+    )
+    assert seen == [1]
+    assert torch.get_num_threads() == 2
+
+
+def test_bad_input_says_what_is_needed(data):
+    _, x, w = data
+
+    def attempt(x, w, **changes):
+        settings = QUICK.model_copy(update=changes)
+        return train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=settings, seed=1)
+
+    damaged = x.copy()
+    damaged[7, 2, 1] = np.nan
+    with pytest.raises(TrainingError, match=r"finite, got NaN or infinity in 1 of 4000"):
+        attempt(damaged, w)
+    with pytest.raises(TrainingError, match=r">= 100 frames with positive weight, got 99"):
+        attempt(x, np.where(np.arange(len(w)) < 99, w, 0))
+    with pytest.raises(TrainingError, match="not negative"):
+        attempt(x, -w)
+    with pytest.raises(TrainingError, match=r"coordinates \(F, 5, 3\)"):
+        attempt(x[:, :4], w)
+    with pytest.raises(TrainingError, match="need to vary"):
+        attempt(np.repeat(x[:1], 200, axis=0), np.ones(200))
+    with pytest.raises(TrainingError, match="lower training.learning_rate"):
+        attempt(x, w, learning_rate=1e30)
+
+
+def test_alanine_dipeptide_beats_principal_components(shared_data):
+    """Both basins of alanine dipeptide: 5000 frames at many temperatures, the 8 atoms of the backbone."""
+    folder = shared_data / "ala2_vacuum_amber99sbildn" / "multithermal-deeptica"
+    trajectory = mdtraj.load(str(folder / "alanine.xtc"), top=str(folder / "alanine.gro"))
+    atoms = trajectory.topology.select("mass > 2 and not name O")
+    x = trajectory.xyz[:, atoms].astype(float)
+    settings = TrainingSettings(restarts=2, max_epochs=10)
+    result = train_autoencoder(
+        x, np.ones(len(x)), x[0], autoencoder=AutoencoderSettings(), training=settings, seed=1
+    )
+    residual = principal_residual(align(x[0], x).reshape(len(x), -1), np.ones(len(x)), 2)
+    assert result.fraction_of_variance < 0.75 * residual

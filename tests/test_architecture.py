@@ -1,0 +1,93 @@
+"""The floors hold, and `import aecv` stays light."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import aecv
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "openmm", "mdtraj", "numba", "pymbar", "scipy", "pydantic", "matplotlib")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level names of the modules in memory after a statement in a fresh interpreter."""
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(aecv.__file__).parents[1])}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
+    return set(result.stdout.split())
+
+
+def test_import_aecv_loads_nothing_heavy():
+    assert loaded_by("import aecv; aecv.__version__").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("aecv.numerics.kernels", ("torch", "openmm", "mdtraj", "matplotlib")),
+        ("aecv.ground.settings", ("torch", "openmm", "mdtraj", "matplotlib", "numba", "scipy")),
+    ],
+)
+def test_low_floors_load_only_what_they_need(module, unwanted):
+    assert loaded_by(f"import {module}").isdisjoint(unwanted)
+
+
+def test_pictures_leave_pyplot_alone():
+    """pyplot would choose a backend and keep every figure in memory."""
+    code = "import sys, aecv.results.plots; assert 'matplotlib.pyplot' not in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": str(Path(aecv.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
+
+
+def test_version_is_that_of_the_project():
+    try:
+        metadata.version("aecv")
+    except metadata.PackageNotFoundError:
+        pytest.skip('aecv is not installed, so it has no version; pip install -e ".[test]"')
+    with open(REPOSITORY / "pyproject.toml", "rb") as handle:
+        assert aecv.__version__ == tomllib.load(handle)["project"]["version"]
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="load_vc"):
+        aecv.load_vc  # noqa: B018
+
+
+def test_imports_go_down_the_floors_only(tmp_path):
+    """The contracts in pyproject.toml; imports inside functions count too."""
+    command = Path(sysconfig.get_path("scripts")) / "lint-imports"
+    if not command.exists():
+        pytest.skip('import-linter is not installed; pip install -e ".[test]"')
+    result = subprocess.run(
+        [command, "--config", REPOSITORY / "pyproject.toml", "--no-cache"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=REPOSITORY,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 broken" in result.stdout
+
+
+def test_every_room_is_under_a_floor():
+    """A new top-level module of the package needs a line in the layers."""
+    known = {"ground", "numerics", "models", "results", "sampling", "workflow", "iterate", "console"}
+    package = REPOSITORY / "aecv"
+    rooms = {
+        item.stem for item in package.iterdir() if item.suffix == ".py" or (item / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} <= known
+
+
+def test_names_of_rooms_say_what_is_inside():
+    vague = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "tools"}
+    assert not [path for path in (REPOSITORY / "aecv").rglob("*.py") if path.stem in vague]
