@@ -116,6 +116,7 @@ class TrainingSettings(_Section):
     validation_blocks: int = Field(50, ge=2)
     max_frames: int = Field(100_000, ge=100)
     min_effective_frames: float = Field(500.0, gt=0)
+    temper: float = Field(1.0, gt=0, le=1)
 
 
 class ExtendedABFSettings(_Section):

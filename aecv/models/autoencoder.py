@@ -88,8 +88,9 @@ def principal_start(
     Hidden layers are random features tanh(W h + b); the bottleneck is fitted to the principal components
     (unit variance, sign fixed by the largest loading) and the output to the samples, both by ridge
     regression. Reason: losses of tanh autoencoders have many minima of nearly equal depth whose latent
-    spaces differ; from independent random parameters the latent spaces of two trainings on the same frames
-    are related by a linear map with R^2 0.7 to 0.95 only, from here with 0.97 to 0.99, at the same loss.
+    spaces differ. Alanine dipeptide, 1e5 frames: from independent random parameters the latent spaces of two
+    trainings are related by a linear map with R^2 of 0.76 to 0.96, from here with 0.98 to 0.99, at a loss
+    that is 1 to 2 % higher.
 
     Args:
         samples: standardised inputs, equally weighted, shape (n, n_inputs).
@@ -137,10 +138,8 @@ def _ridge(features: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatA
     design: FloatArray = np.column_stack([features, np.ones(len(features))])
     gram: FloatArray = design.T @ design / len(design)
     gram += 1e-4 * np.trace(gram) / len(gram) * np.eye(len(gram))
-    solution = np.linalg.solve(gram, design.T @ target / len(design))
-    slope: FloatArray = solution[:-1]
-    offset: FloatArray = solution[-1]
-    return slope, offset
+    solution = np.asarray(np.linalg.solve(gram, design.T @ target / len(design)), dtype=float)
+    return solution[:-1], solution[-1]
 
 
 def _apply(layers: Sequence[tuple[FloatArray, FloatArray]], values: FloatArray) -> FloatArray:

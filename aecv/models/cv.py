@@ -210,8 +210,8 @@ def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
     frames = cv._frames(positions)
     if cv.encoder is None:
         raise CVError(f"{cv.source}: it is no network of aecv, there are no arrays to compare it with")
-    ours = encode_gradient(cv.encoder, frames)
     theirs = evaluate_with_gradient(cv.module, frames)
+    ours = encode_gradient(cv.encoder, frames)
     if theirs[0].shape != ours[0].shape:
         raise CVError(f"{cv.source}: needs {ours[0].shape[1]} components, got {theirs[0].shape[1]}")
     return max(

@@ -123,6 +123,7 @@ class ExtendedVariable:
         table = np.empty((kernels.N_CONSTANTS, self.grid.n_dims))
         damping = np.exp(-self.friction_per_ps * self.timestep_ps)
         table[kernels.LOWER] = self.grid.lower
+        table[kernels.UPPER] = self.grid.upper
         table[kernels.INVERSE_WIDTH] = 1.0 / self.grid.widths
         table[kernels.KAPPA] = self.kappa
         table[kernels.KICK] = self.timestep_ps / np.array(self.mass)

@@ -12,6 +12,9 @@ from aecv.ground.grid import FloatArray
 _CONSTANT = 1e-12
 """A column whose standard deviation is below this share of its size does not vary."""
 
+_COLLINEAR = 1e-12
+"""Directions of the standardised columns below this share of the largest variance are rounding."""
+
 
 def weighted_r2(x: ArrayLike, y: ArrayLike, weights: ArrayLike) -> FloatArray:
     """R^2 of the weighted linear regression, with intercept, of every column of y on x.
@@ -37,13 +40,9 @@ def weighted_r2(x: ArrayLike, y: ArrayLike, weights: ArrayLike) -> FloatArray:
         raise SamplingError(
             f"weighted_r2: needs >= {x.shape[1] + 2} frames with weight, got {len(w)}; sample longer"
         )
-    root = np.sqrt(w)[:, None]
-    regressors, targets = root * _centred(x, w), root * _centred(y, w)
-    basis, sizes, _ = np.linalg.svd(regressors, full_matrices=False)
-    basis = basis[:, sizes > _CONSTANT * len(w) * sizes.max(initial=0.0)]
-    total = np.square(targets).sum(axis=0)
-    explained = np.square(basis.T @ targets).sum(axis=0)
-    return np.clip(np.divide(explained, total, out=np.zeros_like(total), where=total > 0), 0.0, 1.0)
+    # With uncorrelated regressors of unit variance, R^2 is the sum of squared correlations.
+    correlations = (w[:, None] * _whitened(x, w)).T @ _standardised(y, w)
+    return np.asarray(np.clip(np.square(correlations).sum(axis=0), 0.0, 1.0))
 
 
 def score(xi_new: ArrayLike, xi_old: ArrayLike, weights: ArrayLike) -> float:
@@ -83,8 +82,8 @@ def nonlinear_r2(
 ) -> FloatArray:
     """Out-of-sample R^2 of y on x by nearest neighbours: how far x determines y by whatever function.
 
-    Frames with weight are thinned at random to max_points and cut into two halves in time order; each frame is
-    predicted by the weighted mean over its nearest neighbours in the other half, in x whitened:
+    Frames with weight are thinned at random to max_points and cut into two halves in time order; each
+    frame is predicted by the weighted mean over its nearest neighbours in the other half, in x whitened:
 
         R^2_j = 1 - sum_i w_i (y_ij - prediction_ij)^2 / sum_i w_i (y_ij - <y_j>)^2.
 
@@ -97,7 +96,7 @@ def nonlinear_r2(
         seed: of the thinning.
 
     Returns:
-        shape (q,), <= 1; negative when the prediction is worse than the mean; 0 for a column that does not vary.
+        shape (q,), <= 1; negative if worse than predicting the mean; 0 for a column that does not vary.
 
     Raises:
         GridError: for shapes that do not match.
@@ -154,7 +153,8 @@ def _checked(
         )
     if not np.all(np.isfinite(w) & (w >= 0)):
         raise SamplingError(f"{place}: weights need to be finite and >= 0; check the bias energies")
-    kept = w > 0
+    # The limit keeps sums of a few weights above underflow.
+    kept = w > 1e-200 * w.max(initial=0.0)
     a, b, w = a[kept], b[kept], w[kept]
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise SamplingError(f"{place}: values need to be finite; check the CV and the frames for NaN")
@@ -170,12 +170,19 @@ def _centred(values: FloatArray, w: FloatArray) -> FloatArray:
     return result
 
 
-def _whitened(values: FloatArray, w: FloatArray) -> FloatArray:
-    """Linear combinations of unit weighted variance and no correlation; directions that do not vary are dropped."""
+def _standardised(values: FloatArray, w: FloatArray) -> FloatArray:
+    """Centred columns of unit weighted standard deviation; 0 where a column does not vary."""
     centred = _centred(values, w)
-    variances, axes = np.linalg.eigh((w[:, None] * centred).T @ centred)
-    kept = variances > _CONSTANT * variances.max(initial=0.0)
+    spread = np.sqrt(w @ np.square(centred))
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+
+
+def _whitened(values: FloatArray, w: FloatArray) -> FloatArray:
+    """Linear combinations of unit weighted variance, uncorrelated; without directions that do not vary."""
+    columns = _standardised(values, w)
+    variances, axes = np.linalg.eigh((w[:, None] * columns).T @ columns)
+    kept = variances > _COLLINEAR * variances.max(initial=0.0)
     if not kept.any():
         return np.zeros((len(values), 1))
-    result: FloatArray = centred @ (axes[:, kept] / np.sqrt(variances[kept]))
+    result: FloatArray = columns @ (axes[:, kept] / np.sqrt(variances[kept]))
     return result

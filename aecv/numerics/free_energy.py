@@ -38,8 +38,8 @@ class FreeEnergy:
     def interpolate(self, points: ArrayLike) -> FloatArray:
         """Free energy of the main island at points, multilinear between bin centres.
 
-        A neighbouring bin that is not on the main island (or not on the grid) counts with the value of the
-        bin that holds the point, so that no unknown value is invented.
+        A neighbouring bin that is not on the main island (or not on the grid) is left out and the weights of
+        the others are scaled up, so that no unknown value is invented; beside the own bin alone, its value.
 
         Args:
             points: shape (n, n_dims) [CV].
@@ -53,10 +53,9 @@ class FreeEnergy:
         x = np.asarray(points, dtype=np.float64)
         bins = self.grid.index(x)
         values = self.on_main()
-        own = np.where(bins >= 0, values[bins], np.nan)
-        known = np.isfinite(own)
+        known = (bins >= 0) & np.isfinite(values[bins])
         result = np.full(len(x), np.nan)
-        result[known] = _multilinear(values, self.grid, x[known], own[known])
+        result[known] = _multilinear(values, self.grid, x[known])
         return result
 
 
@@ -273,18 +272,19 @@ def _ordered_by_samples(labels: IntArray, counts: FloatArray) -> IntArray:
     return islands
 
 
-def _multilinear(values: FloatArray, grid: Grid, points: FloatArray, own: FloatArray) -> FloatArray:
-    """Multilinear interpolation between bin centres; corners without a value take the point's own bin's."""
+def _multilinear(values: FloatArray, grid: Grid, points: FloatArray) -> FloatArray:
+    """Multilinear interpolation between bin centres over the corners that have a value."""
     position = (points - np.array(grid.lower)) / grid.widths - 0.5
     base = np.floor(position).astype(np.int64)
     fraction = position - base
     n_bins = np.array(grid.n_bins)
-    total = np.zeros(len(points))
+    total, share = np.zeros(len(points)), np.zeros(len(points))
     for corner in np.ndindex(*(2,) * grid.n_dims):
         offset = np.array(corner)
         at = base + offset
-        inside = np.all((at >= 0) & (at < n_bins), axis=1)
         flat = np.ravel_multi_index(tuple(np.clip(at, 0, n_bins - 1).T), grid.n_bins)
-        value = np.where(inside & np.isfinite(values[flat]), values[flat], own)
-        total += value * np.prod(np.where(offset == 1, fraction, 1.0 - fraction), axis=1)
-    return total
+        known = np.all((at >= 0) & (at < n_bins), axis=1) & np.isfinite(values[flat])
+        part = known * np.prod(np.where(offset == 1, fraction, 1.0 - fraction), axis=1)
+        total += part * np.where(known, values[flat], 0.0)
+        share += part
+    return total / share

@@ -58,7 +58,7 @@ class MarginalBias:
         self._top = float(b.max())
         self._lower = np.array(grid.lower) - _TABLE_MARGIN * self._sigma
         self._upper = np.array(grid.upper) + _TABLE_MARGIN * self._sigma
-        # Splines are off by about h^4: 6e-3 kT for a bias of 8 kT of noise per bin. In 3-D points are dear.
+        # Splines are off by about h^4: 4e-3 kT for a bias of 8 kT of noise per bin. In 3-D points are dear.
         per_sigma = 6.0 if grid.n_dims < 3 else 4.0
         n_table = np.ceil(per_sigma * (self._upper - self._lower) / self._sigma).astype(np.int64) + 1
         refinement = np.maximum(1, np.ceil(2.0 * grid.widths / self._sigma)).astype(np.int64)

@@ -20,7 +20,7 @@ def integrate_on_edges(
         n_a n_b / (n_a + n_b) [F_b - F_a - h_c (G_ac + G_bc) / 2]^2.
 
     Args:
-        gradient: G at bin centres [kJ/mol/CV], shape (size, n_dims); NaN along c: the bin has no edge along c.
+        gradient: G at bin centres [kJ/mol/CV], shape (size, n_dims); NaN along c: no edge along c.
         counts: n per bin, > 0 where visited, shape (size,).
         visited: shape (size,).
         grid: the grid.

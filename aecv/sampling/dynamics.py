@@ -19,6 +19,9 @@ from aecv.numerics.abf import Accumulators
 
 FloatArray = NDArray[np.float64]
 
+FASTEST_NM_PS = 100.0
+"""No atom is faster while a simulation is sound: hydrogen at 1000 K has a thermal speed of 5 nm/ps."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WalkerState:
@@ -123,8 +126,10 @@ class UnbiasedEngine:
         n_frames = job.n_steps // job.frame_steps
         frames = np.empty((n_frames, *job.state.positions.shape), dtype=np.float32)
         began = time.perf_counter()
+        positions = job.state.positions
         for frame in range(n_frames):
-            frames[frame] = advance(self._context, self._integrator, job.frame_steps)
+            positions = advance(self._context, self._integrator, job.frame_steps, positions)
+            frames[frame] = positions
         return SegmentResult(
             state=final_state(self._context, lam=np.empty(0), lam_velocity=np.empty(0)),
             frames=frames,
@@ -149,31 +154,40 @@ def start(context: openmm.Context, integrator: openmm.Integrator, job: SegmentJo
     context.setStepCount(0)
 
 
-def advance(context: openmm.Context, integrator: openmm.Integrator, n_steps: int) -> FloatArray:
+def advance(
+    context: openmm.Context, integrator: openmm.Integrator, n_steps: int, previous: NDArray[np.floating]
+) -> FloatArray:
     """Positions after some steps.
+
+    Args:
+        previous: positions before them, shape (n_atoms, 3) [nm].
 
     Returns:
         shape (n_atoms, 3) [nm].
 
     Raises:
-        SimulationError: when a position is not finite, or OpenMM refuses to go on.
+        SimulationError: when OpenMM refuses to go on, a position is not finite, or an atom moved faster
+            than FASTEST_NM_PS.
     """
     try:
         integrator.step(n_steps)
     except openmm.OpenMMException as error:
-        raise SimulationError(
-            f"dynamics: stopped near step {context.getStepCount()}: {error}; the last saved segment is kept; "
-            "lower dynamics.timestep_ps, or widen eabf.sigma_bins"
-        ) from error
+        raise _exploded(context, f"OpenMM stopped: {error}") from error
     positions = read_positions(context.getState(positions=True))
-    if not np.isfinite(positions.sum()):
-        atoms = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-        raise SimulationError(
-            f"dynamics: positions of {len(atoms)} atoms (first: index {atoms[0]}) are not finite at step "
-            f"{context.getStepCount()}; the last saved segment is kept; lower dynamics.timestep_ps, or widen "
-            "eabf.sigma_bins"
-        )
+    reach = FASTEST_NM_PS * n_steps * integrator.getStepSize().value_in_unit(unit.picosecond)
+    moved = np.abs(positions - previous).max(axis=1)
+    if not moved.max() < reach:
+        atom = int(np.argmax(np.nan_to_num(moved, nan=np.inf)))
+        what = f"moved {moved[atom]:.3g} nm in {n_steps} steps" if np.isfinite(moved[atom]) else "is not finite"
+        raise _exploded(context, f"the position of atom {atom} {what}")
     return positions
+
+
+def _exploded(context: openmm.Context, what: str) -> SimulationError:
+    return SimulationError(
+        f"dynamics: exploded near step {context.getStepCount()} of its segment: {what}; what was saved before is "
+        "kept; lower dynamics.timestep_ps, or widen eabf.sigma_bins, then continue in another --out"
+    )
 
 
 def read_positions(state: openmm.State) -> FloatArray:

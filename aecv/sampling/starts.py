@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 FORCE_TOLERANCE = 1.0
 """Root-mean-square force at which a minimisation ends [kJ/mol/nm]."""
 
+MAX_ITERATIONS = 10_000
+"""Where a minimisation ends at the latest."""
+
 EXPLODED_NM = 1e4
 """A coordinate beyond this is no longer a simulation [nm]."""
 
@@ -114,11 +117,12 @@ def minimise(
         Positions [nm], shape (N, 3), and potential energy [kJ/mol].
 
     Raises:
-        SimulationError: when a coordinate or the energy is not finite afterwards.
+        SimulationError: when a coordinate or the energy is not finite before or afterwards.
     """
     context.setPositions(positions)
+    checked_state(context, doing="structure to minimise")  # OpenMM's L-BFGS never returns from NaN
     try:
-        openmm.LocalEnergyMinimizer.minimize(context, tolerance)
+        openmm.LocalEnergyMinimizer.minimize(context, tolerance, MAX_ITERATIONS)
     except openmm.OpenMMException as error:
         raise SimulationError(
             f"minimisation failed ({error}); check the structure and its force field"
@@ -205,8 +209,8 @@ def _select(
     sound = np.flatnonzero(~inverted & ~turned)
     if len(sound) == 0:
         raise SimulationError(
-            f"starts of '{molecular_system.spec.name}': needs a minimum with the chirality and cis-trans state "
-            f"of the structure, none of {len(positions)} has it; relax the structure or use starts.mode = 'one'"
+            f"starts of '{molecular_system.spec.name}': needs a minimum with the structure's chirality and "
+            f"cis-trans state, none of {len(positions)} has it; relax the structure or use --starts one"
         )
     order = sound[np.argsort(energies[sound], kind="stable")]
     distances = _rmsd_matrix(molecular_system, positions[order])

@@ -67,7 +67,7 @@ def train_cv(
     with progress(f"{folder.name} training", settings.training.max_epochs, "epoch") as advance:
         trained = train_autoencoder(
             positions,
-            weights,
+            weights**settings.training.temper,
             system.positions[system.cv_atom_indices],
             autoencoder=settings.autoencoder,
             training=settings.training,

@@ -51,7 +51,10 @@ class RunDirectory:
         self._lock = lock
         self._log = logging.FileHandler(path / "run.log", encoding="utf-8")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-        logging.getLogger("aecv").addHandler(self._log)
+        root = logging.getLogger("aecv")
+        root.addHandler(self._log)
+        if root.level == logging.NOTSET:  # the log of a run is part of it, whoever calls
+            root.setLevel(logging.INFO)
 
     @classmethod
     def create(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":

@@ -1,4 +1,4 @@
-"""Superposition in torch: values against SVD, gradients against autograd through SVD and finite differences."""
+"""Superposition in torch: values against SVD, gradients against autograd and finite differences."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,9 @@ class Module(torch.nn.Module):
 def test_values_are_those_of_svd_and_of_the_compiled_kernel(positions, reference):
     aligned = align(positions, reference)
     torch.testing.assert_close(aligned, align_by_svd(positions, reference), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(aligned, align_arrays(reference.numpy(), positions.numpy()), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        aligned, align_arrays(reference.numpy(), positions.numpy()), rtol=0, atol=1e-13
+    )
 
 
 def test_gradient_is_that_of_autograd_through_svd(positions, reference):

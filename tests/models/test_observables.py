@@ -100,7 +100,7 @@ def test_dihedral_of_a_known_angle() -> None:
     angle = 0.7
     points = np.array([[[1.0, 0, 0], [0, 0, 0], [0, 0, -1], [np.cos(angle), np.sin(angle), -1]]])
     observables = ObservableSet(kinds={"a": "dihedral"}, indices={"a": np.arange(4)})
-    # Seen along -z, x to y is a clockwise... turn of `angle` about +z, which is anticlockwise about -z.
+    # The middle bond points along -z. A turn from x to y is clockwise seen along +z, so here it is negative.
     np.testing.assert_allclose(observables.compute(points)["a"], [-angle], atol=1e-14)
 
 

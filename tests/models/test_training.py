@@ -13,7 +13,7 @@ from aecv.models.training_data import prepare, systematic_resample, validation_b
 from aecv.numerics.encoder import align, encode
 
 ONE = AutoencoderSettings(hidden=(20,), latent=1)
-QUICK = TrainingSettings(restarts=2, max_epochs=6, patience=6, validation_blocks=20)
+QUICK = TrainingSettings(restarts=2, max_epochs=12, patience=12, validation_blocks=20)
 REFERENCE = np.array([[0.0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0], [0.35, 0.15, 0.05], [0.4, 0.25, 0.15]])
 NOISE_NM = 0.004
 
@@ -31,6 +31,11 @@ def molecule(n_frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     q *= np.linalg.det(q)[:, None, None]
     x = REFERENCE + curve + NOISE_NM * rng.standard_normal((n_frames, 5, 3))
     return t, x @ q + rng.standard_normal((n_frames, 1, 3))
+
+
+def spread(x: np.ndarray) -> float:
+    """Sum of squares about the mean."""
+    return float(np.sum((x - x.mean(axis=0)) ** 2))
 
 
 def principal_residual(x: np.ndarray, weights: np.ndarray, n: int) -> float:
@@ -53,7 +58,7 @@ def trained(data):
 
 def test_linear_autoencoder_reaches_the_principal_component_residual(data):
     _, x, w = data
-    settings = QUICK.model_copy(update={"max_epochs": 40, "patience": 40, "restarts": 3})
+    settings = QUICK.model_copy(update={"max_epochs": 25, "patience": 25, "restarts": 3})
     frames = prepare(x, w, REFERENCE, training=settings, seed=1)
     shape = Shape(n_inputs=15, hidden=(20,), latent=2)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(3)]
@@ -61,9 +66,10 @@ def test_linear_autoencoder_reaches_the_principal_component_residual(data):
         StackedAutoencoders(shape, starts, activation="linear"), frames, settings, np.random.default_rng(0)
     )
     train = ~frames.held_out
-    exact = principal_residual(frames.x[train].astype(float), frames.weights[train], 2)
-    assert result.train[:, -1] == pytest.approx(exact, rel=0.02)
-    assert result.best == pytest.approx(exact, rel=0.15)
+    x_train, w_train = frames.x[train].astype(float), frames.weights[train]
+    values = np.linalg.eigvalsh(np.cov(x_train.T, aweights=w_train, ddof=0))
+    exact = values[:-2].sum() / len(values)
+    assert result.train[:, -1] == pytest.approx(exact, rel=0.003)
     assert np.all(result.train[:, 0] > 1.5 * exact)
 
 
@@ -129,16 +135,17 @@ def test_weights_decide_what_is_learned():
     modes = np.random.default_rng(8).standard_normal((2, 5, 3))
     which, s = np.repeat(rng.integers(0, 2, 400), 10), rng.uniform(-1, 1, 4000)
     x = REFERENCE + 0.03 * s[:, None, None] * modes[which]
-    r2 = {}
+    lost = {}
     for heavy in (0, 1):
         w = np.where(which == heavy, 1.0, 0.01)
         result = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=1)
-        xi = encode(result.encoder, x)[:, 0]
-        r2[heavy] = [np.corrcoef(xi[which == k], s[which == k])[0, 1] ** 2 for k in (0, 1)]
-    assert r2[0][0] > 0.98
-    assert r2[1][1] > 0.98
-    assert r2[0][1] < 0.9 * r2[0][0]
-    assert r2[1][0] < 0.9 * r2[1][1]
+        aligned = align(REFERENCE, x)
+        square = np.sum((result.decode(encode(result.encoder, x)) - aligned) ** 2, axis=(1, 2))
+        lost[heavy] = [square[which == k].sum() / spread(aligned[which == k]) for k in (0, 1)]
+    assert lost[0][0] < 0.02
+    assert lost[1][1] < 0.02
+    assert lost[0][1] > 0.1
+    assert lost[1][0] > 0.1
 
 
 def test_early_stopping_ends_a_training_that_only_learns_noise():
@@ -239,7 +246,7 @@ def test_bad_input_says_what_is_needed(data):
         attempt(x[:, :4], w)
     with pytest.raises(TrainingError, match="need to vary"):
         attempt(np.repeat(x[:1], 200, axis=0), np.ones(200))
-    with pytest.raises(TrainingError, match="lower training.learning_rate"):
+    with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
         attempt(x, w, learning_rate=1e30)
 
 

@@ -87,12 +87,13 @@ class NativeEngine:
         frames = np.empty((n_frames, *job.state.positions.shape), dtype=np.float32)
         lam = np.empty((n_frames, self._extended.grid.n_dims))
         began = time.perf_counter()
+        positions = job.state.positions
         for frame in range(n_frames):
             try:
-                frames[frame] = dynamics.advance(self._context, self._integrator, job.frame_steps)
+                positions = dynamics.advance(self._context, self._integrator, job.frame_steps, positions)
             except SimulationError as error:
                 raise self._bias.explain(error) from error
-            lam[frame] = self._bias.pending_lam
+            frames[frame], lam[frame] = positions, self._bias.pending_lam
             if not self._is_verified:
                 with self._bias.untouched():
                     self._verify_live()

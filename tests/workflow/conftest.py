@@ -1,0 +1,33 @@
+"""A complete, very small run of the loop, made once."""
+
+from pathlib import Path
+
+import pytest
+
+from aecv.models.spec import load_system
+from aecv.workflow.loop import iterate
+
+SMALL = (
+    "sampling.ns=0.02",
+    "sampling.frame_ps=0.02",
+    "sampling.walkers=2",
+    "sampling.segment_ps=1",
+    "sampling.equilibration_ps=0.5",
+    "starts.hot_ps=30",
+    "starts.candidates=10",
+    "training.max_epochs=4",
+    "training.restarts=2",
+    "training.min_effective_frames=20",
+    "eabf.bins=20",
+    "eabf.full_samples=100",
+    "run.iterations=3",
+)
+"""Settings of a run of three iterations in a few seconds; its numbers mean nothing."""
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished small run; tests must not change it."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    iterate(load_system("ala2", overrides=SMALL), folder)
+    return folder

@@ -1,0 +1,108 @@
+"""What a finished run leaves behind, read with other programs' tools where there are any."""
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from aecv import load_cv
+from aecv.ground.files import read_arrays
+from aecv.results.colvar import read_colvar
+from aecv.results.fes import read_fes
+from aecv.results.grids import read_multicolumn
+from aecv.workflow.samples import Bias
+
+N_FRAMES = 1000
+
+
+@pytest.mark.parametrize("iteration", [0, 1, 2])
+def test_trajectory_opens_and_agrees_with_colvar(small_run: Path, iteration: int) -> None:
+    folder = small_run / f"iteration_{iteration:02d}"
+    trajectory = mdtraj.load(str(folder / "frames.dcd"), top=str(folder / "topology.pdb"))
+    assert trajectory.n_frames == N_FRAMES
+    colvar = read_colvar(folder / "colvar.dat")
+    assert len(colvar["time"]) == N_FRAMES
+    phi = mdtraj.compute_phi(trajectory)[1][:, 0]
+    difference = np.angle(np.exp(1j * (colvar["phi"] - phi)))
+    assert np.abs(difference).max() < 1e-3
+    expected = {"time", "phi", "psi", "weight", "walker"}
+    if iteration > 0:
+        expected |= {"xi_1", "xi_2", "lam_1", "lam_2"}
+        cv = load_cv(small_run / f"iteration_{iteration - 1:02d}")
+        xi = cv.of_frames(trajectory.xyz)
+        np.testing.assert_allclose(np.stack([colvar["xi_1"], colvar["xi_2"]], axis=1), xi, atol=1e-4)
+    assert set(colvar) == expected
+    assert colvar["weight"].sum() == pytest.approx(1.0, abs=1e-6)
+    np.testing.assert_array_equal(np.unique(colvar["walker"]), [0, 1])
+    assert colvar["time"].max() == pytest.approx(10.0)
+
+
+def test_cv_is_the_same_in_torch_alone(small_run: Path) -> None:
+    folder = small_run / "iteration_02"
+    cv = load_cv(folder / "cv.pt")
+    positions = read_arrays(folder / "samples.npz")["cv_positions"][::50].astype(float)
+    module = torch.jit.load(str(folder / "cv.pt"))
+    np.testing.assert_allclose(module(torch.from_numpy(positions)).detach().numpy(), cv(positions), atol=1e-12)
+
+
+def test_grids_add_up(small_run: Path) -> None:
+    folder = small_run / "iteration_01"
+    bias = Bias.load(folder / "bias.npz")
+    n_steps = 20_000
+    assert bias.total.n_lam.sum() == n_steps
+    grid, counts, _ = read_multicolumn(folder / "abf.count")
+    assert counts.sum() == n_steps
+    assert grid.n_bins == bias.grid.n_bins
+    _, gradient, _ = read_multicolumn(folder / "abf.grad")
+    visited = bias.total.n_lam > 0
+    np.testing.assert_allclose(gradient[visited], bias.total.mean_force[visited], rtol=1e-6)
+    fes = read_fes(folder / "fes_xi_abf.dat")
+    assert np.isfinite(fes.values).sum() <= visited.sum()
+    assert np.nanmin(fes.values[np.isfinite(fes.values)]) == 0.0
+    # walkers keep their own counts, and the history ends with their sum
+    assert [inc.n_lam.sum() for inc in bias.increments] == [n_steps / 2] * 2
+    np.testing.assert_allclose(bias.history.samples[-1], bias.total.samples, rtol=1e-12)
+
+
+def test_summary_has_a_complete_record_per_iteration(small_run: Path) -> None:
+    summary = json.loads((small_run / "summary.json").read_text())
+    assert summary["converged_at"] is None or summary["converged_at"] >= 1
+    assert [record["index"] for record in summary["iterations"]] == [0, 1, 2]
+    needed = {
+        "index", "score", "score_unweighted", "score_nonlinear", "observables", "n_effective", "n_frames",
+        "delta_f_kj_mol", "loss", "ns", "steps_per_s", "wall_s",
+    }  # fmt: skip
+    for record in summary["iterations"]:
+        assert needed <= set(record)
+        assert record["ns"] == pytest.approx(0.02)
+        assert 20 <= record["n_effective"] <= record["n_frames"]
+    first, *biased = summary["iterations"]
+    assert first["score"] is None
+    assert first["delta_f_kj_mol"] is None
+    for record in biased:
+        assert 0 <= record["score"] <= 1
+        assert set(record["observables"]) == {"phi", "psi", "xi"}
+
+
+def test_pictures_are_there(small_run: Path) -> None:
+    names = {path.name for path in (small_run / "pictures").glob("*.png")}
+    assert names == {"scores.png", "free_energy_xi.png", "coverage.png", "delta_f.png"}
+    for iteration in (0, 1, 2):
+        names = {path.name for path in (small_run / f"iteration_{iteration:02d}").glob("*.png")}
+        assert names == {"training.png", "cv_by_observables.png", "observables_by_cv.png", "frames_phi_psi.png"}
+
+
+def test_run_says_what_made_it(small_run: Path) -> None:
+    run = json.loads((small_run / "run.json").read_text())
+    assert run["system"] == "ala2"
+    assert run["platform"] == "Reference"
+    assert run["seed"] == 1
+    assert run["versions"]["openmm"]
+    assert len(run["system_hash"]) == 64
+    log = (small_run / "run.log").read_text()
+    assert "bias verified" in log
+    assert "CV verified" in log
+    assert not list(small_run.rglob("segments"))

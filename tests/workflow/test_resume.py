@@ -1,0 +1,193 @@
+"""Stopping and going on: by kill -9 at several moments, and when something changed in between."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_arrays
+from aecv.models.spec import load_system
+from aecv.workflow.loop import iterate
+from tests.workflow.conftest import SMALL
+
+KILLED_AT = (
+    "iteration_00/starts.done",
+    "iteration_00/segments/round_00004_walker_001.npz",
+    "iteration_00/frames.dcd",
+    "iteration_01/segments/ensemble.npz",
+    "iteration_01/segments/round_00007_walker_000.npz",
+    "iteration_01/weights.npz",
+    "iteration_02/bias.npz",
+)
+"""Files whose appearance is the moment of a kill."""
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    sets = [part for item in SMALL for part in ("--set", item)]
+    return [sys.executable, "-m", "aecv.iterate", "--system", "ala2", "--out", str(folder), *sets, *more]
+
+
+def run_until(folder: Path, moment: str, sign: signal.Signals, *more: str) -> subprocess.CompletedProcess[str]:
+    """Start the run and send a signal as soon as a file is there."""
+    with subprocess.Popen(
+        command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(sign)
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def arrays_of(folder: Path) -> dict[str, np.ndarray]:
+    """Every array that a run leaves, by file and name; times of day and durations left out."""
+    found = {}
+    for path in sorted(folder.glob("iteration_*/*.npz")):
+        for name, array in read_arrays(path).items():
+            if name != "wall_s":
+                found[f"{path.parent.name}/{path.name}:{name}"] = array
+    return found
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    one, other = arrays_of(first), arrays_of(second)
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+    for pattern in ("iteration_*/*.dat", "iteration_*/abf.*", "iteration_*/cv.*", "iteration_*/score.json"):
+        paths = sorted(first.glob(pattern))
+        assert paths
+        for path in paths:
+            assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path
+
+
+def test_killed_at_several_moments_it_ends_as_if_never_stopped(small_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for index, moment in enumerate(KILLED_AT):
+        result = run_until(folder, moment, signal.SIGKILL, *(["--resume"] if index else []))
+        assert result.returncode == -signal.SIGKILL, result.stderr
+        assert (folder / moment).exists()
+    subprocess.run(command(folder, "--resume"), check=True, capture_output=True)
+    assert_same_run(small_run, folder)
+
+
+def test_interrupted_from_the_keyboard_it_says_how_to_go_on(small_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result = run_until(folder, "iteration_01/segments/round_00003_walker_001.npz", signal.SIGINT)
+    assert result.returncode == 130
+    assert "--resume" in result.stderr
+    assert "Traceback" not in result.stderr
+    subprocess.run(command(folder, "--resume"), check=True, capture_output=True)
+    assert_same_run(small_run, folder)
+
+
+@pytest.fixture
+def copy_of_run(small_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_run, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock")))
+
+
+def test_a_finished_run_is_reused_as_it_is(copy_of_run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
+    records = iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+    assert len(records) == 3
+    assert before == {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
+
+
+def test_more_iterations_may_be_asked_for_on_resume(copy_of_run: Path) -> None:
+    records = iterate(
+        load_system("ala2", overrides=(*SMALL, "run.iterations=4")), copy_of_run, resume=True
+    )
+    assert [record.index for record in records] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.restarts=3", r"setting training\.restarts was 2, now 3"),
+        ("run.seed=5", r"setting run\.seed was 1, now 5"),
+        ("dynamics.platform=CPU", r"platform was Reference, now CPU"),
+        ("dynamics.temperature_k=310", r"setting dynamics\.temperature_k was 300\.0, now 310"),
+    ],
+)
+def test_a_changed_setting_is_named_with_both_values(copy_of_run: Path, change: str, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        iterate(load_system("ala2", overrides=(*SMALL, change)), copy_of_run, resume=True)
+
+
+def test_a_changed_version_is_named(copy_of_run: Path) -> None:
+    path = copy_of_run / "run.json"
+    manifest = json.loads(path.read_text())
+    manifest["versions"]["openmm"] = "7.0"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match=r"version of openmm was 7\.0, now \d"):
+        iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+
+
+def test_a_changed_system_file_is_noticed(copy_of_run: Path, tmp_path: Path) -> None:
+    system = tmp_path / "ala2"
+    shutil.copytree(load_system("ala2").directory, system)
+    structure = system / "ala2.pdb"
+    structure.write_text("REMARK changed\n" + structure.read_text())
+    with pytest.raises(StoreError, match="system_hash was"):
+        iterate(load_system(system, overrides=SMALL), copy_of_run, resume=True)
+
+
+@pytest.mark.parametrize("name", ["samples.npz", "cv.npz", "frames.dcd"])
+def test_a_damaged_file_is_not_reused(copy_of_run: Path, name: str) -> None:
+    path = copy_of_run / "iteration_01" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(StoreError, match=rf"iteration_01/{name}: has changed since .* wrote it; delete"):
+        iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+
+
+def test_a_missing_file_is_noticed(copy_of_run: Path) -> None:
+    (copy_of_run / "iteration_01" / "bias.npz").unlink()
+    with pytest.raises(StoreError, match="is missing since sampling wrote it"):
+        iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+
+
+def test_a_truncated_checkpoint_is_an_error_in_words(copy_of_run: Path) -> None:
+    shutil.rmtree(copy_of_run / "iteration_02")
+    (copy_of_run / "iteration_02" / "segments").mkdir(parents=True)
+    (copy_of_run / "iteration_02" / "segments" / "ensemble.npz").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(StoreError, match=r"ensemble\.npz: needs a readable \.npz archive"):
+        iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+
+
+def test_an_existing_run_is_not_overwritten(small_run: Path) -> None:
+    with pytest.raises(StoreError, match="holds a run already; continue it with --resume"):
+        iterate(load_system("ala2", overrides=SMALL), small_run)
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(StoreError, match="is not empty and holds no run"):
+        iterate(load_system("ala2", overrides=SMALL), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+def test_resume_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no run to resume"):
+        iterate(load_system("ala2", overrides=SMALL), tmp_path / "nothing", resume=True)
+
+
+def test_a_run_in_use_is_left_alone(copy_of_run: Path) -> None:
+    with filelock.FileLock(copy_of_run / ".lock"), pytest.raises(StoreError, match="in use by another process"):
+        iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere, so a read-only folder stops nothing")
+def test_a_read_only_folder_is_an_error_in_words(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot be made"):
+        iterate(load_system("ala2", overrides=SMALL), tmp_path / "run")
