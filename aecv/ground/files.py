@@ -12,6 +12,9 @@ import numpy as np
 
 from aecv.ground.errors import StoreError
 
+PARTIAL = ".*.part*"
+"""Pattern of the temporary names; a process that was killed leaves such files behind."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

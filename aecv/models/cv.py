@@ -123,7 +123,7 @@ def export_cv(
     system: str,
     system_hash: str,
 ) -> None:
-    """Write cv.pt, cv.npz and cv.json; the same arguments give the same bytes.
+    """Write cv.pt, cv.npz and cv.json; the same arguments give the same bytes of the last two.
 
     Args:
         encoder: the network.

@@ -16,6 +16,10 @@ _COLLINEAR = 1e-12
 """Directions of the standardised columns below this share of the largest variance are rounding."""
 
 
+N_BLOCKS = 20
+"""Blocks of time of the out-of-sample R^2."""
+
+
 def weighted_r2(x: ArrayLike, y: ArrayLike, weights: ArrayLike) -> FloatArray:
     """R^2 of the weighted linear regression, with intercept, of every column of y on x.
 
@@ -77,13 +81,14 @@ def nonlinear_r2(
     weights: ArrayLike,
     *,
     neighbours: int = 20,
-    max_points: int = 5000,
+    max_points: int = 20_000,
     seed: int,
 ) -> FloatArray:
     """Out-of-sample R^2 of y on x by nearest neighbours: how far x determines y by whatever function.
 
-    Frames with weight are thinned at random to max_points and cut into two halves in time order; each
-    frame is predicted by the weighted mean over its nearest neighbours in the other half, in x whitened:
+    Frames with weight are thinned at random to max_points and cut into blocks in time order, every other
+    block a fold, so that both folds see every walker; each frame is predicted by the weighted mean over
+    its nearest neighbours in the other fold, in x whitened:
 
         R^2_j = 1 - sum_i w_i (y_ij - prediction_ij)^2 / sum_i w_i (y_ij - <y_j>)^2.
 
@@ -112,11 +117,10 @@ def nonlinear_r2(
         kept = np.sort(np.random.default_rng(seed).choice(len(w), max_points, replace=False))
         x, y, w = x[kept], y[kept], w[kept]
     x = _whitened(x, w)
-    half = len(w) // 2
-    first, second = slice(0, half), slice(half, len(w))
+    odd = (np.arange(len(w)) * N_BLOCKS // len(w)) % 2 == 1
     residuals = _centred(y, w)
     total = w @ np.square(residuals)
-    for known, asked in ((first, second), (second, first)):
+    for known, asked in ((odd, ~odd), (~odd, odd)):
         _, nearest = cKDTree(x[known]).query(x[asked], k=neighbours)
         nearest = nearest.reshape(-1, neighbours)
         share = w[known][nearest]

@@ -48,7 +48,7 @@ def encode_batch(positions, reference, parameters, layers, xi):  # type: ignore[
 
 @jit
 def encode_gradient_batch(positions, reference, parameters, layers, xi, gradient):  # type: ignore[no-untyped-def]
-    """xi and d xi_c / d q of many frames; as `encode_batch`, gradient (n_frames, n_components, n_atoms, 3)."""
+    """xi and d xi_c / d q of many frames, as `encode_batch`, the gradient (n_frames, d, n_atoms, 3)."""
     work = np.zeros(layers.sum())
     derivatives = np.zeros(layers.sum())
     center, matrices, quartic = np.zeros(3), np.zeros((4, 3, 3)), np.zeros((9, 4))

@@ -178,15 +178,16 @@ def advance(
     moved = np.abs(positions - previous).max(axis=1)
     if not moved.max() < reach:
         atom = int(np.argmax(np.nan_to_num(moved, nan=np.inf)))
-        what = f"moved {moved[atom]:.3g} nm in {n_steps} steps" if np.isfinite(moved[atom]) else "is not finite"
+        far = f"moved {moved[atom]:.3g} nm in {n_steps} steps"
+        what = far if np.isfinite(moved[atom]) else "is not finite"
         raise _exploded(context, f"the position of atom {atom} {what}")
     return positions
 
 
 def _exploded(context: openmm.Context, what: str) -> SimulationError:
     return SimulationError(
-        f"dynamics: exploded near step {context.getStepCount()} of its segment: {what}; what was saved before is "
-        "kept; lower dynamics.timestep_ps, or widen eabf.sigma_bins, then continue in another --out"
+        f"dynamics: exploded near step {context.getStepCount()} of its segment: {what}; what was saved "
+        "before is kept; lower dynamics.timestep_ps, or widen eabf.sigma_bins, then continue in another --out"
     )
 
 

@@ -19,6 +19,7 @@ Sources: Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008), doi:10.1063/1.29781
 data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.1063/5.0095554.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,11 @@ from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised
 from aecv.workflow.samples import Bias, Samples, bins_over_ceiling
 
+logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
+
+SMALL_OVERLAP = 1e-3
+"""Share of a state's weight on other states' frames under which MBAR was seen to be off by up to 1 kT."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +123,15 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
     potentials = [_marginals(item, settings) for item in iterations]
     positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
     result = mbar_log_weights(_energies(iterations, potentials, positions), np.array(counts), kt=kt)
+    if result.overlap.min() < SMALL_OVERLAP:
+        logger.warning(
+            "pool: of %d parts the one that shares least with the others shares %.1e of its weight (wanted: "
+            "more than %g); free-energy differences between regions may be off by several kJ/mol: run more "
+            "iterations",
+            len(counts),
+            result.overlap.min(),
+            SMALL_OVERLAP,
+        )
     last = iterations[-1].samples
     energies = _energies(iterations, potentials, last.cv_positions)
     log_weights = _log_weights(energies, result.free_energies, np.array(counts), kt)

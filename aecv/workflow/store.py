@@ -16,7 +16,7 @@ from typing import Any
 import filelock
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import read_json, sha256, write_json
+from aecv.ground.files import PARTIAL, read_json, sha256, write_json
 from aecv.ground.settings import Settings, differences, validate
 from aecv.models.spec import SystemSpec
 from aecv.workflow.records import IterationRecord, converged_at
@@ -95,6 +95,8 @@ class RunDirectory:
             _check_manifest(path, manifest, spec, platform)
             manifest["settings"] = spec.settings.model_dump(mode="json")
             write_json(path / "run.json", manifest)
+            for leftover in path.rglob(PARTIAL):
+                leftover.unlink()
         except BaseException:
             lock.release()
             raise

@@ -11,7 +11,7 @@ from aecv.ground import settings as s
 from aecv.models.cv import CV, export_cv, load_cv
 from aecv.models.spec import load_system
 from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.equilibration import equilibrate
@@ -54,11 +54,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         biases=(0.1 * rng.normal(size=40), rng.normal(size=2)),
     )
     folder = tmp_path_factory.mktemp("cv")
-    xi = np.zeros((2, 2))
-    export_cv(
-        encoder, folder, atom_indices=system.cv_atom_indices, cv_range=xi + [-9, 9], system="ala2", system_hash=""
-    )
-    values = load_cv(folder)(probe)
+    values = encode(encoder, probe)
     cv_range = np.array([values.min(axis=0) - 0.7, values.max(axis=0) + 0.7]).T
     export_cv(
         encoder, folder, atom_indices=system.cv_atom_indices, cv_range=cv_range, system="ala2", system_hash=""

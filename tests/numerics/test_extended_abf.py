@@ -24,7 +24,9 @@ def convolved(potential: np.ndarray, points: np.ndarray, lam: np.ndarray, kappa:
     return free_energy - free_energy.min()
 
 
-def deviations(estimates: list[np.ndarray], truth: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def deviations(
+    estimates: list[np.ndarray], truth: np.ndarray, low: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean error and its standard error over runs, after removing the free constant of each on bins `low`."""
     errors = np.array([(e - truth)[low] - (e - truth)[low].mean() for e in estimates])
     return errors.mean(axis=0), errors.std(axis=0, ddof=1) / np.sqrt(len(errors))

@@ -45,7 +45,9 @@ def test_cv_is_the_same_in_torch_alone(small_run: Path) -> None:
     cv = load_cv(folder / "cv.pt")
     positions = read_arrays(folder / "samples.npz")["cv_positions"][::50].astype(float)
     module = torch.jit.load(str(folder / "cv.pt"))
-    np.testing.assert_allclose(module(torch.from_numpy(positions)).detach().numpy(), cv(positions), atol=1e-12)
+    np.testing.assert_allclose(
+        module(torch.from_numpy(positions)).detach().numpy(), cv(positions), atol=1e-12
+    )
 
 
 def test_grids_add_up(small_run: Path) -> None:
@@ -92,7 +94,12 @@ def test_pictures_are_there(small_run: Path) -> None:
     assert names == {"scores.png", "free_energy_xi.png", "coverage.png", "delta_f.png"}
     for iteration in (0, 1, 2):
         names = {path.name for path in (small_run / f"iteration_{iteration:02d}").glob("*.png")}
-        assert names == {"training.png", "cv_by_observables.png", "observables_by_cv.png", "frames_phi_psi.png"}
+        assert names == {
+            "training.png",
+            "cv_by_observables.png",
+            "observables_by_cv.png",
+            "frames_phi_psi.png",
+        }
 
 
 def test_run_says_what_made_it(small_run: Path) -> None:

@@ -36,7 +36,9 @@ def command(folder: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "aecv.iterate", "--system", "ala2", "--out", str(folder), *sets, *more]
 
 
-def run_until(folder: Path, moment: str, sign: signal.Signals, *more: str) -> subprocess.CompletedProcess[str]:
+def run_until(
+    folder: Path, moment: str, sign: signal.Signals, *more: str
+) -> subprocess.CompletedProcess[str]:
     """Start the run and send a signal as soon as a file is there."""
     with subprocess.Popen(
         command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -64,7 +66,12 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert one.keys() == other.keys()
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name], err_msg=name)
-    for pattern in ("iteration_*/*.dat", "iteration_*/abf.*", "iteration_*/cv.*", "iteration_*/score.json"):
+    for pattern in (
+        "iteration_*/*.dat",
+        "iteration_*/abf.*",
+        "iteration_*/cv.json",
+        "iteration_*/score.json",
+    ):
         paths = sorted(first.glob(pattern))
         assert paths
         for path in paths:
@@ -104,9 +111,7 @@ def test_a_finished_run_is_reused_as_it_is(copy_of_run: Path) -> None:
 
 
 def test_more_iterations_may_be_asked_for_on_resume(copy_of_run: Path) -> None:
-    records = iterate(
-        load_system("ala2", overrides=(*SMALL, "run.iterations=4")), copy_of_run, resume=True
-    )
+    records = iterate(load_system("ala2", overrides=(*SMALL, "run.iterations=4")), copy_of_run, resume=True)
     assert [record.index for record in records] == [0, 1, 2, 3]
 
 
@@ -182,7 +187,10 @@ def test_resume_without_a_run(tmp_path: Path) -> None:
 
 
 def test_a_run_in_use_is_left_alone(copy_of_run: Path) -> None:
-    with filelock.FileLock(copy_of_run / ".lock"), pytest.raises(StoreError, match="in use by another process"):
+    with (
+        filelock.FileLock(copy_of_run / ".lock"),
+        pytest.raises(StoreError, match="in use by another process"),
+    ):
         iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
 
 
