@@ -129,6 +129,7 @@ class ExtendedABFSettings(_Section):
     friction_per_ps: float = Field(8.0, gt=0)
     full_samples: int = Field(500, ge=1)
     ceiling_kj_mol: float = Field(120.0, gt=0)
+    warm_start: bool = True
 
 
 class PoolSettings(_Section):

@@ -92,18 +92,20 @@ class Ensemble:
         rounds_done: number of rounds behind it.
         states: one per walker.
         increments: per walker, what it alone has gathered; None without bias.
+        prior: samples that the bias begins with; they steer it and are no part of any estimate.
     """
 
     rounds_done: int
     states: tuple[WalkerState, ...]
     increments: tuple[Accumulators, ...] | None
+    prior: Accumulators | None = None
 
     @property
     def total(self) -> Accumulators | None:
-        """Sum of the walkers' own samples, in index order."""
+        """What the bias comes from: the prior and the walkers' own samples, in index order."""
         if self.increments is None:
             return None
-        total = Accumulators.zeros(self.increments[0].grid)
+        total = self.prior or Accumulators.zeros(self.increments[0].grid)
         for increment in self.increments:
             total = total + increment
         return total
@@ -151,6 +153,7 @@ def run_rounds(
             rounds_done=index + 1,
             states=tuple(result.state for result in results),
             increments=_added(ensemble.increments, results),
+            prior=ensemble.prior,
         )
         yield Round(ensemble=ensemble, results=results)
 

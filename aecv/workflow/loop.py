@@ -25,6 +25,7 @@ from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import learning_stage, sampling_stage
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.pictures import draw_run
+from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.samples import Samples
@@ -132,7 +133,10 @@ class _Loop:
         inputs = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}
         outputs = sampling_stage.OUTPUTS if iteration == 0 else sampling_stage.BIASED_OUTPUTS
         if iteration > 0:
-            inputs["cv.npz"] = self._run.output_hash(iteration - 1, "learning", "cv.npz")
+            inputs |= {
+                name: self._run.output_hash(iteration - 1, "learning", name)
+                for name in ("cv.npz", "weights.npz")
+            }
         if not self._run.is_done(iteration, "sampling", inputs):
             task = Sampling(
                 folder=folder, plan=self._plan(iteration), system=self._system, progress=self._progress
@@ -157,7 +161,15 @@ class _Loop:
             cv=cv,
             extended=extended,
             ceiling_kj_mol=self._settings.eabf.ceiling_kj_mol,
+            prior=prior_of_pool(self._run, iteration - 1, cv, extended)
+            if self._has_prior(iteration)
+            else None,
         )
+
+    def _has_prior(self, iteration: int) -> bool:
+        """Whether the bias begins with what the pool knows: from the second biased iteration on."""
+        settings = self._settings
+        return iteration > 1 and settings.eabf.warm_start and settings.pool.mode == "mbar"
 
     def _learn(self, iteration: int) -> IterationRecord:
         folder = self._run.iteration_dir(iteration)

@@ -50,7 +50,7 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
         total = bias.total
         free_energy = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, bias.grid)
         panels.append((f"iteration {record.index}", bias.grid, free_energy.on_main()))
-        visited = (bias.history.samples[:, :, 0] > 0).sum(axis=1)
+        visited = (bias.history.samples[:, :, 0] - bias.prior.n_lam > 0.5).sum(axis=1)
         time_ns = record.ns * bias.history.rounds / bias.history.rounds[-1]
         curves.append((f"iteration {record.index}", time_ns, visited))
         n_bins = bias.grid.size

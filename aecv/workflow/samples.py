@@ -95,12 +95,14 @@ class Bias:
         extended: coupling and dynamics of lambda.
         ceiling_kj_mol: free energy above which lambda was not pushed.
         increments: per walker, its own samples.
-        history: totals at moments of the iteration.
+        prior: samples that the bias began with.
+        history: totals, the prior included, at moments of the iteration.
     """
 
     extended: ExtendedVariable
     ceiling_kj_mol: float
     increments: tuple[Accumulators, ...]
+    prior: Accumulators
     history: History
 
     @property
@@ -109,13 +111,14 @@ class Bias:
 
     @property
     def total(self) -> Accumulators:
+        """What the walkers sampled in this iteration: the sum of their increments."""
         total = Accumulators.zeros(self.grid)
         for increment in self.increments:
             total = total + increment
         return total
 
     def snapshot(self, progress: float) -> Accumulators:
-        """Totals at the snapshot nearest to a share of the iteration."""
+        """What the bias came from (prior and samples) at the snapshot nearest to a share of the iteration."""
         share = self.history.rounds / self.history.rounds[-1]
         return Accumulators(grid=self.grid, samples=self.history.samples[np.argmin(np.abs(share - progress))])
 
@@ -134,6 +137,7 @@ class Bias:
             full_samples=np.array(extended.full_samples),
             ceiling_kj_mol=np.array(self.ceiling_kj_mol),
             increments=np.array([increment.samples for increment in self.increments]),
+            prior=self.prior.samples,
             history_rounds=self.history.rounds,
             history_samples=self.history.samples,
         )
@@ -156,6 +160,7 @@ class Bias:
                 extended=extended,
                 ceiling_kj_mol=float(stored["ceiling_kj_mol"]),
                 increments=tuple(Accumulators(grid=grid, samples=item) for item in stored["increments"]),
+                prior=Accumulators(grid=grid, samples=stored["prior"]),
                 history=History(rounds=stored["history_rounds"], samples=stored["history_samples"]),
             )
         except KeyError as error:

@@ -54,8 +54,9 @@ def sample_unbiased(task: Sampling, make_engine: Callable[[], Engine], states: S
         make_engine: builds the engine; called only when there is something left to run.
         states: where the walkers start.
     """
-    segments = SegmentFolder(task.folder / "segments", task.plan, None)
-    _run(task, make_engine, segments, Ensemble(rounds_done=0, states=tuple(states), increments=None))
+    start = Ensemble(rounds_done=0, states=tuple(states), increments=None)
+    segments = SegmentFolder(task.folder / "segments", start, task.plan)
+    _run(task, make_engine, segments)
     _collect(task, segments, cv=None)
 
 
@@ -67,25 +68,31 @@ def sample_biased(
     cv: CV,
     extended: ExtendedVariable,
     ceiling_kj_mol: float,
+    prior: Accumulators | None = None,
 ) -> None:
     """Extended ABF of all walkers along a CV, to files.
 
     Args:
         make_engine: as in `sample_unbiased`.
         states: where the walkers start; lambda is set to xi, moved onto the grid where it lies off it.
+        cv, extended: what is biased, and how.
+        ceiling_kj_mol: free energy above which lambda is not pushed.
+        prior: samples that the bias begins with; None for none.
     """
-    segments = SegmentFolder(task.folder / "segments", task.plan, extended.grid)
     start = Ensemble(
         rounds_done=0,
         states=tuple(_with_lambda(state, cv, extended) for state in states),
         increments=tuple(Accumulators.zeros(extended.grid) for _ in states),
+        prior=prior,
     )
-    end = _run(task, make_engine, segments, start, partial(bins_over_ceiling, ceiling_kj_mol=ceiling_kj_mol))
+    segments = SegmentFolder(task.folder / "segments", start, task.plan)
+    end = _run(task, make_engine, segments, partial(bins_over_ceiling, ceiling_kj_mol=ceiling_kj_mol))
     assert end.increments is not None
     Bias(
         extended=extended,
         ceiling_kj_mol=ceiling_kj_mol,
         increments=end.increments,
+        prior=prior or Accumulators.zeros(extended.grid),
         history=segments.history,
     ).save(task.folder / "bias.npz")
     _collect(task, segments, cv=cv)
@@ -100,17 +107,16 @@ def _run(
     task: Sampling,
     make_engine: Callable[[], Engine],
     segments: SegmentFolder,
-    start: Ensemble,
     unbiased_bins: Callable[[Accumulators], NDArray[np.bool_]] | None = None,
 ) -> Ensemble:
     """Run the rounds that are not on disk yet; returns the ensemble after the last one."""
-    ensemble = segments.load() or start
+    ensemble = segments.load()
     if ensemble.rounds_done == task.plan.n_rounds:
         return ensemble
     engine = make_engine()
     ps_per_step = task.system.spec.settings.dynamics.timestep_ps * task.plan.n_walkers
     lengths = [steps * ps_per_step / 1000.0 for steps in task.plan.segment_steps]
-    title = f"{task.folder.name} {'unbiased MD' if start.increments is None else 'extended ABF'}"
+    title = f"{task.folder.name} {'unbiased MD' if ensemble.increments is None else 'extended ABF'}"
     with task.progress(title, sum(lengths), "ns") as advance:
         advance(sum(lengths[: ensemble.rounds_done]))
         for round_ in run_rounds(

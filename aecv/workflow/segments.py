@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
-from aecv.ground.grid import Grid
 from aecv.numerics.abf import Accumulators
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.walkers import Ensemble, Plan, Round
@@ -31,7 +30,7 @@ _STATE_FIELDS = ("positions", "velocities", "box", "lam", "lam_velocity")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class History:
-    """Total accumulators at moments of an iteration.
+    """Total accumulators, the prior included, at moments of an iteration.
 
     Attributes:
         rounds: after which round each snapshot was taken, shape (n,).
@@ -43,31 +42,37 @@ class History:
 
 
 class SegmentFolder:
-    """The folder `segments/` of an iteration that is being sampled."""
+    """The folder `segments/` of an iteration that is being sampled.
 
-    def __init__(self, folder: Path, plan: Plan, grid: Grid | None) -> None:
+    Args:
+        folder: its path.
+        start: the ensemble before the first round.
+        plan: how the iteration is cut into rounds.
+    """
+
+    def __init__(self, folder: Path, start: Ensemble, plan: Plan) -> None:
         self._folder = folder
         self._plan = plan
-        self._grid = grid
+        self._start = start
         self._snapshots: list[tuple[int, FloatArray]] = []
         self._wall_s = 0.0
 
-    def load(self) -> Ensemble | None:
-        """The ensemble after the last round that was saved, or None before the first.
+    def load(self) -> Ensemble:
+        """The ensemble after the last round that was saved, or the start before the first.
 
         Raises:
             StoreError: when it is damaged.
         """
         path = self._folder / "ensemble.npz"
         if not path.exists():
-            return None
+            return self._start
         stored = read_arrays(path)
         try:
             self._wall_s = float(stored["wall_s"])
             self._snapshots = list(
                 zip(stored["history_rounds"].tolist(), stored["history_samples"], strict=True)
             )
-            return _unpack(stored, self._grid)
+            return _unpack(stored, self._start)
         except (KeyError, ValueError) as error:
             raise StoreError(
                 f"{path}: needs the state of {self._plan.n_walkers} walkers, got: {error}"
@@ -118,15 +123,18 @@ class SegmentFolder:
         return packed
 
 
-def _unpack(stored: dict[str, FloatArray], grid: Grid | None) -> Ensemble:
+def _unpack(stored: dict[str, FloatArray], start: Ensemble) -> Ensemble:
     states = tuple(
         WalkerState(**{name: stored[name][walker] for name in _STATE_FIELDS})
         for walker in range(len(stored["positions"]))
     )
     increments = None
-    if grid is not None:
+    if start.increments is not None:
+        grid = start.increments[0].grid
         increments = tuple(Accumulators(grid=grid, samples=samples) for samples in stored["increments"])
-    return Ensemble(rounds_done=int(stored["rounds_done"]), states=states, increments=increments)
+    return Ensemble(
+        rounds_done=int(stored["rounds_done"]), states=states, increments=increments, prior=start.prior
+    )
 
 
 def _is_snapshot(rounds_done: int, n_rounds: int) -> bool:
