@@ -136,6 +136,7 @@ class PoolSettings(_Section):
     """[pool]: which frames train the next CV, and how they are weighted."""
 
     mode: Literal["mbar", "none"] = "mbar"
+    exploration: int = Field(1, ge=0)
     discard: float = Field(0.2, ge=0, lt=1)
     blocks: int = Field(4, ge=1, le=50)
     max_frames: int = Field(200_000, ge=100)
@@ -182,6 +183,11 @@ class Settings(_Section):
             )
         if self.starts.mode == "given" and not self.system.starts:
             raise ValueError("starts.mode 'given' needs system.starts, a list of structure files")
+        if self.eabf.tau_ps < 20 * self.dynamics.timestep_ps:
+            raise ValueError(
+                f"eabf.tau_ps {self.eabf.tau_ps} needs to be at least 20 time steps "
+                f"({20 * self.dynamics.timestep_ps:g} ps)"
+            )
         ratio = self.sampling.frame_ps / self.dynamics.timestep_ps
         if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < 1:
             raise ValueError(

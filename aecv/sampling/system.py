@@ -12,10 +12,11 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from aecv.ground.errors import MolecularSystemError, SettingsError, suggestion
+from aecv.ground.errors import AlignmentError, MolecularSystemError, SettingsError, suggestion
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.observables import ObservableSet, StereoReference, select_atoms
 from aecv.models.spec import SystemSpec
+from aecv.numerics.encoder import align
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ def build(spec: SystemSpec) -> MolecularSystem:
     topology, positions = read_structure(spec.structure_path)
     system = _create_system(spec, topology)
     mdtraj_topology = mdtraj.Topology.from_openmm(topology)
+    cv_atoms = select_atoms(mdtraj_topology, spec.settings.cv.atoms, place="cv.atoms")
+    _check_alignable(cv_atoms, positions)
     masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
     return MolecularSystem(
         spec=spec,
@@ -85,11 +88,27 @@ def build(spec: SystemSpec) -> MolecularSystem:
         mdtraj_topology=mdtraj_topology,
         positions=positions,
         system=system,
-        cv_atom_indices=select_atoms(mdtraj_topology, spec.settings.cv.atoms, place="cv.atoms"),
+        cv_atom_indices=cv_atoms,
         masses=np.array(masses),
         observables=ObservableSet.prepare(mdtraj_topology, spec.settings.observables),
         stereo=StereoReference.from_structure(mdtraj_topology, positions),
     )
+
+
+def _check_alignable(cv_atoms: IntArray, positions: FloatArray) -> None:
+    """Rotations onto a reference are unique only for three atoms or more that are not on a line."""
+    if len(cv_atoms) < 3:
+        raise MolecularSystemError(
+            f"cv.atoms: needs at least 3 atoms to superpose frames on each other, got {len(cv_atoms)}; "
+            "widen the selection"
+        )
+    try:
+        align(positions[cv_atoms], positions[None, cv_atoms])
+    except AlignmentError as error:
+        raise MolecularSystemError(
+            "cv.atoms: needs atoms that are not on a line, to superpose frames on each other; widen the "
+            "selection"
+        ) from error
 
 
 def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:

@@ -75,7 +75,7 @@ def _pool(
     settings = system.spec.settings.pool
     if iteration == 0:
         return unbiased_pool(samples, settings.max_frames), None
-    oldest = 1 if settings.mode == "mbar" else iteration
+    oldest = min(1 + settings.exploration, iteration) if settings.mode == "mbar" else iteration
     biased = [
         BiasedIteration(
             index=k,

@@ -83,6 +83,7 @@ class _Loop:
     def run(self, on_record: Callable[[IterationRecord], object]) -> list[IterationRecord]:
         logger.info("platform %s; random seed %d", self._platform.reason, self._settings.run.seed)
         records: list[IterationRecord] = []
+        self._plan(0)  # lengths that do not fit each other are an error before anything runs
         states = self._walkers()
         for iteration in range(self._settings.run.iterations):
             self._sample(iteration, states)
@@ -149,11 +150,13 @@ class _Loop:
         sampling_stage.remove_segments(folder)
 
     def _sample_biased(self, task: Sampling, iteration: int, states: tuple[WalkerState, ...]) -> None:
-        cv = self._cv(iteration - 1)
+        cv, prior = self._cv(iteration - 1), None
         positions = Samples.load(self._run.iteration_dir(iteration - 1) / "samples.npz").cv_positions
         probe = positions[:: max(1, len(positions) // N_PROBE)].astype(float)
         masses = self._system.masses[self._system.cv_atom_indices]
         extended = extended_variable(cv, probe, masses, self._settings)
+        if self._has_prior(iteration):
+            prior = prior_of_pool(self._run, iteration - 1, cv, extended)
         sampling_stage.sample_biased(
             task,
             lambda: NativeEngine(self._system, cv, extended, platform=self._platform, probe=probe),
@@ -161,9 +164,7 @@ class _Loop:
             cv=cv,
             extended=extended,
             ceiling_kj_mol=self._settings.eabf.ceiling_kj_mol,
-            prior=prior_of_pool(self._run, iteration - 1, cv, extended)
-            if self._has_prior(iteration)
-            else None,
+            prior=prior,
         )
 
     def _has_prior(self, iteration: int) -> bool:

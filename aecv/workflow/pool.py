@@ -10,7 +10,9 @@ where B_jb integrates the bias force as it was in the middle of the block. MBAR 
 
     w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q))).
 
-Frames of the first `discard` share of an iteration, when its bias was built, are left out.
+Frames of the first `discard` share of an iteration, when its bias was built, are left out. So are, once
+there are later ones, the first `exploration` biased iterations: their CV comes from basins that no frame
+connected, hides what lies between them, and lets walkers pass once and not return.
 
 Pool "none": the scheme of the reference work, frames of the last iteration alone with
 w ~ exp(-beta F_kappa(lam)).

@@ -1,0 +1,207 @@
+"""The command itself: its exit codes, and what it says about bad input of every kind."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aecv.iterate import main
+from aecv.models.spec import load_system
+
+STRUCTURE = "ala2.pdb"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+@pytest.fixture
+def own_system(tmp_path: Path) -> Path:
+    """A copy of ala2 that a test may spoil."""
+    return Path(shutil.copytree(load_system("ala2").directory, tmp_path / "own"))
+
+
+def spoil(system: Path, old: str, new: str, name: str = "system.toml") -> None:
+    text = (system / name).read_text()
+    assert old in text
+    (system / name).write_text(text.replace(old, new, 1))
+
+
+def test_print_config_is_toml_that_is_read_again(tmp_path: Path) -> None:
+    printed = run("--system", "ala2", "--print-config", "--set", "training.restarts=7", "--seed", "11")
+    assert printed.exit_code == 0
+    settings = tomllib.loads(printed.output)
+    assert settings["training"]["restarts"] == 7
+    assert settings["run"]["seed"] == 11
+    config = tmp_path / "config.toml"
+    config.write_text(printed.output)
+    again = run("--system", "ala2", "--config", str(config), "--print-config")
+    assert again.output == printed.output
+
+
+def test_options_are_short_for_settings() -> None:
+    printed = run(
+        "--system", "ala2", "--iters", "3", "--ns", "1.5", "--platform", "CPU", "--starts", "one",
+        "--pool", "none", "--stop-when-converged", "--print-config",
+    )  # fmt: skip
+    settings = tomllib.loads(printed.output)
+    assert settings["run"]["iterations"] == 3
+    assert settings["sampling"]["ns"] == 1.5
+    assert settings["dynamics"]["platform"] == "CPU"
+    assert settings["starts"]["mode"] == "one"
+    assert settings["pool"]["mode"] == "none"
+    assert settings["convergence"]["stop"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Missing option '--system'"),
+        (("--system", "ala2", "--itres", "3"), "No such option"),
+        (("--system", "ala2", "--iters", "0"), "Invalid value for '--iters'"),
+        (("--system", "ala2", "--ns", "-1"), "Invalid value for '--ns'"),
+        (("--system", "ala2", "--starts", "many"), "Invalid value for '--starts'"),
+    ],
+)
+def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--system", "ala3"), "did you mean 'ala2'?"),
+        (("--system", "ala2", "--set", "training.restart=3"), "did you mean 'restarts'?"),
+        (("--system", "ala2", "--set", "trainin.restarts=3"), "did you mean 'training'?"),
+        (("--system", "ala2", "--set", "training.restarts"), "needs SECTION.KEY=VALUE"),
+        (("--system", "ala2", "--set", "training.restarts=many"), "training.restarts"),
+        (("--system", "ala2", "--set", "sampling.ns=nan"), "sampling.ns"),
+        (("--system", "ala2", "--set", "dynamics.timestep_ps=-1"), "dynamics.timestep_ps"),
+        (("--system", "ala2", "--set", "sampling.frame_ps=0.00015"), "multiple of dynamics.timestep_ps"),
+        (("--system", "ala2", "--set", "delta_f.observable=phy"), "did you mean 'phi'?"),
+        (("--system", "ala2", "--config", "no/such.toml"), "needs a readable TOML file"),
+        (("--system", "ala2", "--platform", "Refrence"), "did you mean 'Reference'?"),
+        (("--system", "ala2", "--starts", "given"), "starts.mode 'given' needs system.starts"),
+        (("--system", "ala2", "--ns", "0.0001"), "no frame every"),
+        (("--system", "ala2", "--set", "cv.atoms=nme CA"), "cv.atoms"),
+        (("--system", "ala2", "--set", "cv.atoms=name ZZ"), "cv.atoms"),
+        (("--system", "ala2", "--set", "cv.atoms=name CA CB"), "at least 3 atoms"),
+        (
+            ("--system", "ala2", "--set", 'observables.phi.atoms=["name C","name N","name CA","all"]'),
+            "phi",
+        ),
+        (("--system", "ala2", "--set", "eabf.tau_ps=0.001"), "at least 20 time steps"),
+    ],
+)
+def test_bad_input_ends_with_1_and_one_clear_line(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    result = run(*arguments, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    error = result.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[dynamics]", "[dynamics", "needs a readable TOML file"),
+        ('structure = "ala2.pdb"', 'structure = "other.pdb"', "other.pdb"),
+        ('structure = "ala2.pdb"', 'structure = "../ala2.pdb"', "structure"),
+        ("amber99sbildn.xml", "amber99sbildm.xml", "did you mean 'amber99sbildn.xml'?"),
+        ('nonbonded = "NoCutoff"', 'nonbonded = "PME"', "needs a box"),
+        ("temperature_k = 300.0", "temprature_k = 300.0", "did you mean 'temperature_k'?"),
+    ],
+)
+def test_a_bad_system_file_is_explained(
+    own_system: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    spoil(own_system, old, new)
+    result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert message in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_structure_with_nan_or_without_a_hydrogen_is_explained(own_system: Path, tmp_path: Path) -> None:
+    lines = (own_system / STRUCTURE).read_text().splitlines(keepends=True)
+    atoms = [index for index, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    spoiled = lines.copy()
+    spoiled[atoms[3]] = spoiled[atoms[3]][:30] + "     nan" + spoiled[atoms[3]][38:]
+    (own_system / STRUCTURE).write_text("".join(spoiled))
+    result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "finite positions" in result.stderr
+    del lines[atoms[0]]
+    (own_system / STRUCTURE).write_text("".join(lines))
+    result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "force field" in result.stderr
+
+
+def test_out_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    result = run("--system", "ala2", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "needs a folder for the run, found a file" in result.stderr
+
+
+def test_too_few_effective_frames_say_what_to_change(tmp_path: Path) -> None:
+    result = run(
+        "--system", "ala2", "--out", str(tmp_path / "run"), "--iters", "1", "--ns", "0.02",
+        "--set", "sampling.frame_ps=0.02", "--set", "starts.mode=one",
+        "--set", "training.min_effective_frames=5000",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "needs >= 5000 effective frames, got 1000.0 of 1000; run longer (--ns), or lower" in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = run("--system", "ala2", "--starts", "given", "--debug", "--out", str(tmp_path))
+    assert "Traceback" in result.stderr
+
+
+def test_a_full_disk_is_one_line_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails with ENOSPC keeps the run, and --resume goes on from it."""
+    import errno
+
+    import numpy as np
+
+    small = ("--iters", "1", "--ns", "0.02", "--set", "sampling.frame_ps=0.02", "--set", "starts.mode=one",
+             "--set", "sampling.segment_ps=1", "--set", "training.max_epochs=2",
+             "--set", "training.restarts=1")  # fmt: skip
+    command = ("--system", "ala2", "--out", str(tmp_path / "run"), *small)
+    savez, calls = np.savez, []
+
+    def full_disk(path: Path, **arrays: object) -> None:
+        calls.append(path)
+        if len(calls) == 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        savez(path, **arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full_disk)
+        result = run(*command)
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert "--resume" in result.stderr
+    assert not list((tmp_path / "run").rglob("*.part*"))
+    assert run(*command, "--resume").exit_code == 0
+
+
+def test_help_and_module_run_without_heavy_libraries() -> None:
+    code = (
+        "import sys, click.testing, aecv.iterate\n"
+        "result = click.testing.CliRunner().invoke(aecv.iterate.main, ['--help'])\n"
+        "assert result.exit_code == 0 and '--resume' in result.output, result.output\n"
+        "print(sorted({'torch', 'openmm', 'numba', 'matplotlib', 'mdtraj'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
