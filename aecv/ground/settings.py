@@ -116,7 +116,6 @@ class TrainingSettings(_Section):
     validation_blocks: int = Field(50, ge=2)
     max_frames: int = Field(100_000, ge=100)
     min_effective_frames: float = Field(500.0, gt=0)
-    temper: float = Field(1.0, gt=0, le=1)
 
 
 class ExtendedABFSettings(_Section):
@@ -128,7 +127,7 @@ class ExtendedABFSettings(_Section):
     tau_ps: float = Field(0.2, gt=0)
     friction_per_ps: float = Field(8.0, gt=0)
     full_samples: int = Field(500, ge=1)
-    ceiling_kj_mol: float = Field(120.0, gt=0)
+    ceiling_kj_mol: float = Field(80.0, gt=0)
     warm_start: bool = True
 
 
@@ -140,6 +139,7 @@ class PoolSettings(_Section):
     discard: float = Field(0.2, ge=0, lt=1)
     blocks: int = Field(4, ge=1, le=50)
     max_frames: int = Field(200_000, ge=100)
+    temper: float = Field(0.5, gt=0, le=1)
 
 
 class ConvergenceSettings(_Section):

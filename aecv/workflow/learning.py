@@ -64,10 +64,11 @@ def train_cv(
             f"effective frames, got {n_effective:.1f} of {len(weights)}; run longer (--ns), or lower "
             "training.min_effective_frames"
         )
+    temper = settings.pool.temper if settings.pool.mode == "mbar" else 1.0
     with progress(f"{folder.name} training", settings.training.max_epochs, "epoch") as advance:
         trained = train_autoencoder(
             positions,
-            weights**settings.training.temper,
+            weights**temper,
             system.positions[system.cv_atom_indices],
             autoencoder=settings.autoencoder,
             training=settings.training,
