@@ -1,0 +1,165 @@
+"""Speed of native extended ABF on alanine dipeptide beside unbiased MD, and where a step's time goes.
+
+    python benchmarks/eabf_speed.py [--steps 50000] [--repeats 5] [--json eabf_speed.json]
+
+Everything runs in one process on one thread, in turns, so that a busy machine slows all rows alike: trust
+the ratios, not the steps per second. Medians over the repeats are printed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+
+from aecv.models.cv import CV, export_cv, load_cv
+from aecv.models.spec import load_system
+from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.numerics.encoder import Encoder, encode
+from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start
+from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.equilibration import equilibrate
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+from aecv.workflow.coupling import extended_variable
+from aecv.workflow.store import versions
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--steps", type=int, default=50_000, help="MD steps per measurement")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path("eabf_speed.json"))
+    options = parser.parse_args()
+    rates = measure(options.steps, options.repeats)
+    limit = statistics.median(rates["unbiased MD"])
+    rows = {
+        name: {
+            "steps_per_s": statistics.median(values),
+            "ratio": statistics.median(v / u for v, u in zip(values, rates["unbiased MD"], strict=True)),
+        }
+        for name, values in rates.items()
+    }
+    print(f"{'ala2, 22 atoms, Reference platform, one thread':<52}{'steps/s':>10}{'ratio':>8}{'us/step':>9}")
+    for name, row in rows.items():
+        extra = 1e6 / row["steps_per_s"] - 1e6 / limit
+        print(f"{name:<52}{row['steps_per_s']:>10.0f}{row['ratio']:>8.2f}{extra:>+9.2f}")
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+    ).stdout.strip()
+    report = {
+        "rows": rows,
+        "steps": options.steps,
+        "repeats": options.repeats,
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": versions(),
+        "commit": commit,
+    }
+    options.json.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written to {options.json}")
+
+
+def measure(n_steps: int, repeats: int) -> dict[str, list[float]]:
+    """Steps per second of every row, one number per repeat."""
+    system, platform_choice, state, probe = _prepare()
+    cv, extended = _cv(system, probe)
+    unbiased = UnbiasedEngine(*make_context(system, platform=platform_choice, seed=1))
+    biased = NativeEngine(system, cv, extended, platform=platform_choice, probe=probe)
+    lam = cv(state.positions[cv.atom_indices])[0]
+    biased_state = replace(state, lam=lam, lam_velocity=np.zeros_like(lam))
+    zeros = Accumulators.zeros(extended.grid)
+    forces = np.zeros((cv.n_atoms, 3))
+    positions = np.empty((cv.n_atoms, 3))
+
+    def empty(state: openmm.State) -> tuple[float, np.ndarray]:
+        return 0.0, forces
+
+    def read(state: openmm.State) -> tuple[float, np.ndarray]:
+        state._getVectorAsNumpy(openmm.State.Positions, positions)
+        return 0.0, forces
+
+    def read_with_units(state: openmm.State) -> tuple[float, np.ndarray]:
+        state.getPositions(asNumpy=True)
+        return 0.0, forces
+
+    rows: dict[str, Callable[[], float]] = {
+        "unbiased MD": lambda: unbiased.run(_job(state, n_steps)).wall_s,
+        "PythonForce, empty callback": _callback(system, platform_choice, empty, cv, state, n_steps),
+        "PythonForce, positions into an array": _callback(system, platform_choice, read, cv, state, n_steps),
+        "PythonForce, State.getPositions(asNumpy=True)": _callback(
+            system, platform_choice, read_with_units, cv, state, n_steps
+        ),
+        "native extended ABF, 24-40-2": lambda: biased.run(_job(biased_state, n_steps, zeros)).wall_s,
+    }
+    for row in rows.values():
+        row()  # compile, and warm up
+    rates: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(repeats):
+        for name, row in rows.items():
+            rates[name].append(n_steps / row())
+    return rates
+
+
+def _prepare() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:
+    system = build(load_system("ala2", overrides=["sampling.equilibration_ps=5"]))
+    choice = choose_platform(system.n_atoms)
+    (state,) = equilibrate(system, system.positions[None], n_walkers=1, platform=choice)
+    run = UnbiasedEngine(*make_context(system, platform=choice, seed=1)).run(_job(state, 20_000))
+    return system, choice, state, run.frames[:, system.cv_atom_indices].astype(float)
+
+
+def _cv(system: MolecularSystem, probe: np.ndarray) -> tuple[CV, ExtendedVariable]:
+    """A network of the size of the default one; its weights do not change what a step costs."""
+    rng = np.random.default_rng(0)
+    encoder = Encoder(
+        reference=probe[0],
+        weights=(3 * rng.normal(size=(40, 24)), 0.3 * rng.normal(size=(2, 40))),
+        biases=(0.1 * rng.normal(size=40), rng.normal(size=2)),
+    )
+    xi = encode(encoder, probe)
+    cv_range = np.array([xi.min(axis=0) - 0.7, xi.max(axis=0) + 0.7]).T
+    with tempfile.TemporaryDirectory() as folder:
+        atoms = system.cv_atom_indices
+        export_cv(encoder, Path(folder), atom_indices=atoms, cv_range=cv_range, system="ala2", system_hash="")
+        cv = load_cv(folder)
+        cv.module  # noqa: B018  loads cv.pt while it is there
+    return cv, extended_variable(cv, probe, system.masses[atoms], system.spec.settings)
+
+
+def _job(state: WalkerState, n_steps: int, accumulators: Accumulators | None = None) -> SegmentJob:
+    seed = SegmentSeed(root=1, stage="benchmark", walker=0, segment=0)
+    return SegmentJob(state=state, n_steps=n_steps, frame_steps=100, seed=seed, accumulators=accumulators)
+
+
+def _callback(
+    system: MolecularSystem, choice: PlatformChoice, function: Any, cv: CV, state: WalkerState, n_steps: int
+) -> Callable[[], float]:
+    """A run with some callback in the place of the kernel."""
+    force = openmm.PythonForce(function)
+    force.setParticles([int(index) for index in cv.atom_indices])
+    context, integrator = make_context(system, platform=choice, extra_forces=(force,), seed=1)
+
+    def run() -> float:
+        start(context, integrator, _job(state, n_steps))
+        began = time.perf_counter()
+        for _ in range(n_steps // 100):
+            integrator.step(100)
+            context.getState(positions=True)
+        return time.perf_counter() - began
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
