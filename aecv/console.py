@@ -3,13 +3,14 @@
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aecv.workflow.records import IterationRecord
+from aecv.ground.settings import ConvergenceSettings
+from aecv.workflow.records import IterationRecord, converged_at
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -82,6 +83,21 @@ def table_line(record: IterationRecord) -> str:
         duration(record.wall_s),
     )
     return "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+
+
+def verdict(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> str:
+    """Whether the CV repeats itself, in a sentence."""
+    at = converged_at(records, settings)
+    if at is not None:
+        return (
+            f"the CV repeats itself from iteration {at} on: score {records[at].score:.3f} >= s_min "
+            f"{settings.s_min:g}. That says nothing about basins never visited: look at the pictures"
+        )
+    scores = [record.score for record in records if record.score is not None]
+    if not scores:
+        return "one iteration has no score; run more (--iters 10 --resume)"
+    best = f"best score {max(scores):.3f} < s_min {settings.s_min:g}"
+    return f"not converged: {best}; continue with a larger --iters and --resume"
 
 
 def duration(seconds: float) -> str:

@@ -94,13 +94,14 @@ def _run(
     console.set_up_logging()
     folder = out if out is not None else Path("runs") / spec.name
     click.echo(console.table_header())
-    iterate(
+    records = iterate(
         spec,
         folder,
         resume=resume,
         progress=console.bars,
         on_record=lambda record: click.echo(console.table_line(record)),
     )
+    click.echo(console.verdict(records, spec.settings.convergence))
     click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/")
 
 

@@ -22,37 +22,47 @@ class _Section(BaseModel):
 class MolecularSettings(_Section):
     """[system]: what is simulated."""
 
-    name: str = Field(min_length=1)
-    description: str = ""
-    structure: str
-    forcefield: tuple[str, ...] = Field(min_length=1)
-    starts: tuple[str, ...] = ()
-    nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = "NoCutoff"
-    cutoff_nm: float = Field(1.0, gt=0)
-    constraints: Literal["none", "HBonds", "AllBonds"] = "none"
-    hydrogen_mass_da: float | None = Field(None, gt=0)
+    name: str = Field(min_length=1, description="names the run folder and the CV")
+    description: str = Field("", description="for people")
+    structure: str = Field(
+        description=".pdb or .cif in this folder; its chirality and peptide bonds are the reference"
+    )
+    forcefield: tuple[str, ...] = Field(
+        min_length=1, description="OpenMM force-field files, OpenMM's own or in this folder"
+    )
+    starts: tuple[str, ...] = Field((), description='further structures, for starts.mode = "given"')
+    nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = Field(
+        "NoCutoff", description="treatment of long-range interactions"
+    )
+    cutoff_nm: float = Field(1.0, gt=0, description="for every choice but NoCutoff")
+    constraints: Literal["none", "HBonds", "AllBonds"] = Field("none", description="bonds of fixed length")
+    hydrogen_mass_da: float | None = Field(
+        None, gt=0, description="repartitioned mass of hydrogens; left out: as it is"
+    )
 
 
 class DynamicsSettings(_Section):
     """[dynamics]: LangevinMiddle at constant temperature."""
 
     temperature_k: float = Field(300.0, gt=0)
-    friction_per_ps: float = Field(1.0, gt=0)
+    friction_per_ps: float = Field(1.0, gt=0, description="of the LangevinMiddle thermostat")
     timestep_ps: float = Field(0.001, gt=0, le=0.01)
-    platform: str = "auto"
+    platform: str = Field(
+        "auto", description="OpenMM's; auto: Reference for tiny systems, else the fastest that works"
+    )
 
 
 class CVAtomSettings(_Section):
     """[cv]: which atoms the autoencoder sees, as an mdtraj selection."""
 
-    atoms: str = Field(min_length=1)
+    atoms: str = Field(min_length=1, description="mdtraj selection; at least 3 atoms that are not on a line")
 
 
 class ObservableSettings(_Section):
     """[observables.NAME]: a quantity for checks and pictures; one mdtraj selection per atom."""
 
     kind: Literal["dihedral", "angle", "distance"]
-    atoms: tuple[str, ...]
+    atoms: tuple[str, ...] = Field(description="one mdtraj selection per atom")
 
     @model_validator(mode="after")
     def _count(self) -> "ObservableSettings":
@@ -79,82 +89,111 @@ class DeltaFSettings(_Section):
 class SamplingSettings(_Section):
     """[sampling]: length of every iteration, over all walkers together."""
 
-    ns: float = Field(10.0, gt=0)
-    frame_ps: float = Field(0.1, gt=0)
-    walkers: int = Field(4, ge=1, le=1024)
-    segment_ps: float = Field(50.0, gt=0)
-    equilibration_ps: float = Field(20.0, ge=0)
+    ns: float = Field(10.0, gt=0, description="simulated time of every iteration, over all walkers together")
+    frame_ps: float = Field(0.1, gt=0, description="time between frames; a multiple of the time step")
+    walkers: int = Field(4, ge=1, le=1024, description="walkers that share one bias")
+    segment_ps: float = Field(
+        50.0,
+        gt=0,
+        description="between saves, and between walkers sharing samples; keep it below a minute's work",
+    )
+    equilibration_ps: float = Field(20.0, ge=0, description="of every walker, once")
 
 
 class StartSettings(_Section):
     """[starts]: the structures that iteration 0 and the walkers start from."""
 
-    mode: Literal["auto", "one", "given"] = "auto"
+    mode: Literal["auto", "one", "given"] = Field(
+        "auto", description="auto: conformers of a hot run; one: the structure; given: system.starts"
+    )
     hot_temperature_k: float = Field(1000.0, gt=0)
-    hot_ps: float = Field(500.0, gt=0)
-    candidates: int = Field(100, ge=2)
+    hot_ps: float = Field(500.0, gt=0, description="length of the hot run")
+    candidates: int = Field(100, ge=2, description="snapshots of the hot run that are minimised")
     max_starts: int = Field(4, ge=1)
-    min_rmsd_nm: float = Field(0.05, gt=0)
+    min_rmsd_nm: float = Field(0.05, gt=0, description="between distinct conformers, heavy atoms")
 
 
 class AutoencoderSettings(_Section):
     """[autoencoder]: encoder n_inputs - hidden - latent; the decoder mirrors it. tanh, linear bottleneck."""
 
-    hidden: tuple[int, ...] = Field((40,), min_length=1)
-    latent: int = Field(2, ge=1, le=3)
+    hidden: tuple[int, ...] = Field(
+        (40,), min_length=1, description="sizes of the hidden layers of the encoder; the decoder mirrors them"
+    )
+    latent: int = Field(2, ge=1, le=3, description="components of the CV")
 
 
 class TrainingSettings(_Section):
     """[training]: Adam with early stopping on contiguous validation blocks."""
 
-    restarts: int = Field(4, ge=1, le=64)
+    restarts: int = Field(
+        4, ge=1, le=64, description="trained together; the lowest weighted validation loss wins"
+    )
     max_epochs: int = Field(40, ge=1)
-    patience: int = Field(15, ge=1)
+    patience: int = Field(15, ge=1, description="epochs without improvement until a restart stops")
     batch_size: int = Field(500, ge=1)
-    learning_rate: float = Field(0.005, gt=0)
+    learning_rate: float = Field(0.005, gt=0, description="its peak; warm-up, then cosine")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9)
-    validation_blocks: int = Field(50, ge=2)
-    max_frames: int = Field(100_000, ge=100)
-    min_effective_frames: float = Field(500.0, gt=0)
+    validation_blocks: int = Field(50, ge=2, description="contiguous blocks of which a share is held out")
+    max_frames: int = Field(100_000, ge=100, description="the pool is thinned to this many")
+    min_effective_frames: float = Field(
+        500.0, gt=0, description="fewer effective frames than this are an error"
+    )
 
 
 class ExtendedABFSettings(_Section):
-    """[eabf]: extended-system adaptive biasing force; see SCIENCE in the README's links for the symbols."""
+    """[eabf]: extended-system adaptive biasing force along the CV."""
 
-    bins: int = Field(50, ge=5)
-    margin: float = Field(0.1, ge=0)
-    sigma_bins: float = Field(1.0, gt=0)
-    tau_ps: float = Field(0.2, gt=0)
-    friction_per_ps: float = Field(8.0, gt=0)
-    full_samples: int = Field(500, ge=1)
-    ceiling_kj_mol: float = Field(80.0, gt=0)
-    warm_start: bool = True
+    bins: int = Field(50, ge=5, description="per component of the CV")
+    margin: float = Field(0.1, ge=0, description="share of the data range added to the grid on each side")
+    sigma_bins: float = Field(
+        1.0, gt=0, description="spread of xi around lambda in bin widths; kappa = kT/sigma^2"
+    )
+    tau_ps: float = Field(0.2, gt=0, description="period of lambda on its spring; at least 20 time steps")
+    friction_per_ps: float = Field(8.0, gt=0, description="of lambda")
+    full_samples: int = Field(
+        500, ge=1, description="samples in a bin from which its bias is applied in full"
+    )
+    ceiling_kj_mol: float = Field(
+        80.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
+    )
+    warm_start: bool = Field(True, description="begin with the pool's mean force along the new CV")
 
 
 class PoolSettings(_Section):
     """[pool]: which frames train the next CV, and how they are weighted."""
 
-    mode: Literal["mbar", "none"] = "mbar"
-    exploration: int = Field(1, ge=0)
-    discard: float = Field(0.2, ge=0, lt=1)
-    blocks: int = Field(4, ge=1, le=50)
-    max_frames: int = Field(200_000, ge=100)
-    temper: float = Field(0.5, gt=0, le=1)
+    mode: Literal["mbar", "none"] = Field(
+        "mbar", description="mbar: all biased iterations; none: the last one alone, the plain scheme"
+    )
+    exploration: int = Field(
+        1, ge=0, description="first biased iterations that leave the pool once there are later ones"
+    )
+    discard: float = Field(0.2, ge=0, lt=1, description="first share of an iteration's time that is left out")
+    blocks: int = Field(
+        4, ge=1, le=50, description="parts of an iteration, each weighted by its bias at the time"
+    )
+    max_frames: int = Field(200_000, ge=100, description="the pool is thinned to this many")
+    temper: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="training weights are w^temper (mode mbar); scores and free energies keep w",
+    )
 
 
 class ConvergenceSettings(_Section):
     """[convergence]: when the new CV counts as a regression of the old one."""
 
-    s_min: float = Field(0.99, gt=0, lt=1)
-    consecutive: int = Field(1, ge=1)
-    stop: bool = False
+    s_min: float = Field(0.99, gt=0, lt=1, description="score from which on the CV counts as the same")
+    consecutive: int = Field(1, ge=1, description="iterations in a row that need it")
+    stop: bool = Field(False, description="end the run there")
 
 
 class RunSettings(_Section):
     """[run]: what belongs to one invocation rather than to the system."""
 
-    iterations: int = Field(10, ge=1)
-    seed: int = Field(1, ge=0, lt=2**63)
+    iterations: int = Field(10, ge=1, description="the unbiased one included")
+    seed: int = Field(1, ge=0, lt=2**63, description="root of all random numbers")
 
 
 class Settings(_Section):
@@ -262,8 +301,28 @@ def validate(fields: Mapping[str, Any], *, source: str) -> Settings:
 
 
 def to_toml(settings: Settings) -> str:
-    """Settings as TOML that `validate` accepts again."""
-    return tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))
+    """Settings as TOML that `validate` accepts again, with what each key means as a comment."""
+    return "\n".join(_section_lines(settings, "")).strip() + "\n"
+
+
+def _section_lines(section: BaseModel, path: str) -> Iterator[str]:
+    """Lines of one section and those below it."""
+    below: list[tuple[str, BaseModel]] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            below.append((name, value))
+        elif isinstance(value, Mapping):
+            below += [(f"{name}.{key}", item) for key, item in value.items()]
+        elif value is not None:
+            line = tomli_w.dumps({name: section.model_dump(mode="json")[name]}, indent=2).rstrip()
+            if field.description and "\n" in line:
+                yield f"# {field.description}"
+            yield f"{line}  # {field.description}" if field.description and "\n" not in line else line
+    for name, item in below:
+        dotted = f"{path}.{name}" if path else name
+        yield f"\n[{dotted}]"
+        yield from _section_lines(item, dotted)
 
 
 def differences(old: Settings, new: Settings) -> Iterator[tuple[str, Any, Any]]:

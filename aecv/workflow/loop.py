@@ -19,7 +19,7 @@ from aecv.models.spec import SystemSpec
 from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.equilibration import equilibrate
-from aecv.sampling.starts import find_starts
+from aecv.sampling.starts import StartReport, find_starts
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import learning_stage, sampling_stage
@@ -113,7 +113,7 @@ class _Loop:
                     self._system, starts, n_walkers=settings.sampling.walkers, platform=self._platform
                 )
                 advance(1)
-            logger.info("starts: %s", report)
+            _log_starts(report)
             write_arrays(
                 folder / "starts.npz",
                 minimised=starts,
@@ -203,6 +203,15 @@ class _Loop:
 
     def _cv(self, iteration: int) -> CV:
         return load_cv(self._run.iteration_dir(iteration))
+
+
+def _log_starts(report: StartReport) -> None:
+    """Energy above the lowest start and observables of every start, a line each."""
+    for index, energy in enumerate(report.energies):
+        values = ", ".join(f"{name} {series[index]:.2f}" for name, series in report.observables.items())
+        logger.info(
+            "start %d: %.1f kJ/mol above the lowest; %s", index, energy - min(report.energies), values
+        )
 
 
 _START_FIELDS = ("positions", "velocities", "box")
