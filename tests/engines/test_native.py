@@ -16,6 +16,7 @@ from aecv.numerics.encoder import Encoder
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed
 from aecv.sampling.engines import native
+from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.native import NativeEngine, free_force_group
 from tests.engines.conftest import Bench
 
@@ -110,7 +111,7 @@ class _State:
 
 def test_forces_are_the_derivative_of_the_energy(setting: Bench) -> None:
     lam = setting.state.lam + 0.3 * np.array(setting.extended.grid.widths)
-    bias = native._Bias(setting.cv, setting.extended)
+    bias = BiasForce(setting.cv, setting.extended)
     bias.begin(job(setting, state=replace(setting.state, lam=lam)))
     positions = setting.probe[3].copy()
     forces = bias.evaluate(_State(positions, 0))[1].copy()
