@@ -62,7 +62,7 @@ def bars(title: str, total: float, unit: str) -> Iterator[Callable[[float], None
 
 
 def table_header() -> str:
-    """Names of the columns; dF is in kJ/mol, loss in nm^2."""
+    """Names of the columns."""
     return "  ".join(name.rjust(width) for name, width in COLUMNS)
 
 
@@ -85,19 +85,29 @@ def table_line(record: IterationRecord) -> str:
     return "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 
 
+def print_record(record: IterationRecord) -> None:
+    """The table line of an iteration, below the header if it is the first."""
+    if record.index == 0:
+        print("dF in kJ/mol, loss in nm^2, time in min:s", table_header(), sep="\n")
+    print(table_line(record), flush=True)
+
+
 def verdict(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> str:
     """Whether the CV repeats itself, in a sentence."""
-    at = converged_at(records, settings)
-    if at is not None:
-        return (
-            f"the CV repeats itself from iteration {at} on: score {records[at].score:.3f} >= s_min "
-            f"{settings.s_min:g}. That says nothing about basins never visited: look at the pictures"
-        )
-    scores = [record.score for record in records if record.score is not None]
+    scores = [(record.index, record.score) for record in records if record.score is not None]
     if not scores:
         return "one iteration has no score; run more (--iters 10 --resume)"
-    best = f"best score {max(scores):.3f} < s_min {settings.s_min:g}"
-    return f"not converged: {best}; continue with a larger --iters and --resume"
+    last = f"last score {scores[-1][1]:.3f}, s_min {settings.s_min:g}"
+    at = converged_at(records, settings)
+    if at is None:
+        row = f" in {settings.consecutive} iterations in a row" if settings.consecutive > 1 else ""
+        return f"not converged{row} ({last}); continue with a larger --iters and --resume"
+    lost = [index for index, score in scores if index > at and score < settings.s_min]
+    after = f", missed again in {', '.join(map(str, lost))}" if lost else ", and held since"
+    return (
+        f"s_min first reached at iteration {at}{after} ({last}). A CV repeats itself also when it "
+        "never saw a basin: look at the pictures"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """`python -m aecv.iterate`: the whole loop for a system, in one command."""
 
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -35,7 +36,7 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--pool",
     type=click.Choice(["mbar", "none"]),
-    help="Train on all biased iterations (mbar) or on the last one (none).",
+    help="Train on the biased iterations together (mbar) or on the last one (none).",
 )
 @click.option("--stop-when-converged", is_flag=True, default=None, help="Stop once the score reaches s_min.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
@@ -47,6 +48,7 @@ EXIT_INTERRUPTED = 130
     help="One setting, for example training.restarts=8; may be repeated.",
 )
 @click.option("--print-config", is_flag=True, help="Print all settings as TOML and stop.")
+@click.version_option(package_name="aecv")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(**options: Any) -> None:
     """Learn a collective variable by autoencoders and extended ABF (FEBILAE).
@@ -92,14 +94,15 @@ def _run(
     from aecv.workflow.loop import iterate
 
     console.set_up_logging()
+    # queues end jobs by SIGTERM: as Ctrl-C, so that what is known is saved and the way on is told
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = out if out is not None else Path("runs") / spec.name
-    click.echo(console.table_header())
     records = iterate(
         spec,
         folder,
         resume=resume,
         progress=console.bars,
-        on_record=lambda record: click.echo(console.table_line(record)),
+        on_record=console.print_record,
     )
     click.echo(console.verdict(records, spec.settings.convergence))
     click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/")

@@ -97,6 +97,15 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
             "phi",
         ),
         (("--system", "ala2", "--set", "eabf.tau_ps=0.001"), "at least 20 time steps"),
+        (("--system", "ala2", "--set", "autoencoder.latent=3"), "at most 31 per component"),
+        (("--system", "ala2", "--set", "autoencoder.hidden=[0]"), "autoencoder.hidden"),
+        (("--system", "ala2", "--ns", "1e12"), "sampling.ns is 1e+18 time steps"),
+        (
+            ("--system", "ala2", "--set", "sampling.equilibration_ps=1e9"),
+            "equilibration_ps is 1e+12",
+        ),
+        (("--system", "ala2", "--set", "starts.hot_ps=1e300"), "starts.hot_ps is"),
+        (("--system", "ala2", "--set", "dynamics.timestep_ps=1e-300"), "time steps of dynamics.timestep_ps"),
     ],
 )
 def test_bad_input_ends_with_1_and_one_clear_line(
@@ -161,6 +170,31 @@ def test_too_few_effective_frames_say_what_to_change(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 1
     assert "needs >= 5000 effective frames, got 1000.0 of 1000; run longer (--ns), or lower" in result.stderr
+
+
+def test_a_length_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run("--system", "ala2", "--ns", "0.0001", "--out", str(folder)).exit_code == 1
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", "a b"])
+def test_names_that_become_paths_are_checked(name: str) -> None:
+    result = run("--system", "ala2", "--set", f'system.name="{name}"', "--print-config")
+    assert result.exit_code == 1
+    assert "system.name" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["time", "xi_1", '"a/b"'])
+def test_observables_do_not_take_reserved_names(name: str) -> None:
+    value = '{kind="distance", atoms=["name CA", "name CB"]}'
+    result = run("--system", "ala2", "--set", f"observables.{name}={value}", "--print-config")
+    assert result.exit_code == 1
+    assert "needs a name of letters" in result.stderr
+
+
+def test_version() -> None:
+    assert run("--version").output.startswith("aecv, version ") or "version" in run("--version").output
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -4,15 +4,29 @@ Settings meet the outside here (system.toml, --config, --set) and nowhere else. 
 with a suggestion; after validation everything is frozen.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aecv.ground.errors import SettingsError, suggestion
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+"""What may become part of a path, a column or a TOML key."""
+RESERVED = ("time", "weight", "walker", "xi")
+"""Columns of colvar.dat and keys of the record that an observable must not take."""
+
+
+MOST_STEPS = 2e9
+"""Steps of one call into OpenMM, which counts them in a C int."""
+MOST_NS_STEPS = 1e13
+"""Steps of an iteration: more than any machine makes in a year."""
+MOST_BINS = 30_000
+"""Bins of a grid that a free energy is integrated on in seconds."""
 
 
 class _Section(BaseModel):
@@ -22,7 +36,7 @@ class _Section(BaseModel):
 class MolecularSettings(_Section):
     """[system]: what is simulated."""
 
-    name: str = Field(min_length=1, description="names the run folder and the CV")
+    name: str = Field(pattern=NAME, description="names the run folder and the CV")
     description: str = Field("", description="for people")
     structure: str = Field(
         description=".pdb or .cif in this folder; its chirality and peptide bonds are the reference"
@@ -116,7 +130,7 @@ class StartSettings(_Section):
 class AutoencoderSettings(_Section):
     """[autoencoder]: encoder n_inputs - hidden - latent; the decoder mirrors it. tanh, linear bottleneck."""
 
-    hidden: tuple[int, ...] = Field(
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (40,), min_length=1, description="sizes of the hidden layers of the encoder; the decoder mirrors them"
     )
     latent: int = Field(2, ge=1, le=3, description="components of the CV")
@@ -143,7 +157,7 @@ class TrainingSettings(_Section):
 class ExtendedABFSettings(_Section):
     """[eabf]: extended-system adaptive biasing force along the CV."""
 
-    bins: int = Field(50, ge=5, description="per component of the CV")
+    bins: int = Field(50, ge=5, description="per component of the CV; 24 are plenty for three components")
     margin: float = Field(0.1, ge=0, description="share of the data range added to the grid on each side")
     sigma_bins: float = Field(
         1.0, gt=0, description="spread of xi around lambda in bin widths; kappa = kT/sigma^2"
@@ -163,7 +177,7 @@ class PoolSettings(_Section):
     """[pool]: which frames train the next CV, and how they are weighted."""
 
     mode: Literal["mbar", "none"] = Field(
-        "mbar", description="mbar: all biased iterations; none: the last one alone, the plain scheme"
+        "mbar", description="mbar: biased iterations together; none: the last one alone, the plain scheme"
     )
     exploration: int = Field(
         1, ge=0, description="first biased iterations that leave the pool once there are later ones"
@@ -215,6 +229,12 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
+        for name in self.observables:
+            if not re.match(NAME, name) or name in RESERVED or name.startswith(("xi_", "lam_")):
+                raise ValueError(
+                    f"observables.{name}: needs a name of letters, digits, _ and - that is none of "
+                    f"{', '.join(RESERVED)}, xi_*, lam_*"
+                )
         if self.delta_f is not None and self.delta_f.observable not in self.observables:
             raise ValueError(
                 f"delta_f.observable '{self.delta_f.observable}' is not one of the observables "
@@ -227,6 +247,8 @@ class Settings(_Section):
                 f"eabf.tau_ps {self.eabf.tau_ps} needs to be at least 20 time steps "
                 f"({20 * self.dynamics.timestep_ps:g} ps)"
             )
+        self._check_bins()
+        self._check_lengths()
         ratio = self.sampling.frame_ps / self.dynamics.timestep_ps
         if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < 1:
             raise ValueError(
@@ -234,6 +256,29 @@ class Settings(_Section):
                 f"dynamics.timestep_ps {self.dynamics.timestep_ps}"
             )
         return self
+
+    def _check_bins(self) -> None:
+        bins, latent = self.eabf.bins, self.autoencoder.latent
+        if bins**latent > MOST_BINS:
+            raise ValueError(
+                f"eabf.bins {bins} with autoencoder.latent {latent} give {bins**latent} bins, more than "
+                f"{MOST_BINS}; at most {int(MOST_BINS ** (1 / latent))} per component"
+            )
+
+    def _check_lengths(self) -> None:
+        timestep = self.dynamics.timestep_ps
+        for key, length_ps, limit in (
+            ("sampling.ns", 1000.0 * self.sampling.ns, MOST_NS_STEPS),
+            ("sampling.frame_ps", self.sampling.frame_ps, MOST_STEPS),
+            ("sampling.segment_ps", self.sampling.segment_ps, MOST_STEPS),
+            ("sampling.equilibration_ps", self.sampling.equilibration_ps, MOST_STEPS),
+            ("starts.hot_ps", self.starts.hot_ps, MOST_STEPS),
+        ):
+            if length_ps / timestep > limit:
+                raise ValueError(
+                    f"{key} is {length_ps / timestep:.3g} time steps of dynamics.timestep_ps {timestep:g} ps, "
+                    f"more than {limit:g}"
+                )
 
 
 def load_toml(path: Path) -> dict[str, Any]:

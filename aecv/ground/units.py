@@ -6,9 +6,6 @@ In these units energies, masses and times fit without factors: 1 Da nm^2/ps^2 = 
 BOLTZMANN_KJ_MOL_K = 8.31446261815324e-3
 """Boltzmann's constant [kJ/mol/K]; exact in the SI of 2019 (R = N_A k_B)."""
 
-KJ_PER_KCAL = 4.184
-"""Thermochemical calorie."""
-
 
 def thermal_energy(temperature_k: float) -> float:
     """kT [kJ/mol] at a temperature [K]."""

@@ -27,7 +27,7 @@ FORMAT = "aecv-cv"
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CV:
     """A collective variable xi(q) of some atoms' positions.
 
@@ -36,7 +36,8 @@ class CV:
         encoder: the network as arrays; None for a TorchScript module of another origin.
         module_path: its TorchScript file; None when only the plain files were there.
         atom_indices: the atoms, in the order in which the encoder wants them, shape (n_atoms,).
-        cv_range: smallest and largest xi on the training frames, shape (d, 2); NaN when unknown.
+        cv_range: box for a biased run: where the pooled frames lie, and a margin, shape (d, 2); NaN when
+            unknown.
         system: name of the molecular system; empty when unknown.
         system_hash: hash of the system's files; empty when unknown.
         n_components: d.
@@ -109,6 +110,9 @@ class CV:
             )
         return frames
 
+    def __repr__(self) -> str:
+        return f"CV({str(self.source)!r}, {self.n_components} components of {self.n_atoms} atoms)"
+
     def __getstate__(self) -> dict[str, Any]:
         """Fields without the loaded module, which cannot be pickled; workers load it again."""
         return {name: value for name, value in self.__dict__.items() if name != "module"}
@@ -129,7 +133,7 @@ def export_cv(
         encoder: the network.
         directory: where to; it is created.
         atom_indices: the CV's atoms in the whole system, 0-based, shape (n_atoms,).
-        cv_range: smallest and largest xi of the training frames, shape (d, 2).
+        cv_range: box for a biased run along the CV, shape (d, 2).
         system: name of the molecular system.
         system_hash: hash of its files.
 

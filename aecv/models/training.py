@@ -46,7 +46,8 @@ class TrainedAutoencoder:
         best_restart: index of the lowest validation loss.
         n_epochs: epochs trained before the last restart stopped.
         n_validation: frames held out.
-        restart_encoders: the encoder of every restart, for mutual scores; one that diverged is as it started.
+        restart_encoders: the encoder of every restart, for mutual scores; one that diverged is as it started,
+            one that collapsed is replaced by the winner's.
     """
 
     encoder: Encoder
@@ -250,26 +251,30 @@ def _check_losses(best: FloatArray, training: TrainingSettings) -> None:
 def _collect(
     network: StackedAutoencoders, frames: Frames, reference: FloatArray, result: Fit, train_best: FloatArray
 ) -> TrainedAutoencoder:
-    winner = int(np.argmin(result.best))
-    folded = {
-        index: _fold(network.layers(index), network.shape, frames, reference)
-        for index in range(network.n_stacked)
-    }
+    folded, best, problem = {}, result.best.copy(), None
+    for index in range(network.n_stacked):
+        try:
+            folded[index] = _fold(network.layers(index), network.shape, frames, reference)
+        except TrainingError as error:  # one collapsed restart must not cost the others
+            best[index], problem = np.inf, error
+    if problem is not None and not np.isfinite(best).any():
+        raise problem
+    winner = int(np.argmin(best))
     encoder, decoder = folded[winner]
     variance = frames.variance
     return TrainedAutoencoder(
         encoder=encoder,
         decoder_weights=tuple(w for w, _ in decoder),
         decoder_biases=tuple(b for _, b in decoder),
-        losses=result.best * variance,
-        train_losses=np.where(np.isfinite(result.best), train_best, np.inf) * variance,
+        losses=best * variance,
+        train_losses=np.where(np.isfinite(best), train_best, np.inf) * variance,
         train_curves=result.train * variance,
         validation_curves=result.validation * variance,
         variance=variance,
         best_restart=winner,
         n_epochs=result.train.shape[1],
         n_validation=int(frames.held_out.sum()),
-        restart_encoders=tuple(folded[index][0] for index in range(network.n_stacked)),
+        restart_encoders=tuple(folded.get(index, folded[winner])[0] for index in range(network.n_stacked)),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
 from aecv.numerics import kernels
+from aecv.numerics.free_energy import FreeEnergy, integrate_gradient
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -80,6 +81,19 @@ class Accumulators:
         """G_b = sum_lam / n_lam = dF_kappa/dlam [kJ/mol/CV], shape (size, d); NaN in unvisited bins."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.n_lam[:, None] > 0, self.sum_lam / self.n_lam[:, None], np.nan)
+
+    def free_energy(self) -> FreeEnergy:
+        """F_kappa integrated from the mean force over the visited bins."""
+        return integrate_gradient(np.nan_to_num(self.mean_force), self.n_lam, self.grid)
+
+    def over_ceiling(self, ceiling_kj_mol: float) -> BoolArray:
+        """Visited bins where F_kappa exceeds a ceiling, shape (size,).
+
+        Where lambda is not pushed in them its bias potential is min(F_kappa, ceiling): regions of
+        unphysical free energy are reached by thermal motion only.
+        """
+        values = self.free_energy().values
+        return np.asarray(np.nan_to_num(values, nan=-np.inf) > ceiling_kj_mol)
 
     def applied_force(self, *, full_samples: int, unbiased: BoolArray | None = None) -> FloatArray:
         """Force on lambda that these samples give: ramp(n_b) G_b, zero in unvisited or `unbiased` bins.

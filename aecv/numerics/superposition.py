@@ -125,8 +125,8 @@ def _stiffness_inverse(b, inverse):  # type: ignore[no-untyped-def]
     a02 = m01 * m12 - m02 * m11
     det = m00 * a00 + m01 * a01 + m02 * a02
     span = m00 + m11 + m22
-    # M has to be positive definite: leading minors; otherwise a saddle of the fit, or a degenerate one
-    if not (det > _DEGENERATE * span * span * span and span > 0.0 and a00 > 0.0 and m00 > 0.0):
+    # M has to be positive definite (nested minors m11, a00, det): otherwise a saddle, or a degenerate fit
+    if not (det > _DEGENERATE * span * span * span and span > 0.0 and a00 > 0.0 and m11 > 0.0):
         return 0.0
     f = 1.0 / det
     inverse[0, 0] = a00 * f

@@ -96,13 +96,10 @@ class MbarResult:
     Attributes:
         log_weights: log weights of the frames in the unbiased state, normalised to sum 1, shape (N,).
         free_energies: -ln(Z_k / Z_unbiased) of every bias [kT], shape (K,).
-        overlap: for every state, the share of its weights that lies on frames of other states, in
-            [0, 1], shape (K,). Near 0, its free energy hangs on nothing; NaN if the pool has a single state.
     """
 
     log_weights: FloatArray
     free_energies: FloatArray
-    overlap: FloatArray
 
     @property
     def weights(self) -> FloatArray:
@@ -154,10 +151,38 @@ def mbar_log_weights(bias_energies: ArrayLike, n_per_state: ArrayLike, *, kt: fl
     log_norm = float(logsumexp(-log_denominator))
     log_weights = -log_denominator - log_norm
     free_energies = -np.array([logsumexp(log_weights - row) for row in reduced])
-    overlap = np.full(len(n), np.nan)
-    if len(sampled) > 1:
-        overlap = _overlap(reduced, n, free_energies, log_weights)
-    return MbarResult(log_weights=log_weights, free_energies=free_energies, overlap=overlap)
+    return MbarResult(log_weights=log_weights, free_energies=free_energies)
+
+
+def shared_weight(
+    bias_energies: ArrayLike, n_per_state: ArrayLike, result: MbarResult, groups: ArrayLike, *, kt: float
+) -> FloatArray:
+    """How much of the equilibrium weight of each group of states lies on frames of other groups.
+
+    W_gn = sum_(k in g) N_k w_n exp(f_k - U_k(x_n) / kT), normalised over all frames. A group that shares
+    nothing has a free energy that hangs on nothing. Blocks of one run always share with each other, which
+    is why states are grouped.
+
+    Args:
+        bias_energies, n_per_state, kt: as `mbar_log_weights` got them.
+        result: what it gave.
+        groups: group of every state, 0 .. n_groups - 1, shape (K,).
+
+    Returns:
+        shape (n_groups,), in [0, 1]; NaN for a group without frames.
+    """
+    energies, n = np.asarray(bias_energies, dtype=np.float64), np.asarray(n_per_state, dtype=np.int64)
+    group_of_state = np.asarray(groups, dtype=np.int64)
+    group_of_frame = np.repeat(group_of_state, n)
+    shared = np.full(int(group_of_state.max()) + 1, np.nan)
+    for group in range(len(shared)):
+        states = np.flatnonzero((group_of_state == group) & (n > 0))
+        if not len(states):
+            continue
+        terms = result.log_weights + result.free_energies[states, None] - energies[states] / kt
+        weights = np.exp(terms + np.log(n[states])[:, None]).sum(axis=0)
+        shared[group] = weights[group_of_frame != group].sum() / weights.sum()
+    return shared
 
 
 def _solve_mbar(u: FloatArray, counts: FloatArray) -> FloatArray:
@@ -211,16 +236,6 @@ def _check_converged(u: FloatArray, f: FloatArray, log_denominator: FloatArray) 
             f"mbar: needs state weights that add up to 1 within {_MBAR_TOLERANCE:g}, got {worst:.3g} off; "
             "some runs share too few configurations with the others: sample longer or leave them out"
         )
-
-
-def _overlap(reduced: FloatArray, n: IntArray, f: FloatArray, log_weights: FloatArray) -> FloatArray:
-    """Per state, the share of its weights on frames that were sampled in other states."""
-    ends = np.cumsum(n)
-    own = [
-        np.exp(f_k - row[end - size : end] + log_weights[end - size : end]).sum()
-        for f_k, row, end, size in zip(f, reduced, ends, n, strict=True)
-    ]
-    return np.clip(1.0 - np.array(own, dtype=np.float64), 0.0, 1.0)
 
 
 @contextmanager

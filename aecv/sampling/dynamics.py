@@ -187,7 +187,7 @@ def advance(
 def _exploded(context: openmm.Context, what: str) -> SimulationError:
     return SimulationError(
         f"dynamics: exploded near step {context.getStepCount()} of its segment: {what}; what was saved "
-        "before is kept; lower dynamics.timestep_ps, or widen eabf.sigma_bins, then continue in another --out"
+        "before is kept; begin a new run with a smaller dynamics.timestep_ps or a larger eabf.sigma_bins"
     )
 
 

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy import czar_gradient, delta_f, histogram_free_energy, integrate_gradient
-from aecv.numerics.weights import eabf_weights
 from aecv.results.colvar import write_colvar
 from aecv.results.fes import write_fes
 from aecv.results.grids import write_count, write_gradient, write_pmf
@@ -53,7 +52,7 @@ def analyse(
         return Analysis(**_region(samples, system))
     _write_observable_fes(folder, pool, system)
     visited_bins, n_islands = _write_grids(folder, biased)
-    pooled, alone = _delta_f(pool, samples, biased, system)
+    pooled, alone = _delta_f(pool, samples, system)
     return Analysis(
         **_region(samples, system),
         delta_f_kj_mol=pooled,
@@ -80,7 +79,7 @@ def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
     grid, total, kt = bias.grid, bias.total, bias.extended.kt
     names = [f"xi_{c + 1}" for c in range(grid.n_dims)]
     axes = [grid.centers(dim) for dim in range(grid.n_dims)]
-    extended = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, grid)
+    extended = total.free_energy()
     czar = czar_gradient(total.n_xi, total.sum_xi, grid, kt=kt)
     unbiased = integrate_gradient(czar, total.n_xi, grid)
     write_count(folder / "abf.count", grid, total.n_lam)
@@ -135,19 +134,11 @@ def _region(samples: Samples, system: MolecularSystem) -> dict[str, Any]:
     return {"crossings": int(changed.sum()), "inside_share": float(inside.mean())}
 
 
-def _delta_f(
-    pool: Pool, samples: Samples, biased: BiasedIteration, system: MolecularSystem
-) -> tuple[float | None, float | None]:
-    """Delta F of the pool, and of this iteration alone by exp(-beta F_kappa(lam))."""
+def _delta_f(pool: Pool, samples: Samples, system: MolecularSystem) -> tuple[float | None, float | None]:
+    """Delta F of the pool, and of this iteration's frames alone."""
     in_pool = inside_region(pool.observables, system)
     in_iteration = inside_region(samples.observables, system)
     if in_pool is None or in_iteration is None:
         return None, None
-    kt, total = biased.bias.extended.kt, biased.bias.total
-    free_energy = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, biased.bias.grid)
-    weights = eabf_weights(samples.lam, free_energy, kt=kt)
-    late = samples.progress > system.spec.settings.pool.discard
-    return (
-        delta_f(in_pool, pool.weights, kt=kt),
-        delta_f(in_iteration, np.where(late, weights, 0.0), kt=kt),
-    )
+    kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
+    return delta_f(in_pool, pool.weights, kt=kt), delta_f(in_iteration, pool.last_weights, kt=kt)

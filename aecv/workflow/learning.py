@@ -100,7 +100,7 @@ def train_cv(
 
 def _restart_score(trained: TrainedAutoencoder, positions: FloatArray, weights: FloatArray) -> float | None:
     """How much the second best restart is the same CV as the best one."""
-    if len(trained.restart_encoders) < 2:
+    if np.isfinite(trained.losses).sum() < 2:
         return None
     best, second = np.argsort(trained.losses)[:2]
     some = slice(None, None, max(1, len(weights) // 20_000))

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from aecv.ground.files import write_arrays, write_json
+from aecv.ground.files import read_json, write_arrays, write_json
 from aecv.ground.seeds import seed_31bit
 from aecv.models.cv import CV, load_cv
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.learning import Trained, compare, train_cv
-from aecv.workflow.pool import BiasedIteration, Pool, mbar_pool, plain_pool, unbiased_pool
+from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.progress import Progress
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Bias, Samples
@@ -63,7 +63,10 @@ def learn(
     seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
     scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
     write_json(folder / "score.json", scores)
-    record = _record(iteration, samples, analysis, trained, scores, system, time.perf_counter() - began)
+    wall_s = float(read_json(folder / "timing.json")["wall_s"])
+    record = _record(
+        iteration, samples, wall_s, analysis, trained, scores, system, time.perf_counter() - began
+    )
     write_json(folder / "record.json", record.as_dict())
     _warn(record, samples)
 
@@ -75,7 +78,6 @@ def _pool(
     settings = system.spec.settings.pool
     if iteration == 0:
         return unbiased_pool(samples, settings.max_frames), None
-    oldest = min(1 + settings.exploration, iteration) if settings.mode == "mbar" else iteration
     biased = [
         BiasedIteration(
             index=k,
@@ -83,7 +85,7 @@ def _pool(
             bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
             cv=previous[k - 1],
         )
-        for k in range(oldest, iteration + 1)
+        for k in range(first_pooled(iteration, settings), iteration + 1)
     ]
     if settings.mode == "none":
         return plain_pool(biased[-1], settings), biased[-1]
@@ -93,6 +95,7 @@ def _pool(
 def _record(
     iteration: int,
     samples: Samples,
+    wall_s: float,
     analysis: Analysis,
     trained: Trained,
     scores: dict[str, Any],
@@ -115,8 +118,8 @@ def _record(
         n_inverted=samples.n_inverted,
         n_turned=samples.n_turned,
         ns=ns,
-        steps_per_s=1000.0 * ns / dynamics.timestep_ps / samples.wall_s,
-        wall_s=samples.wall_s + learning_s,
+        steps_per_s=1000.0 * ns / dynamics.timestep_ps / wall_s,
+        wall_s=wall_s + learning_s,
     )
 
 
@@ -130,6 +133,12 @@ def _warn(record: IterationRecord, samples: Samples) -> None:
             samples.n_frames,
             record.n_inverted,
             record.n_turned,
+        )
+    if record.crossings == 0 and record.delta_f_kj_mol is not None:
+        logger.warning(
+            "iteration %d: no walker entered or left the region of delta_f; Delta F only tells how many "
+            "walkers began there",
+            record.index,
         )
     if record.n_islands is not None and record.n_islands > 1:
         logger.warning(

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.settings import Settings
 from aecv.models.cv import CV, load_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
@@ -61,6 +63,7 @@ def iterate(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
+    plan_of(spec.settings, 0)  # lengths that do not fit each other are an error before anything is written
     system = build(spec)
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -83,15 +86,17 @@ class _Loop:
     def run(self, on_record: Callable[[IterationRecord], object]) -> list[IterationRecord]:
         logger.info("platform %s; random seed %d", self._platform.reason, self._settings.run.seed)
         records: list[IterationRecord] = []
-        self._plan(0)  # lengths that do not fit each other are an error before anything runs
+        self._check_length()
         states = self._walkers()
         for iteration in range(self._settings.run.iterations):
+            is_known = self._run.has_finished(iteration, "learning")
             self._sample(iteration, states)
             record = self._learn(iteration)
             records.append(record)
             on_record(record)
-            write_summary(self._run, records, self._settings)
-            draw_run(self._run, records, self._system)
+            if not (is_known and self._run.has_finished(iteration + 1, "learning")):
+                write_summary(self._run, records, self._settings)
+                draw_run(self._run, records, self._system)
             if (
                 self._settings.convergence.stop
                 and converged_at(records, self._settings.convergence) is not None
@@ -99,6 +104,15 @@ class _Loop:
                 logger.info("converged at iteration %d; stopping as asked", iteration)
                 break
         return records
+
+    def _check_length(self) -> None:
+        """A resumed run keeps what it has: fewer iterations than are finished would hide results."""
+        asked = self._settings.run.iterations
+        if self._run.has_finished(asked, "learning"):
+            raise StoreError(
+                f"{self._run.path}: has more than {asked} finished iterations; ask for at least as many "
+                "(--iters), or begin a new run in another --out"
+            )
 
     def _walkers(self) -> tuple[WalkerState, ...]:
         """Equilibrated walkers on diverse starts: where every iteration begins."""
@@ -139,9 +153,9 @@ class _Loop:
                 for name in ("cv.npz", "weights.npz")
             }
         if not self._run.is_done(iteration, "sampling", inputs):
-            task = Sampling(
-                folder=folder, plan=self._plan(iteration), system=self._system, progress=self._progress
-            )
+            self._run.begin(iteration, "sampling", inputs)
+            plan = plan_of(self._settings, iteration)
+            task = Sampling(folder=folder, plan=plan, system=self._system, progress=self._progress)
             if iteration == 0:
                 sampling_stage.sample_unbiased(task, self._unbiased_engine, states)
             else:
@@ -183,26 +197,28 @@ class _Loop:
             previous = [self._cv(k) for k in range(iteration)]
             learning_stage.learn(self._run, iteration, previous, self._system, self._progress)
             self._run.mark_done(iteration, "learning", inputs, learning_stage.OUTPUTS)
-        return IterationRecord(**read_json(folder / "record.json"))
+        return IterationRecord.from_dict(read_json(folder / "record.json"))
 
     def _unbiased_engine(self) -> UnbiasedEngine:
         # the seed only fills the time until the first segment sets its own
         return UnbiasedEngine(*make_context(self._system, platform=self._platform, seed=1))
 
-    def _plan(self, iteration: int) -> Plan:
-        sampling = self._settings.sampling
-        return make_plan(
-            root=self._settings.run.seed,
-            stage=f"iteration {iteration}",
-            n_walkers=sampling.walkers,
-            total_ps=1000.0 * sampling.ns,
-            segment_ps=sampling.segment_ps,
-            frame_ps=sampling.frame_ps,
-            timestep_ps=self._settings.dynamics.timestep_ps,
-        )
-
     def _cv(self, iteration: int) -> CV:
         return load_cv(self._run.iteration_dir(iteration))
+
+
+def plan_of(settings: Settings, iteration: int) -> Plan:
+    """How the settings cut an iteration into rounds; see `make_plan`."""
+    sampling = settings.sampling
+    return make_plan(
+        root=settings.run.seed,
+        stage=f"iteration {iteration}",
+        n_walkers=sampling.walkers,
+        total_ps=1000.0 * sampling.ns,
+        segment_ps=sampling.segment_ps,
+        frame_ps=sampling.frame_ps,
+        timestep_ps=settings.dynamics.timestep_ps,
+    )
 
 
 def _log_starts(report: StartReport) -> None:

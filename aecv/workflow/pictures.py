@@ -7,7 +7,6 @@ import numpy as np
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.units import thermal_energy
 from aecv.models.cv import load_cv
-from aecv.numerics.free_energy import integrate_gradient
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.records import IterationRecord
@@ -47,12 +46,10 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
     panels, curves, n_bins = [], [], 0
     for record in records[1:]:
         bias = Bias.load(run.iteration_dir(record.index) / "bias.npz")
-        total = bias.total
-        free_energy = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, bias.grid)
-        panels.append((f"iteration {record.index}", bias.grid, free_energy.on_main()))
+        panels.append((f"iteration {record.index}", bias.grid, bias.total.free_energy().on_main()))
         visited = (bias.history.samples[:, :, 0] - bias.prior.n_lam > 0.5).sum(axis=1)
         time_ns = record.ns * bias.history.rounds / bias.history.rounds[-1]
-        curves.append((f"iteration {record.index}", time_ns, visited))
+        curves.append((f"iteration {record.index}", np.append(0.0, time_ns), np.append(0, visited)))
         n_bins = bias.grid.size
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
     folder = run.path / "pictures"

@@ -6,7 +6,8 @@ effective potential
     U_jb(q) = V(q) + u_jb(xi_j(q)),
     u_jb(xi) = -kT ln int dlam exp(-beta [sum_c kappa_c/2 (xi_c - lam_c)^2 - B_jb(lam)])
 
-where B_jb integrates the bias force as it was in the middle of the block. MBAR then gives each frame
+and the frames of iteration j alone, which are no sample of the whole mixture, the same with the sum over its
+own blocks. B_jb integrates the bias force as it was in the middle of the block. MBAR then gives each frame
 
     w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q))).
 
@@ -30,10 +31,10 @@ from numpy.typing import NDArray
 
 from aecv.ground.settings import PoolSettings
 from aecv.models.cv import CV
-from aecv.numerics.free_energy import bias_potential, integrate_gradient
+from aecv.numerics.free_energy import bias_potential
 from aecv.numerics.marginal import MarginalBias
-from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised
-from aecv.workflow.samples import Bias, Samples, bins_over_ceiling
+from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised, shared_weight
+from aecv.workflow.samples import Bias, Samples
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
@@ -68,7 +69,8 @@ class Pool:
         cv_positions: shape (n, n_cv_atoms, 3) [nm], in order of iteration, block, walker and time.
         observables: name -> shape (n,).
         weights: Boltzmann weights, sum 1, shape (n,).
-        last_weights: weights of all frames of the last iteration, sum 1, zero for those left out.
+        last_weights: Boltzmann weights of all frames of the last iteration as a sample of that iteration's
+            biased ensemble alone, sum 1, zero for those left out.
     """
 
     iteration: NDArray[np.int64]
@@ -96,9 +98,7 @@ def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
 def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
     """The frames of one biased iteration with weights exp(-beta F_kappa(lam))."""
     samples, bias = iteration.samples, iteration.bias
-    total = bias.total
-    free_energy = integrate_gradient(np.nan_to_num(total.mean_force), total.n_lam, bias.grid)
-    last_weights = eabf_weights(samples.lam, free_energy, kt=bias.extended.kt)
+    last_weights = eabf_weights(samples.lam, bias.total.free_energy(), kt=bias.extended.kt)
     last_weights = np.where(samples.progress > settings.discard, last_weights, 0.0)
     last_weights /= last_weights.sum()
     kept = np.flatnonzero(samples.progress > settings.discard)
@@ -124,21 +124,28 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
             counts.append(len(frames))
     potentials = [_marginals(item, settings) for item in iterations]
     positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
-    result = mbar_log_weights(_energies(iterations, potentials, positions), np.array(counts), kt=kt)
-    if result.overlap.min() < SMALL_OVERLAP:
+    energies = _energies(iterations, potentials, positions)
+    result = mbar_log_weights(energies, np.array(counts), kt=kt)
+    groups = np.repeat(np.arange(len(iterations)), settings.blocks)
+    overlap = shared_weight(energies, np.array(counts), result, groups, kt=kt)
+    if len(iterations) > 1 and overlap.min() < SMALL_OVERLAP:
         logger.warning(
-            "pool: of %d parts the one that shares least with the others shares %.1e of its weight (wanted: "
-            "more than %g); free-energy differences between regions may be off by several kJ/mol: run more "
-            "iterations",
-            len(counts),
-            result.overlap.min(),
+            "pool: of %d iterations the one that shares least with the others shares %.1e of its weight "
+            "(wanted: more than %g); differences between regions may be off by several kJ/mol: run on",
+            len(iterations),
+            overlap.min(),
             SMALL_OVERLAP,
         )
-    last = iterations[-1].samples
-    energies = _energies(iterations, potentials, last.cv_positions)
-    log_weights = _log_weights(energies, result.free_energies, np.array(counts), kt)
+    last, own = iterations[-1].samples, slice(-settings.blocks, None)
+    energies = _energies(iterations[-1:], potentials[-1:], last.cv_positions)
+    log_weights = _log_weights(energies, result.free_energies[own], np.array(counts[own]), kt)
     log_weights[last.progress <= settings.discard] = -np.inf
     return _pool(parts, weights=normalised(result.log_weights), last_weights=normalised(log_weights))
+
+
+def first_pooled(iteration: int, settings: PoolSettings) -> int:
+    """The oldest biased iteration whose frames count in an iteration's pool."""
+    return min(1 + settings.exploration, iteration) if settings.mode == "mbar" else iteration
 
 
 def stride(n: int, most: int) -> int:
@@ -157,7 +164,7 @@ def _marginals(item: BiasedIteration, settings: PoolSettings) -> list[MarginalBi
     marginals = []
     for low, high in _block_edges(settings):
         snapshot = bias.snapshot(0.5 * (low + high))
-        unbiased = bins_over_ceiling(snapshot, bias.ceiling_kj_mol)
+        unbiased = snapshot.over_ceiling(bias.ceiling_kj_mol)
         force = snapshot.applied_force(full_samples=extended.full_samples, unbiased=unbiased)
         potential = bias_potential(force, snapshot.n_lam, bias.grid)
         marginals.append(MarginalBias(bias.grid, potential, np.array(extended.kappa), extended.kt))

@@ -38,7 +38,8 @@ def prior_of_pool(run: RunDirectory, iteration: int, cv: CV, extended: ExtendedV
     force, effective = mean_force_of_frames(
         xi, stored["weights"], extended.grid, kappa=np.array(extended.kappa), kt=extended.kt
     )
-    counts = extended.full_samples * np.minimum(1.0, effective / RELIABLE_FRAMES)
+    # whole numbers, so that counts that are added and subtracted stay exact
+    counts = np.floor(extended.full_samples * np.minimum(1.0, effective / RELIABLE_FRAMES))
     counts[effective < 1.0] = 0.0  # a bin that a single far frame reaches with its tail knows nothing
     prior = Accumulators.zeros(extended.grid)
     prior.n_lam[:] = counts

@@ -1,5 +1,6 @@
 """One record per iteration, and the run's summary of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,14 +20,15 @@ class IterationRecord:
         observables: per observable, R^2 of it (of its sine and cosine where it is an angle; the worse one) on
             xi, linear and nonlinear; under "xi" the reverse: of the worse xi on all of them.
         n_effective: (sum w)^2 / sum w^2 of the frames that trained the CV; `n_frames` is their number.
-        delta_f_kj_mol: of the pool; `delta_f_iteration_kj_mol` of this iteration's frames alone with weights
-            exp(-beta F_kappa). None where it is not defined (iteration 0: its populations are those of its
-            starts), infinite where one side was never seen.
+        delta_f_kj_mol: of the pool; `delta_f_iteration_kj_mol` of this iteration's frames alone. None where
+            it is not defined (iteration 0: its populations are those of its starts), infinite where one side
+            was never seen.
         crossings: how often walkers entered or left the region of delta_f; `inside_share` is the share of
             frames inside.
-        loss: weighted validation loss of the best restart [nm^2]; `loss_spread` is worst over best restart;
-            `explained_variance` is 1 - loss/variance; `restart_score` the mutual score of the two best
-            restarts.
+        loss: validation loss of the best restart [nm^2]; `loss_spread` is worst over best restart;
+            `explained_variance` is 1 - loss/variance; all under the weights that train, which are tempered
+            (pool.temper), while n_effective is of the weights themselves. `restart_score` is the mutual score
+            of the two best restarts.
         visited_bins: bins that lambda visited; `n_islands` how many unconnected regions they form.
         n_inverted, n_turned: frames with a changed chirality, or a turned peptide bond.
         ns, steps_per_s, wall_s: simulated time, speed of the integrator, time for everything.
@@ -56,7 +58,20 @@ class IterationRecord:
     wall_s: float
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values for JSON, which has no infinity: "inf" and "-inf" stand for it."""
+        return {
+            key: str(value) if isinstance(value, float) and math.isinf(value) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "IterationRecord":
+        """The record that `as_dict` gave."""
+        plain = dict(fields)
+        for key, value in fields.items():
+            if value in ("inf", "-inf"):
+                plain[key] = float(value)
+        return cls(**plain)
 
 
 def converged_at(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> int | None:

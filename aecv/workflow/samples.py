@@ -10,11 +10,9 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.ground.grid import Grid
 from aecv.numerics.abf import Accumulators, ExtendedVariable
-from aecv.numerics.free_energy import integrate_gradient
 from aecv.workflow.segments import History
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 _OBSERVABLE = "observable_"
 
@@ -30,7 +28,6 @@ class Samples:
         walker: index of the walker, shape (n,).
         xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
         lam: extended variable, shape (n, d) [CV].
-        wall_s: time that the integrators took, over all walkers [s].
         n_inverted, n_turned: frames with another chirality, or another cis-trans state, than the structure.
     """
 
@@ -40,7 +37,6 @@ class Samples:
     walker: NDArray[np.int64]
     xi: FloatArray
     lam: FloatArray
-    wall_s: float
     n_inverted: int
     n_turned: int
 
@@ -62,7 +58,6 @@ class Samples:
             walker=self.walker,
             xi=self.xi,
             lam=self.lam,
-            wall_s=np.array(self.wall_s),
             n_inverted=np.array(self.n_inverted),
             n_turned=np.array(self.n_turned),
             **arrays,
@@ -78,7 +73,6 @@ class Samples:
                     for name, values in stored.items()
                     if name.startswith(_OBSERVABLE)
                 },
-                wall_s=float(stored["wall_s"]),
                 n_inverted=int(stored["n_inverted"]),
                 n_turned=int(stored["n_turned"]),
                 **{name: stored[name] for name in ("cv_positions", "time_ps", "walker", "xi", "lam")},
@@ -165,18 +159,3 @@ class Bias:
             )
         except KeyError as error:
             raise StoreError(f"{path}: needs an array named {error}") from error
-
-
-def bins_over_ceiling(accumulators: Accumulators, ceiling_kj_mol: float) -> BoolArray:
-    """Bins where F_kappa exceeds the ceiling, shape (grid.size,).
-
-    Lambda is not pushed there, so that its bias potential is min(F_kappa, ceiling): regions of unphysical
-    free energy are reached by thermal motion only. Unvisited bins are not among them.
-    """
-    visited = accumulators.n_lam > 0
-    if not visited.any():
-        return np.zeros(accumulators.grid.size, dtype=bool)
-    free_energy = integrate_gradient(
-        np.nan_to_num(accumulators.mean_force), accumulators.n_lam, accumulators.grid
-    )
-    return np.asarray(np.nan_to_num(free_energy.values, nan=-np.inf) > ceiling_kj_mol)

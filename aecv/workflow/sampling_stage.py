@@ -6,22 +6,20 @@ Writes frames.dcd and topology.pdb for other programs, samples.npz and bias.npz 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.files import replacing
+from aecv.ground.files import write_json
 from aecv.models.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
-from aecv.results.trajectory import write_dcd
+from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import Engine, WalkerState
 from aecv.sampling.system import MolecularSystem
 from aecv.sampling.walkers import Ensemble, Plan, run_rounds
 from aecv.workflow.progress import Progress
-from aecv.workflow.samples import Bias, Samples, bins_over_ceiling
+from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.segments import SegmentFolder
 
 FloatArray = NDArray[np.float64]
@@ -86,7 +84,7 @@ def sample_biased(
         prior=prior,
     )
     segments = SegmentFolder(task.folder / "segments", start, task.plan)
-    end = _run(task, make_engine, segments, partial(bins_over_ceiling, ceiling_kj_mol=ceiling_kj_mol))
+    end = _run(task, make_engine, segments, lambda total: total.over_ceiling(ceiling_kj_mol))
     assert end.increments is not None
     Bias(
         extended=extended,
@@ -139,10 +137,7 @@ def _with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> Walk
 def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     """Stream the segments into frames.dcd and gather what the analysis needs in samples.npz."""
     system, plan, settings = task.system, task.plan, task.system.spec.settings
-    with replacing(task.folder / "topology.pdb") as path:
-        mdtraj.Trajectory(system.positions[None].astype(np.float32), system.mdtraj_topology).save_pdb(
-            str(path)
-        )
+    write_pdb(task.folder / "topology.pdb", system.mdtraj_topology, system.positions)
     gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "lam": [], "xi": []}
     observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
     changes = np.zeros(2, dtype=int)
@@ -158,7 +153,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
             changes[:] += system.stereo.count_changes(frames)
             yield frames
 
-    write_dcd(task.folder / "frames.dcd", chunks())
+    write_dcd(task.folder / "frames.dcd", chunks(), frame_ps=settings.sampling.frame_ps)
     n_frames = plan.frames_per_walker
     Samples(
         cv_positions=np.concatenate(gathered["cv_positions"]).astype(np.float32),
@@ -167,7 +162,8 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
         walker=np.repeat(np.arange(plan.n_walkers), n_frames),
         xi=np.concatenate(gathered["xi"]).astype(float),
         lam=np.concatenate(gathered["lam"]).astype(float),
-        wall_s=segments.wall_s,
         n_inverted=int(changes[0]),
         n_turned=int(changes[1]),
     ).save(task.folder / "samples.npz")
+    # apart from the arrays, which are the same in every run with the same seed
+    write_json(task.folder / "timing.json", {"wall_s": segments.wall_s})

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
-_FREE = ("run.iterations", "convergence.")
+_FREE = ("run.iterations", "convergence.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds."""
 
 
@@ -49,7 +49,10 @@ class RunDirectory:
     def __init__(self, path: Path, lock: filelock.FileLock) -> None:
         self.path = path
         self._lock = lock
-        self._log = logging.FileHandler(path / "run.log", encoding="utf-8")
+        try:
+            self._log = logging.FileHandler(path / "run.log", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{path}/run.log: cannot be written ({error.strerror})") from error
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         root = logging.getLogger("aecv")
         root.addHandler(self._log)
@@ -75,9 +78,13 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
-        run = cls(path, _acquire(path))
-        write_json(path / "run.json", _manifest(spec, platform))
-        return run
+        lock = _acquire(path)
+        try:
+            write_json(path / "run.json", _manifest(spec, platform))
+            return cls(path, lock)
+        except BaseException:
+            lock.release()
+            raise
 
     @classmethod
     def resume(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":
@@ -97,10 +104,10 @@ class RunDirectory:
             write_json(path / "run.json", manifest)
             for leftover in path.rglob(PARTIAL):
                 leftover.unlink()
+            return cls(path, lock)
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock)
 
     def __enter__(self) -> "RunDirectory":
         return self
@@ -134,19 +141,29 @@ class RunDirectory:
         if not record_path.exists():
             return False
         record = read_json(record_path)
-        advice = f"delete {folder.name} and later ones to compute them again"
-        for key in sorted(inputs.keys() | record["inputs"].keys()):
-            came, needed = inputs.get(key), record["inputs"].get(key)
-            if came != needed:
-                raise StoreError(
-                    f"{record_path}: {stage} was made from {key} = {needed}, now it is {came}; {advice}"
-                )
+        _compare_inputs(record_path, stage, record["inputs"], inputs)
         for name, digest in record["outputs"].items():
             path = folder / name
             if not path.is_file() or sha256(path) != digest:
                 state = "is missing" if not path.is_file() else "has changed"
-                raise StoreError(f"{path}: {state} since {stage} wrote it; {advice}")
+                raise StoreError(f"{path}: {state} since {stage} wrote it; {_advice(folder)}")
         return True
+
+    def has_finished(self, iteration: int, stage: str) -> bool:
+        """Whether a stage was finished at some time; `is_done` says whether it may be reused."""
+        return (self.path / f"iteration_{iteration:02d}" / f"{stage}.done").exists()
+
+    def begin(self, iteration: int, stage: str, inputs: Mapping[str, Any]) -> None:
+        """Note what a long stage is being made from, or check that it goes on from the same.
+
+        Raises:
+            StoreError: when it was begun from other inputs.
+        """
+        path = self.iteration_dir(iteration) / f"{stage}.begun"
+        if path.exists():
+            _compare_inputs(path, stage, read_json(path), inputs)
+        else:
+            write_json(path, dict(inputs))
 
     def mark_done(
         self, iteration: int, stage: str, inputs: Mapping[str, Any], outputs: Sequence[str]
@@ -155,11 +172,25 @@ class RunDirectory:
         folder = self.iteration_dir(iteration)
         record = {"inputs": dict(inputs), "outputs": {name: sha256(folder / name) for name in outputs}}
         write_json(folder / f"{stage}.done", record)
+        (folder / f"{stage}.begun").unlink(missing_ok=True)
 
     def output_hash(self, iteration: int, stage: str, name: str) -> str:
         """Hash of a file as a finished stage recorded it."""
         record = read_json(self.iteration_dir(iteration) / f"{stage}.done")
         return str(record["outputs"][name])
+
+
+def _compare_inputs(path: Path, stage: str, recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    for key in sorted(inputs.keys() | recorded.keys()):
+        came, needed = inputs.get(key), recorded.get(key)
+        if came != needed:
+            raise StoreError(
+                f"{path}: {stage} was made from {key} = {needed}, now it is {came}; {_advice(path.parent)}"
+            )
+
+
+def _advice(folder: Path) -> str:
+    return f"delete {folder.name} and later ones to compute them again"
 
 
 def write_summary(run: RunDirectory, records: Sequence[IterationRecord], settings: Settings) -> None:

@@ -187,6 +187,34 @@ def test_ramp_and_ceiling_scale_the_bias() -> None:
     np.testing.assert_allclose(kicks, [0.0, 0.5, 1.0, 0.0], atol=1e-9)
 
 
+@pytest.mark.parametrize(("start_at", "eta", "wall"), [(0.995, 30.0, 1.0), (0.005, -30.0, 0.0)])
+def test_a_wall_mirrors_lambda_and_turns_its_velocity(start_at: float, eta: float, wall: float) -> None:
+    arrays = start()
+    constants, lam = arrays[0], arrays[4]
+    lam[kernels.NEXT_LAM], arrays[6][0] = start_at, eta
+    kernels.extended_step(np.array([start_at]), 0, *arrays)  # xi = lambda: noise alone moves it
+    velocity = constants[kernels.NOISE, 0] * eta
+    free = start_at + constants[kernels.HALF_DRIFT, 0] * velocity
+    assert abs(free - 0.5) > 0.5
+    assert lam[kernels.NEXT_LAM, 0] == pytest.approx(2 * wall - free, rel=1e-12)
+    assert lam[kernels.VELOCITY, 0] == pytest.approx(-velocity, rel=1e-12)
+
+
+def test_a_free_step_follows_langevin_middle_by_hand() -> None:
+    """kappa = kT/h^2, m = kappa (tau/2 pi)^2, a = exp(-gamma dt), b = ((1 - a^2) kT/m)^(1/2)."""
+    arrays = start()
+    lam, xi, eta, dt = arrays[4], 0.52, float(arrays[6][0, 0]), 0.001
+    lam[kernels.VELOCITY] = 3.0
+    kernels.extended_step(np.array([xi]), 0, *arrays)
+    kappa = KT / 0.1**2
+    mass, a = kappa * (0.2 / (2 * np.pi)) ** 2, np.exp(-8.0 * dt)
+    v = 3.0 + dt / mass * kappa * (xi - 0.55)
+    position = 0.55 + 0.5 * dt * v
+    v = a * v + np.sqrt((1 - a * a) * KT / mass) * eta
+    assert lam[kernels.VELOCITY, 0] == pytest.approx(v, rel=1e-12)
+    assert lam[kernels.NEXT_LAM, 0] == pytest.approx(position + 0.5 * dt * v, rel=1e-12)
+
+
 def test_lambda_stays_between_the_walls() -> None:
     arrays = start()
     arrays[6][:] = 30.0  # pushed up without end

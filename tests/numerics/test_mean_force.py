@@ -50,7 +50,17 @@ def test_effective_frames_of_equal_weights_are_their_number_under_the_kernel() -
     assert force[10, 0] == pytest.approx(
         kappa[0] * (0.05 - 0.01), abs=kappa[0] * 0.0126
     )  # an eighth of a bin
-    assert effective[-1] == 0 or force[-1, 0] > 0
+    assert force[-1, 0] == pytest.approx(kappa[0] * (0.95 - 0.01), rel=0.02)  # the spring to where they are
+
+
+def test_effective_frames_of_unequal_weights_follow_kish() -> None:
+    """One frame of weight 9 and nine of weight 1 on one spot: (18)^2 / (81 + 9) = 3.6."""
+    grid = Grid(lower=(-1.0,), upper=(1.0,), n_bins=(20,))
+    weights = np.array([9.0, *np.ones(9)])
+    _, effective = mean_force_of_frames(
+        np.full((10, 1), 0.01), weights, grid, kappa=KT / grid.widths**2, kt=KT
+    )
+    assert effective[10] == pytest.approx(3.6)
 
 
 def test_shapes_are_checked() -> None:

@@ -94,7 +94,7 @@ def frames_in_plane(
         norm=LogNorm(1, max(10.0, frames.max())),
         cmap=style.density_map(),
     )
-    left.set_title(f"{x.size:,} biased frames", fontsize=10, color=style.INK)
+    left.set_title(f"{x.size:,} frames", fontsize=10, color=style.INK)
     _bar(figure, counts, [left], "frames per bin")
     with np.errstate(divide="ignore"):
         energy = np.where(mass > 0, -kt * np.log(mass), np.nan)

@@ -27,6 +27,8 @@ _POSITIONS = openmm.State.Positions
 class BiasForce:
     """Spring, ABF sample and step of lambda for one CV; `evaluate` is what OpenMM calls.
 
+    What goes wrong inside (Ctrl-C as well) is kept in `raised`: OpenMM hands on an exception without text.
+
     Args:
         cv: the collective variable; one without `encoder` runs through autograd.
         extended: coupling and dynamics of lambda.
@@ -45,7 +47,7 @@ class BiasForce:
         self._noise = np.zeros((1, n_dims))
         self._positions = np.empty((len(cv.atom_indices), 3))
         self._forces = np.zeros((len(cv.atom_indices), 3))
-        self._problem = ""
+        self.raised: BaseException | None = None
         self.evaluate: Callable[[openmm.State], tuple[float, FloatArray]]
         if cv.encoder is None:
             logger.warning(
@@ -71,7 +73,7 @@ class BiasForce:
         self._counters[kernels.FIRST_STEP] = 0
         # one row per step, and one for a look at the forces after the last one
         self._noise = job.seed.lam_noise.standard_normal((job.n_steps + 1, len(self._bins)))
-        self._problem = ""
+        self.raised = None
 
     @property
     def accumulators(self) -> Accumulators:
@@ -103,52 +105,38 @@ class BiasForce:
         pull = self._constants[kernels.KAPPA] * (xi[0] - self._lam[kernels.LAM])
         return -np.einsum("c,cia->ia", pull, gradient[0])
 
-    def explain(self, error: SimulationError) -> SimulationError:
-        """The error, with what the callback knows about its cause."""
-        return SimulationError(f"{self._problem} ({error})") if self._problem else error
-
     def _evaluate_compiled(self, state: openmm.State) -> tuple[float, FloatArray]:
-        _get_vector(state, _POSITIONS, self._positions)
-        work, matrices, quartic = self._scratch
-        energy = kernels.extended_abf_force(
-            self._positions,
-            state.getStepCount(),
-            *self._network,
-            self._constants,
-            self._bins,
-            self._samples,
-            self._unbiased,
-            self._lam,
-            self._counters,
-            self._noise,
-            work,
-            matrices,
-            quartic,
-            self._forces,
-        )
-        if energy != energy:
-            self._fail(state)
+        try:
+            _get_vector(state, _POSITIONS, self._positions)
+            work, matrices, quartic = self._scratch
+            energy = kernels.extended_abf_force(
+                self._positions, state.getStepCount(), *self._network, self._constants, self._bins,
+                self._samples, self._unbiased, self._lam, self._counters, self._noise, work, matrices,
+                quartic, self._forces,
+            )  # fmt: skip
+            if energy != energy:
+                self._fail(state)
+        except BaseException as error:
+            self.raised = error
+            raise
         return energy, self._forces
 
     def _evaluate_generic(self, state: openmm.State) -> tuple[float, FloatArray]:
-        _get_vector(state, _POSITIONS, self._positions)
-        if not np.isfinite(self._positions.sum()):
-            self._fail(state)
-        values, gradients = evaluate_with_gradient(self._cv.module, self._positions[None])
-        xi, gradient = values[0], gradients[0]
-        if not np.isfinite(xi.sum() + gradient.sum()):
-            self._fail(state)
-        kernels.extended_step(
-            xi,
-            state.getStepCount(),
-            self._constants,
-            self._bins,
-            self._samples,
-            self._unbiased,
-            self._lam,
-            self._counters,
-            self._noise,
-        )
+        try:
+            _get_vector(state, _POSITIONS, self._positions)
+            if not np.isfinite(self._positions.sum()):
+                self._fail(state)
+            values, gradients = evaluate_with_gradient(self._cv.module, self._positions[None])
+            xi, gradient = values[0], gradients[0]
+            if not np.isfinite(xi.sum() + gradient.sum()):
+                self._fail(state)
+            kernels.extended_step(
+                xi, state.getStepCount(), self._constants, self._bins, self._samples, self._unbiased,
+                self._lam, self._counters, self._noise,
+            )  # fmt: skip
+        except BaseException as error:
+            self.raised = error
+            raise
         stretch = xi - self._lam[kernels.LAM]
         kappa = self._constants[kernels.KAPPA]
         self._forces[...] = -np.einsum("c,cia->ia", kappa * stretch, gradient)

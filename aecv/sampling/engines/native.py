@@ -35,7 +35,7 @@ class NativeEngine:
     """Extended ABF along one CV on one OpenMM context.
 
     Args:
-        system: the molecular system; its CV atoms have to be those of the CV.
+        system: the molecular system.
         cv: the collective variable.
         extended: coupling and dynamics of lambda.
         platform: where it runs.
@@ -43,7 +43,7 @@ class NativeEngine:
             kernel is compared with the exported TorchScript file.
 
     Raises:
-        CVError: when kernel and TorchScript differ, or the CV's atoms or dimension do not fit.
+        CVError: when kernel and TorchScript differ, or the CV's atoms or dimension do not fit the system.
     """
 
     def __init__(
@@ -58,6 +58,11 @@ class NativeEngine:
         if extended.grid.n_dims != cv.n_components:
             raise CVError(
                 f"engine: the CV has {cv.n_components} components, its grid {extended.grid.n_dims} dimensions"
+            )
+        if cv.atom_indices.max() >= system.n_atoms:
+            raise CVError(
+                f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
+                f"{system.n_atoms} atoms; it belongs to another system"
             )
         self._cv = cv
         self._extended = extended
@@ -88,8 +93,10 @@ class NativeEngine:
         for frame in range(n_frames):
             try:
                 positions = dynamics.advance(self._context, self._integrator, job.frame_steps, positions)
-            except SimulationError as error:
-                raise self._bias.explain(error) from error
+            except SimulationError:
+                if self._bias.raised is not None:
+                    raise self._bias.raised from None
+                raise
             frames[frame], lam[frame] = positions, self._bias.pending_lam
             if not self._is_verified:
                 with self._bias.untouched():
