@@ -276,7 +276,7 @@ class Settings(_Section):
         ):
             if length_ps / timestep > limit:
                 raise ValueError(
-                    f"{key} is {length_ps / timestep:.3g} time steps of dynamics.timestep_ps {timestep:g} ps, "
+                    f"{key} is {length_ps / timestep:.3g} time steps of dynamics.timestep_ps {timestep:g}, "
                     f"more than {limit:g}"
                 )
 

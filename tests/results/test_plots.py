@@ -136,7 +136,7 @@ class TestFramesInPlane:
         x, y = rng.uniform(-np.pi, np.pi, (2, 1000))
         figure = plots.frames_in_plane(x, y, np.ones(1000), kt=KT, region=(0.0, 2.2), **PLANE)
         left, right = shown_panels(figure)
-        assert left.get_title() == "1,000 biased frames"
+        assert left.get_title() == "1,000 frames"
         assert right.get_title().endswith("= 1,000")  # equal weights: every frame counts
         for axis in (left, right):
             np.testing.assert_allclose([*axis.get_xlim(), *axis.get_ylim()], [-np.pi, np.pi] * 2)
