@@ -61,10 +61,11 @@ def main(**options: Any) -> None:
     """
     try:
         _run(**options)
-    except AecvError as error:
+    except (AecvError, OSError) as error:
         if options["debug"]:
             traceback.print_exc()
-        click.echo(f"error: {error}", err=True)
+        advice = "" if isinstance(error, AecvError) else "; mend that, then continue with --resume"
+        click.echo(f"error: {error}{advice}", err=True)
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         click.echo("interrupted; continue with the same command and --resume", err=True)

@@ -239,3 +239,20 @@ def test_help_and_module_run_without_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_error_of_the_system_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the operating system refuses outside our own writers."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "somewhere")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    result = run("--system", "ala2", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "cannot be made (Permission denied)" in result.stderr
+    monkeypatch.undo()
+    monkeypatch.setattr("aecv.models.spec.load_system", refuse)
+    result = run("--system", "ala2", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "Permission denied: 'somewhere'; mend that, then continue with --resume" in result.stderr

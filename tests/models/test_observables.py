@@ -129,8 +129,10 @@ def test_changes_are_counted_per_frame(ala2: mdtraj.Trajectory) -> None:
     behind = sound[16:] - sound[14]
     cis[16:] = sound[14] + 2 * np.outer(behind @ axis, axis) - behind
     assert stereo.count_changes(np.stack([sound, mirrored, mirrored, cis])) == (2, 1)
-    rotated = sound @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    assert stereo.count_changes(rotated[None])[1] == 0
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    turn *= np.linalg.det(turn)  # a rotation, not a mirror
+    assert stereo.count_changes((sound @ turn)[None]) == (0, 0)
+    assert stereo.count_changes((-sound @ turn)[None]) == (1, 0)
 
 
 def test_proline_counts_by_its_alpha_carbon(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_table_equals_the_direct_sum(n_bins, sigma_in_bins, refinement):
 def test_table_and_direct_sum_join_at_the_border():
     grid = Grid(lower=(-1.0,), upper=(1.0,), n_bins=(20,))
     marginal = MarginalBias(grid, 30 * grid.centers(0) ** 2, [KT / 0.01], KT)
-    border = 1.0 + 5 * 0.1
+    border = marginal._upper[0]
     inside, outside = marginal(np.array([[border - 1e-9], [border + 1e-9]]))
     assert inside == pytest.approx(outside, abs=0.01 * KT)
 
