@@ -139,8 +139,11 @@ class AutoencoderSettings(_Section):
 class TrainingSettings(_Section):
     """[training]: Adam with early stopping on contiguous validation blocks."""
 
-    restarts: int = Field(
-        4, ge=1, le=64, description="trained together; the lowest weighted validation loss wins"
+    restarts: int = Field(16, ge=1, le=64, description="trained together")
+    loss_tolerance: float = Field(
+        0.05,
+        ge=0,
+        description="of restarts this close to the lowest validation loss, the one most like the others",
     )
     max_epochs: int = Field(40, ge=1)
     patience: int = Field(15, ge=1, description="epochs without improvement until a restart stops")

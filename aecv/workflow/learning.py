@@ -16,7 +16,7 @@ from aecv.ground.seeds import seed_31bit
 from aecv.models.cv import CV, export_cv
 from aecv.models.training import TrainedAutoencoder, train_autoencoder
 from aecv.numerics.abf import data_grid
-from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
+from aecv.numerics.convergence import mutual_scores, nonlinear_r2, periodic_features, score, weighted_r2
 from aecv.numerics.encoder import Encoder, encode
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
@@ -36,12 +36,14 @@ class Trained:
         autoencoder: the training.
         n_frames: frames that it saw.
         n_effective: (sum w)^2 / sum w^2 of them.
-        restart_score: score between the two restarts of lowest loss; None with a single restart.
+        restart: index of the restart that was chosen.
+        restart_score: its median score with the other restarts that are as good; None where there is none.
     """
 
     autoencoder: TrainedAutoencoder
     n_frames: int
     n_effective: float
+    restart: int
     restart_score: float | None
 
 
@@ -75,7 +77,8 @@ def train_cv(
             seed=seed_31bit(settings.run.seed, "training", iteration),
             on_epoch=lambda: advance(1),
         )
-    encoder = trained.encoder
+    restart, restart_score = consensus_restart(trained, positions, weights, settings.training.loss_tolerance)
+    encoder = trained.restart_encoders[restart]
     if previous is not None:
         encoder = matched(encoder, encode(encoder, positions), previous(positions), weights)
     grid = data_grid(encode(encoder, pool.cv_positions), bins=settings.eabf.bins, margin=settings.eabf.margin)
@@ -92,20 +95,40 @@ def train_cv(
         autoencoder=trained,
         n_frames=len(weights),
         n_effective=n_effective,
-        restart_score=_restart_score(trained, positions, weights),
+        restart=restart,
+        restart_score=restart_score,
     )
     write_json(folder / "training.json", _training_report(result))
     return result
 
 
-def _restart_score(trained: TrainedAutoencoder, positions: FloatArray, weights: FloatArray) -> float | None:
-    """How much the second best restart is the same CV as the best one."""
-    if np.isfinite(trained.losses).sum() < 2:
-        return None
-    best, second = np.argsort(trained.losses)[:2]
+def consensus_restart(
+    trained: TrainedAutoencoder, positions: FloatArray, weights: FloatArray, tolerance: float
+) -> tuple[int, float | None]:
+    """The restart that is most like the others, among those whose loss is as good as the best one.
+
+    Restarts end at slightly different CVs whose losses differ by less than these CVs do: which of them has
+    the lowest loss is chance, and chance again in the next iteration. The one with the highest median score
+    against the others repeats itself. No CV of another iteration enters.
+
+    Args:
+        trained: all restarts.
+        positions, weights: the frames that trained them.
+        tolerance: share by which a loss may exceed the lowest one.
+
+    Returns:
+        Its index, and its median score with the others; None where it has none.
+    """
+    good = np.flatnonzero(trained.losses <= (1.0 + tolerance) * np.min(trained.losses))
+    if len(good) < 2:
+        return trained.best_restart, None
     some = slice(None, None, max(1, len(weights) // 20_000))
-    first, other = (encode(trained.restart_encoders[k], positions[some]) for k in (best, second))
-    return score(other, first, weights[some])
+    values = [encode(trained.restart_encoders[restart], positions[some]) for restart in good]
+    scores = mutual_scores(values, weights[some])
+    others = np.array([np.delete(scores[:, k], k) for k in range(len(good))])
+    medians = np.median(others, axis=1)
+    chosen = int(np.argmax(medians))
+    return int(good[chosen]), float(medians[chosen])
 
 
 def _training_report(result: Trained) -> dict[str, Any]:
@@ -114,9 +137,9 @@ def _training_report(result: Trained) -> dict[str, Any]:
         "n_frames": result.n_frames,
         "n_effective": result.n_effective,
         "losses_nm2": trained.losses,
-        "best_restart": trained.best_restart,
+        "restart": result.restart,
         "restart_score": result.restart_score,
-        "fraction_of_variance": trained.fraction_of_variance,
+        "fraction_of_variance": trained.losses[result.restart] / trained.variance,
         "train_nm2": trained.train_curves,
         "validation_nm2": trained.validation_curves,
     }

@@ -62,7 +62,7 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
     samples = Samples.load(folder / "samples.npz")
     training = read_json(folder / "training.json")
     curves = [np.array(training[key], dtype=float) for key in ("train_nm2", "validation_nm2")]
-    plots.save(plots.training_curves(*curves, best=training["best_restart"]), folder / "training.png")
+    plots.save(plots.training_curves(*curves, best=training["restart"]), folder / "training.png")
     periodic_names = system.observables.periodic_names
     xi = load_cv(folder)(samples.cv_positions)
     if samples.observables:

@@ -25,10 +25,11 @@ class IterationRecord:
             was never seen.
         crossings: how often walkers entered or left the region of delta_f; `inside_share` is the share of
             frames inside.
-        loss: validation loss of the best restart [nm^2]; `loss_spread` is worst over best restart;
+        loss: validation loss of the chosen restart [nm^2]; `loss_spread` is worst over best restart;
             `explained_variance` is 1 - loss/variance; all under the weights that train, which are tempered
-            (pool.temper), while n_effective is of the weights themselves. `restart_score` is the mutual score
-            of the two best restarts.
+            (pool.temper), while n_effective is of the weights themselves. `restart_score` is the median score
+            of the chosen restart with the others on the same frames: more agreement than that between
+            iterations cannot be expected.
         visited_bins: bins that lambda visited; `n_islands` how many unconnected regions they form.
         n_inverted, n_turned: frames with a changed chirality, or a turned peptide bond.
         ns, steps_per_s, wall_s: simulated time, speed of the integrator, time for everything.

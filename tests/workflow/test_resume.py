@@ -119,7 +119,7 @@ def test_more_iterations_may_be_asked_for_on_resume(copy_of_run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("training.restarts=3", r"setting training\.restarts was 2, now 3"),
+        ("training.restarts=4", r"setting training\.restarts was 3, now 4"),
         ("run.seed=5", r"setting run\.seed was 1, now 5"),
         ("dynamics.platform=CPU", r"platform was Reference, now CPU"),
         ("dynamics.temperature_k=310", r"setting dynamics\.temperature_k was 300\.0, now 310"),
