@@ -83,7 +83,7 @@ def _run(
     debug: bool,
     **options: Any,
 ) -> None:
-    from aecv.ground.settings import to_toml
+    from aecv.ground.layers import to_toml
     from aecv.models.spec import load_system
 
     spec = load_system(system_name, config=config, overrides=(*assignments, *_overrides(options)))

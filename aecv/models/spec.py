@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import MolecularSystemError, suggestion
-from aecv.ground.settings import Settings, load_toml, merge, override, parse_override, validate
+from aecv.ground.layers import load_toml, merge, override, parse_override, validate
+from aecv.ground.settings import Settings
 
 FILE_NAME = "system.toml"
 

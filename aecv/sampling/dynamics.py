@@ -122,6 +122,7 @@ class UnbiasedEngine:
         self._integrator = integrator
 
     def run(self, job: SegmentJob) -> SegmentResult:
+        """Run one segment without bias; see `Engine`."""
         start(self._context, self._integrator, job)
         n_frames = job.n_steps // job.frame_steps
         frames = np.empty((n_frames, *job.state.positions.shape), dtype=np.float32)

@@ -84,6 +84,7 @@ class _Loop:
         self._progress = progress
 
     def run(self, on_record: Callable[[IterationRecord], object]) -> list[IterationRecord]:
+        """All iterations that are not there yet, in order."""
         logger.info("platform %s; random seed %d", self._platform.reason, self._settings.run.seed)
         records: list[IterationRecord] = []
         self._check_length()

@@ -50,6 +50,7 @@ class Samples:
         return self.time_ps / self.time_ps.max()
 
     def save(self, path: Path) -> None:
+        """Write samples.npz."""
         arrays = {_OBSERVABLE + name: values for name, values in self.observables.items()}
         write_arrays(
             path,
@@ -65,6 +66,7 @@ class Samples:
 
     @classmethod
     def load(cls, path: Path) -> "Samples":
+        """Read samples.npz; StoreError when it is missing, damaged or incomplete."""
         stored = read_arrays(path)
         try:
             return cls(
@@ -117,6 +119,7 @@ class Bias:
         return Accumulators(grid=self.grid, samples=self.history.samples[np.argmin(np.abs(share - progress))])
 
     def save(self, path: Path) -> None:
+        """Write bias.npz."""
         extended = self.extended
         write_arrays(
             path,
@@ -138,6 +141,7 @@ class Bias:
 
     @classmethod
     def load(cls, path: Path) -> "Bias":
+        """Read bias.npz; StoreError when it is missing, damaged or incomplete."""
         stored = read_arrays(path)
         try:
             grid = Grid.from_dict({name: stored[name].tolist() for name in ("lower", "upper", "n_bins")})

@@ -17,7 +17,8 @@ import filelock
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import PARTIAL, read_json, sha256, write_json
-from aecv.ground.settings import Settings, differences, validate
+from aecv.ground.layers import differences, validate
+from aecv.ground.settings import Settings
 from aecv.models.spec import SystemSpec
 from aecv.workflow.records import IterationRecord, converged_at
 

