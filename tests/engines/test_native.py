@@ -279,3 +279,14 @@ def test_free_force_group_is_not_one_of_the_system() -> None:
         system.addForce(force)
     with pytest.raises(SimulationError, match="all 32 force groups"):
         free_force_group(system)
+
+
+def test_xi_stays_around_lambda_with_the_spread_of_the_spring(bench: Bench) -> None:
+    """In equilibrium xi - lambda has variance kT/kappa = sigma^2 where F is smooth over sigma: a slip in a
+    unit or a mass of either side would show."""
+    result = bench.engine().run(job(bench, n_steps=200_000, frame_steps=50))
+    xi = bench.cv(result.frames[:, bench.cv.atom_indices])
+    variance = np.var(xi - result.lam, axis=0)
+    sigma_squared = bench.extended.kt / np.array(bench.extended.kappa)
+    # 200 ps at a correlation time of about 0.1 ps: 2000 samples, 3 % of the variance
+    np.testing.assert_allclose(variance / sigma_squared, 1.0, atol=0.15)

@@ -130,3 +130,10 @@ def test_periodic_features_have_no_jump():
     assert features.shape == (2, 4)
     np.testing.assert_allclose(features[0, [0, 2]], features[1, [0, 2]], atol=1e-8)
     np.testing.assert_allclose(features[1, [1, 3]], [1.0, 0.0], atol=1e-15)
+
+
+def test_both_folds_of_the_nonlinear_score_see_every_walker():
+    """Two walkers one after the other, each in its own region: halves of time would not know each other."""
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.uniform(0, 1, 2000), rng.uniform(5, 6, 2000)])
+    assert nonlinear_r2(x, np.sin(x), np.ones(4000), seed=0)[0] > 0.99
