@@ -11,8 +11,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.ground.settings import Settings
@@ -32,6 +30,7 @@ from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
+from aecv.workflow.segments import pack_states, unpack_states
 from aecv.workflow.store import RunDirectory, write_summary
 
 logger = logging.getLogger(__name__)
@@ -129,20 +128,10 @@ class _Loop:
                 )
                 advance(1)
             _log_starts(report)
-            write_arrays(
-                folder / "starts.npz",
-                minimised=starts,
-                **{name: np.array([getattr(s, name) for s in states]) for name in _START_FIELDS},
-            )
+            write_arrays(folder / "starts.npz", minimised=starts, **pack_states(states))
             write_json(folder / "starts.json", report.as_dict())
             self._run.mark_done(0, "starts", {}, ("starts.npz", "starts.json"))
-        stored = read_arrays(folder / "starts.npz")
-        return tuple(
-            WalkerState(
-                **{name: stored[name][w] for name in _START_FIELDS}, lam=np.empty(0), lam_velocity=np.empty(0)
-            )
-            for w in range(len(stored["positions"]))
-        )
+        return unpack_states(read_arrays(folder / "starts.npz"))
 
     def _sample(self, iteration: int, states: tuple[WalkerState, ...]) -> None:
         folder = self._run.iteration_dir(iteration)
@@ -229,6 +218,3 @@ def _log_starts(report: StartReport) -> None:
         logger.info(
             "start %d: %.1f kJ/mol above the lowest; %s", index, energy - min(report.energies), values
         )
-
-
-_START_FIELDS = ("positions", "velocities", "box")

@@ -6,7 +6,7 @@ ensemble that counts it, both in one piece each, so that a process killed at any
 go on from. Memory holds one round of frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,7 @@ class SegmentFolder:
         return self._folder / f"round_{index:05d}_walker_{walker:03d}.npz"
 
     def _packed(self, ensemble: Ensemble) -> dict[str, NDArray[Any]]:
-        packed: dict[str, NDArray[Any]] = {
-            name: np.array([getattr(state, name) for state in ensemble.states]) for name in _STATE_FIELDS
-        }
+        packed = pack_states(ensemble.states)
         packed["rounds_done"] = np.array(ensemble.rounds_done)
         packed["wall_s"] = np.array(self._wall_s)
         packed["history_rounds"] = self.history.rounds
@@ -123,11 +121,21 @@ class SegmentFolder:
         return packed
 
 
-def _unpack(stored: dict[str, FloatArray], start: Ensemble) -> Ensemble:
-    states = tuple(
+def pack_states(states: Sequence[WalkerState]) -> dict[str, NDArray[Any]]:
+    """The fields of walkers as arrays with the walker as first axis."""
+    return {name: np.array([getattr(state, name) for state in states]) for name in _STATE_FIELDS}
+
+
+def unpack_states(stored: Mapping[str, NDArray[Any]]) -> tuple[WalkerState, ...]:
+    """The walkers that `pack_states` packed."""
+    return tuple(
         WalkerState(**{name: stored[name][walker] for name in _STATE_FIELDS})
         for walker in range(len(stored["positions"]))
     )
+
+
+def _unpack(stored: dict[str, FloatArray], start: Ensemble) -> Ensemble:
+    states = unpack_states(stored)
     increments = None
     if start.increments is not None:
         grid = start.increments[0].grid

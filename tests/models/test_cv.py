@@ -208,7 +208,7 @@ def test_export_gives_no_warnings(encoder, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         export(encoder, tmp_path)
-        load_cv(tmp_path / "cv.pt")
+        assert load_cv(tmp_path / "cv.pt").n_components == encoder.n_components
 
 
 def test_cv_can_be_pickled_after_its_module_was_loaded(folder, positions):
