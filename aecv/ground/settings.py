@@ -166,6 +166,12 @@ class ExtendedABFSettings(_Section):
         80.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
     )
     warm_start: bool = Field(True, description="begin with the pool's mean force along the new CV")
+    adaptive_share: float = Field(
+        0.3, gt=0, le=1, description="first share of an iteration, in which the bias adapts in every step"
+    )
+    frozen_stages: int = Field(
+        3, ge=0, le=50, description="stages of frozen bias after that; 0: it adapts throughout (mode mbar)"
+    )
 
 
 class PoolSettings(_Section):

@@ -22,9 +22,9 @@ N_CONSTANTS = 9
 LAM, NEXT_LAM, VELOCITY = range(3)
 N_LAM_ROWS = 3
 
-# Counters.
-LAST_STEP, FIRST_STEP, OFF_GRID = range(3)
-N_COUNTERS = 3
+# Counters; FROZEN is 1 where a potential drives lambda instead of the samples.
+LAST_STEP, FIRST_STEP, OFF_GRID, FROZEN = range(4)
+N_COUNTERS = 4
 
 
 @jit
@@ -76,8 +76,39 @@ def align_batch(positions, reference, aligned):  # type: ignore[no-untyped-def]
 
 
 @jit
-def extended_step(xi, step, constants, bins, samples, unbiased, lam, counters, noise):  # type: ignore[no-untyped-def]
+def slope(potential, position, constants, bins, c):  # type: ignore[no-untyped-def]
+    """d/dlam_c of a potential that is multilinear between bin centres and flat in the outer half bins.
+
+    Args:
+        potential: at bin centres, shape (n_bins,).
+        position: point on the grid, shape (d,).
+        constants, bins: as in `extended_step`.
+    """
+    n_dims = bins.shape[0]
+    total = 0.0
+    for corner in range(1 << n_dims):
+        flat, weight = 0, 1.0
+        for k in range(n_dims):
+            place = (position[k] - constants[LOWER, k]) * constants[INVERSE_WIDTH, k] - 0.5
+            inside = 0.0 < place < bins[k] - 1.0
+            left = min(max(int(np.floor(place)), 0), bins[k] - 2)
+            upper = corner >> k & 1
+            flat = flat * bins[k] + left + upper
+            if k == c:
+                weight *= constants[INVERSE_WIDTH, k] * (2.0 * upper - 1.0) * inside
+            else:
+                share = min(max(place - left, 0.0), 1.0)
+                weight *= share if upper else 1.0 - share
+        total += weight * potential[flat]
+    return total
+
+
+@jit
+def extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, counters, noise):  # type: ignore[no-untyped-def]
     """One step of the extended variable: ABF sample, bias, Langevin step. At most once per MD step.
+
+    The bias force is ramp(n_b) sum_b / n_b while the bias adapts, and the slope of `potential` while it is
+    frozen (counters[FROZEN]).
 
     On entry lam[LAM] is the value of the last step; at a new step the pending lam[NEXT_LAM] takes its
     place, a sample of kappa (lam - xi) enters the bin of lam (and of xi, for CZAR), and the next value is
@@ -94,9 +125,11 @@ def extended_step(xi, step, constants, bins, samples, unbiased, lam, counters, n
         constants: rows LOWER .. FULL_SAMPLES, shape (N_CONSTANTS, d).
         bins: number of bins per dimension, shape (d,).
         samples: n_lam, sum_lam (d), n_xi, sum_xi (d) per bin, shape (n_bins, 2 + 2 d); updated.
-        unbiased: bins where lambda is not pushed (beyond the ceiling), shape (n_bins,), bool.
+        unbiased: bins where lambda is not pushed (beyond the ceiling), shape (n_bins,), bool; read while
+            the bias adapts.
+        potential: B at bin centres, whose slope pushes lambda while the bias is frozen, shape (n_bins,).
         lam: rows LAM, NEXT_LAM, VELOCITY, shape (N_LAM_ROWS, d); updated.
-        counters: LAST_STEP, FIRST_STEP, OFF_GRID; updated.
+        counters: LAST_STEP, FIRST_STEP, OFF_GRID; updated. FROZEN is read.
         noise: standard normal numbers, one row per step since FIRST_STEP, shape (n_steps, d).
     """
     if step == counters[LAST_STEP]:
@@ -123,7 +156,9 @@ def extended_step(xi, step, constants, bins, samples, unbiased, lam, counters, n
         push = 0.0
         if lam_bin >= 0:
             samples[lam_bin, 1 + c] += pull
-            if not unbiased[lam_bin]:
+            if counters[FROZEN]:
+                push = slope(potential, lam[LAM], constants, bins, c)
+            elif not unbiased[lam_bin]:
                 count = samples[lam_bin, 0]
                 ramp = min(max(2.0 * count / constants[FULL_SAMPLES, c] - 1.0, 0.0), 1.0)
                 push = ramp * samples[lam_bin, 1 + c] / count
@@ -152,6 +187,7 @@ def extended_abf_force(  # type: ignore[no-untyped-def]
     bins,
     samples,
     unbiased,
+    potential,
     lam,
     counters,
     noise,
@@ -182,7 +218,7 @@ def extended_abf_force(  # type: ignore[no-untyped-def]
         total += xi[c]
     if not np.isfinite(total):
         return np.nan
-    extended_step(xi, step, constants, bins, samples, unbiased, lam, counters, noise)
+    extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, counters, noise)
     energy = 0.0
     for c in range(n_dims):
         stretch = xi[c] - lam[LAM, c]

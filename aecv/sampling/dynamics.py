@@ -73,6 +73,8 @@ class SegmentJob:
         accumulators: what all walkers have gathered so far; the bias comes from it and from this walker's
             own samples as they are taken. None for unbiased dynamics.
         unbiased: bins where lambda is not pushed, shape (grid.size,); None for none.
+        potential: B at bin centres [kJ/mol], shape (grid.size,): the bias energy is -B(lambda), multilinear
+            between them, through the whole segment. None: the bias adapts.
     """
 
     state: WalkerState
@@ -81,6 +83,7 @@ class SegmentJob:
     seed: SegmentSeed
     accumulators: Accumulators | None = None
     unbiased: NDArray[np.bool_] | None = None
+    potential: FloatArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

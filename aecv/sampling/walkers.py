@@ -3,6 +3,10 @@
 Walkers run side by side for a segment each, then their increments enter the common total in the order of
 their index. The sums therefore do not depend on how many of them ran at once, or which was ready first.
 
+A biased run explores first: its bias adapts in every step. Then come stages in which the bias is frozen: at
+the beginning of each one the samples of all walkers are turned into a potential, which stays as it is to the
+end of the stage. Frames of a stage are an equilibrium sample of an energy function that is known exactly.
+
 Source: Minoukadeh, Chipot, Lelievre, J. Chem. Theory Comput. 6, 1008 (2010), doi:10.1021/ct900524t.
 """
 
@@ -13,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
+from aecv.ground.grid import FloatArray
 from aecv.numerics.abf import Accumulators
+from aecv.numerics.free_energy import bias_potential
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, SegmentSeed, WalkerState
 
 Executor = Callable[[Iterable[SegmentJob]], Iterable[SegmentResult]]
@@ -29,6 +35,7 @@ class Plan:
         n_walkers: walkers.
         frame_steps: steps between frames.
         segment_steps: steps of each round; a multiple of frame_steps.
+        stages: of each round: 0 while the bias adapts, then 1, 2 ... for the stages of frozen bias.
     """
 
     root: int
@@ -36,6 +43,7 @@ class Plan:
     n_walkers: int
     frame_steps: int
     segment_steps: tuple[int, ...]
+    stages: tuple[int, ...]
 
     @property
     def n_rounds(self) -> int:
@@ -49,6 +57,25 @@ class Plan:
     def frames_per_walker(self) -> int:
         return self.steps_per_walker // self.frame_steps
 
+    @property
+    def shares(self) -> FloatArray:
+        """Share of the iteration's time that is over after each round, shape (n_rounds,)."""
+        return np.asarray(np.cumsum(self.segment_steps) / self.steps_per_walker)
+
+    @property
+    def stage_edges(self) -> FloatArray:
+        """Shares of the time at which the frozen stages begin, and 1 at the end of the last one.
+
+        Half a frame late, so that the last frame before an edge lies before it whatever the rounding; shape
+        (n_stages + 1,), or (0,) without frozen stages.
+        """
+        n_stages = max(self.stages)
+        if n_stages == 0:
+            return np.empty(0)
+        ends = np.array([0, *np.cumsum(self.segment_steps)])
+        firsts = [ends[self.stages.index(stage)] for stage in range(1, n_stages + 1)]
+        return np.array([*((f + 0.5 * self.frame_steps) / self.steps_per_walker for f in firsts), 1.0])
+
 
 def make_plan(
     *,
@@ -59,8 +86,16 @@ def make_plan(
     segment_ps: float,
     frame_ps: float,
     timestep_ps: float,
+    adaptive_share: float = 1.0,
+    frozen_stages: int = 0,
 ) -> Plan:
-    """Cut a total simulation length over all walkers into equal rounds; the last one takes what is left.
+    """Cut a total simulation length over all walkers into phases, and these into rounds.
+
+    Rounds of a phase are equal, but for the last one, which takes what is left. A run too short to give every
+    stage a frame has fewer stages.
+
+    Args:
+        adaptive_share: share of the time before the frozen stages, which are equal.
 
     Raises:
         SettingsError: when a walker would not get a single frame.
@@ -73,14 +108,20 @@ def make_plan(
             "raise --ns, or lower sampling.walkers or sampling.frame_ps"
         )
     per_round = max(1, round(segment_ps / frame_ps))
-    full, rest = divmod(frames, per_round)
-    segments = [per_round] * full + ([rest] if rest else [])
+    adaptive = max(1, round(adaptive_share * frames)) if frozen_stages else frames
+    n_stages = min(frozen_stages, frames - adaptive)
+    edges = [0, *np.linspace(adaptive, frames, n_stages + 1).round().astype(int).tolist()]
+    segments: list[tuple[int, int]] = []
+    for index in range(n_stages + 1):
+        full, rest = divmod(edges[index + 1] - edges[index], per_round)
+        segments += [(index, n) for n in [per_round] * full + ([rest] if rest else [])]
     return Plan(
         root=root,
         stage=stage,
         n_walkers=n_walkers,
         frame_steps=frame_steps,
-        segment_steps=tuple(n * frame_steps for n in segments),
+        segment_steps=tuple(n * frame_steps for _, n in segments),
+        stages=tuple(index for index, _ in segments),
     )
 
 
@@ -93,12 +134,14 @@ class Ensemble:
         states: one per walker.
         increments: per walker, what it alone has gathered; None without bias.
         prior: samples that the bias begins with; they steer it and are no part of any estimate.
+        potentials: bias potential of every frozen stage that has begun [kJ/mol], shape (grid.size,) each.
     """
 
     rounds_done: int
     states: tuple[WalkerState, ...]
     increments: tuple[Accumulators, ...] | None
     prior: Accumulators | None = None
+    potentials: tuple[FloatArray, ...] = ()
 
     @property
     def total(self) -> Accumulators | None:
@@ -109,6 +152,33 @@ class Ensemble:
         for increment in self.increments:
             total = total + increment
         return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasRule:
+    """How samples become a bias.
+
+    Attributes:
+        ceiling_kj_mol: free energy above which lambda is not pushed.
+        full_samples: samples in a bin from which its bias is applied in full.
+    """
+
+    ceiling_kj_mol: float
+    full_samples: int
+
+    def unbiased(self, total: Accumulators) -> NDArray[np.bool_]:
+        """Bins where lambda is not to be pushed, shape (grid.size,)."""
+        return total.over_ceiling(self.ceiling_kj_mol)
+
+    def potential(self, total: Accumulators) -> FloatArray:
+        """The potential whose slope is closest to the adaptive bias force [kJ/mol], shape (grid.size,).
+
+        Unlike the bias force of the bins it is the gradient of something (projected ABF).
+
+        Source: Alrachid, Lelievre, SMAI J. Comput. Math. 1, 55 (2015), arXiv:1501.07094.
+        """
+        force = total.applied_force(full_samples=self.full_samples, unbiased=self.unbiased(total))
+        return bias_potential(force, total.n_lam, total.grid)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +194,7 @@ def run_rounds(
     plan: Plan,
     executor: Executor,
     *,
-    unbiased_bins: Callable[[Accumulators], NDArray[np.bool_]] | None = None,
+    rule: BiasRule | None = None,
 ) -> Iterator[Round]:
     """Run the rounds that an ensemble still has before it.
 
@@ -132,11 +202,14 @@ def run_rounds(
         ensemble: where to start; its `rounds_done` may be anything up to plan.n_rounds.
         plan: lengths and names of the random streams.
         executor: runs the segments of a round.
-        unbiased_bins: gives, from the total, the bins where lambda is not to be pushed.
+        rule: how the total becomes a bias; None for no ceiling, and for plans without frozen stages.
     """
     for index in range(ensemble.rounds_done, plan.n_rounds):
-        total = ensemble.total
-        mask = unbiased_bins(total) if unbiased_bins is not None and total is not None else None
+        total, potentials = ensemble.total, ensemble.potentials
+        if total is not None and rule is not None and plan.stages[index] > len(potentials):
+            potentials = (*potentials, rule.potential(total))
+        is_frozen = plan.stages[index] > 0
+        mask = rule.unbiased(total) if total is not None and rule is not None and not is_frozen else None
         jobs = [
             SegmentJob(
                 state=state,
@@ -145,6 +218,7 @@ def run_rounds(
                 seed=SegmentSeed(root=plan.root, stage=plan.stage, walker=walker, segment=index),
                 accumulators=total,
                 unbiased=mask,
+                potential=potentials[-1] if is_frozen else None,
             )
             for walker, state in enumerate(ensemble.states)
         ]
@@ -154,6 +228,7 @@ def run_rounds(
             states=tuple(result.state for result in results),
             increments=_added(ensemble.increments, results),
             prior=ensemble.prior,
+            potentials=potentials,
         )
         yield Round(ensemble=ensemble, results=results)
 

@@ -199,7 +199,8 @@ class _Loop:
 
 def plan_of(settings: Settings, iteration: int) -> Plan:
     """How the settings cut an iteration into rounds; see `make_plan`."""
-    sampling = settings.sampling
+    sampling, eabf = settings.sampling, settings.eabf
+    has_stages = settings.pool.mode == "mbar" and iteration > settings.pool.exploration
     return make_plan(
         root=settings.run.seed,
         stage=f"iteration {iteration}",
@@ -208,6 +209,8 @@ def plan_of(settings: Settings, iteration: int) -> Plan:
         segment_ps=sampling.segment_ps,
         frame_ps=sampling.frame_ps,
         timestep_ps=settings.dynamics.timestep_ps,
+        adaptive_share=eabf.adaptive_share,
+        frozen_stages=eabf.frozen_stages if has_stages else 0,
     )
 
 

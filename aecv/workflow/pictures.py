@@ -48,7 +48,7 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
         bias = Bias.load(run.iteration_dir(record.index) / "bias.npz")
         panels.append((f"iteration {record.index}", bias.grid, bias.total.free_energy().on_main()))
         visited = (bias.history.samples[:, :, 0] - bias.prior.n_lam > 0.5).sum(axis=1)
-        time_ns = record.ns * bias.history.rounds / bias.history.rounds[-1]
+        time_ns = record.ns * bias.history.shares
         curves.append((f"iteration {record.index}", np.append(0.0, time_ns), np.append(0, visited)))
         n_bins = bias.grid.size
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)

@@ -1,19 +1,22 @@
 """Frames that train the next CV, and their Boltzmann weights.
 
-Pool "mbar": frames of all biased iterations. Iteration j, cut into blocks b of time, gives states with the
+Pool "mbar": frames of all biased iterations. The stages b of frozen bias of iteration j are states with the
 effective potential
 
     U_jb(q) = V(q) + u_jb(xi_j(q)),
     u_jb(xi) = -kT ln int dlam exp(-beta [sum_c kappa_c/2 (xi_c - lam_c)^2 - B_jb(lam)])
 
-and the frames of iteration j alone, which are no sample of the whole mixture, the same with the sum over its
-own blocks. B_jb integrates the bias force as it was in the middle of the block. MBAR then gives each frame
+where B_jb is known exactly, and MBAR gives each frame
 
-    w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q))).
+    w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q)));
 
-Frames of the first `discard` share of an iteration, when its bias was built, are left out. So are, once
-there are later ones, the first `exploration` biased iterations: their CV comes from basins that no frame
-connected, hides what lies between them, and lets walkers pass once and not return.
+the frames of iteration j alone, which are no sample of the whole mixture, the same with the sum over its own
+stages. Frames taken while the bias adapted are left out. An iteration that adapts throughout is cut into
+blocks of time instead, B_jb integrates the bias force as it was in the middle of the block, and the frames of
+its first `discard` share are left out.
+
+Once there are later ones, the first `exploration` biased iterations leave the pool: their CV comes from
+basins that no frame connected, hides what lies between them, and lets walkers pass once and not return.
 
 Pool "none": the scheme of the reference work, frames of the last iteration alone with
 w ~ exp(-beta F_kappa(lam)).
@@ -31,9 +34,9 @@ from numpy.typing import NDArray
 
 from aecv.ground.settings import PoolSettings
 from aecv.models.cv import CV
-from aecv.numerics.free_energy import bias_potential
 from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised, shared_weight
+from aecv.sampling.walkers import BiasRule
 from aecv.workflow.samples import Bias, Samples
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,24 @@ class BiasedIteration:
     samples: Samples
     bias: Bias
     cv: CV
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """A part of an iteration whose bias was the same.
+
+    Attributes:
+        low, high: shares of the iteration's time; its frames have low < progress <= high.
+        marginal: its effective potential on xi.
+    """
+
+    low: float
+    high: float
+    marginal: MarginalBias
+
+    def frames(self, samples: Samples) -> NDArray[np.int64]:
+        """Indices of its frames."""
+        return np.flatnonzero((samples.progress > self.low) & (samples.progress <= self.high))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,21 +133,19 @@ def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
 def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> Pool:
     """The frames of several biased iterations with MBAR weights; the last one is the newest."""
     kt = iterations[-1].bias.extended.kt
-    n_kept = sum(int((item.samples.progress > settings.discard).sum()) for item in iterations)
-    step = stride(n_kept, settings.max_frames)
-    parts: list[tuple[int, Samples, NDArray[np.int64]]] = []
-    counts = []
-    for item in iterations:
-        for low, high in _block_edges(settings):
-            progress = item.samples.progress
-            frames = np.flatnonzero((progress > low) & (progress <= high))[::step]
-            parts.append((item.index, item.samples, frames))
-            counts.append(len(frames))
-    potentials = [_marginals(item, settings) for item in iterations]
+    states = [_states(item, settings) for item in iterations]
+    kept = [
+        (item, state.frames(item.samples))
+        for item, own in zip(iterations, states, strict=True)
+        for state in own
+    ]
+    step = stride(sum(len(frames) for _, frames in kept), settings.max_frames)
+    parts = [(item.index, item.samples, frames[::step]) for item, frames in kept]
+    counts = [len(frames) for _, _, frames in parts]
     positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
-    energies = _energies(iterations, potentials, positions)
+    energies = _energies(iterations, states, positions)
     result = mbar_log_weights(energies, np.array(counts), kt=kt)
-    groups = np.repeat(np.arange(len(iterations)), settings.blocks)
+    groups = np.repeat(np.arange(len(iterations)), [len(own) for own in states])
     overlap = shared_weight(energies, np.array(counts), result, groups, kt=kt)
     if len(iterations) > 1 and overlap.min() < SMALL_OVERLAP:
         logger.warning(
@@ -136,10 +155,10 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
             overlap.min(),
             SMALL_OVERLAP,
         )
-    last, own = iterations[-1].samples, slice(-settings.blocks, None)
-    energies = _energies(iterations[-1:], potentials[-1:], last.cv_positions)
+    last, own = iterations[-1].samples, slice(-len(states[-1]), None)
+    energies = _energies(iterations[-1:], states[-1:], last.cv_positions)
     log_weights = _log_weights(energies, result.free_energies[own], np.array(counts[own]), kt)
-    log_weights[last.progress <= settings.discard] = -np.inf
+    log_weights[last.progress <= states[-1][0].low] = -np.inf
     return _pool(parts, weights=normalised(result.log_weights), last_weights=normalised(log_weights))
 
 
@@ -153,34 +172,32 @@ def stride(n: int, most: int) -> int:
     return max(1, -(-n // most))
 
 
-def _block_edges(settings: PoolSettings) -> list[tuple[float, float]]:
-    edges = np.linspace(settings.discard, 1.0, settings.blocks + 1)
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def _marginals(item: BiasedIteration, settings: PoolSettings) -> list[MarginalBias]:
-    """Effective potential on xi of each block, from the bias in its middle."""
+def _states(item: BiasedIteration, settings: PoolSettings) -> list[State]:
+    """The states of an iteration: its frozen stages, or blocks of time with the bias in their middle."""
     bias, extended = item.bias, item.bias.extended
-    marginals = []
-    for low, high in _block_edges(settings):
-        snapshot = bias.snapshot(0.5 * (low + high))
-        unbiased = snapshot.over_ceiling(bias.ceiling_kj_mol)
-        force = snapshot.applied_force(full_samples=extended.full_samples, unbiased=unbiased)
-        potential = bias_potential(force, snapshot.n_lam, bias.grid)
-        marginals.append(MarginalBias(bias.grid, potential, np.array(extended.kappa), extended.kt))
-    return marginals
+    if len(bias.potentials):
+        edges, potentials = bias.stage_edges, list(bias.potentials)
+    else:
+        edges = np.linspace(settings.discard, 1.0, settings.blocks + 1)
+        rule = BiasRule(ceiling_kj_mol=bias.ceiling_kj_mol, full_samples=extended.full_samples)
+        potentials = [rule.potential(bias.snapshot(middle)) for middle in 0.5 * (edges[1:] + edges[:-1])]
+    kappa = np.array(extended.kappa)
+    return [
+        State(low=low, high=high, marginal=MarginalBias(bias.grid, potential, kappa, extended.kt))
+        for low, high, potential in zip(edges[:-1].tolist(), edges[1:].tolist(), potentials, strict=True)
+    ]
 
 
 def _energies(
     iterations: Sequence[BiasedIteration],
-    potentials: Sequence[Sequence[MarginalBias]],
+    states: Sequence[Sequence[State]],
     cv_positions: NDArray[np.floating],
 ) -> FloatArray:
     """u_jb(xi_j(q_n)) of every state and frame, shape (n_states, n_frames) [kJ/mol]."""
     rows = []
-    for item, marginals in zip(iterations, potentials, strict=True):
+    for item, own in zip(iterations, states, strict=True):
         xi = item.cv(cv_positions)
-        rows += [marginal(xi) for marginal in marginals]
+        rows += [state.marginal(xi) for state in own]
     return np.array(rows)
 
 

@@ -93,6 +93,9 @@ class Bias:
         increments: per walker, its own samples.
         prior: samples that the bias began with.
         history: totals, the prior included, at moments of the iteration.
+        potentials: bias potential of every frozen stage [kJ/mol], shape (n_stages, grid.size).
+        stage_edges: shares of the iteration's time where the stages begin, and 1, shape (n_stages + 1,);
+            shape (0,) without any.
     """
 
     extended: ExtendedVariable
@@ -100,6 +103,8 @@ class Bias:
     increments: tuple[Accumulators, ...]
     prior: Accumulators
     history: History
+    potentials: FloatArray
+    stage_edges: FloatArray
 
     @property
     def grid(self) -> Grid:
@@ -115,8 +120,8 @@ class Bias:
 
     def snapshot(self, progress: float) -> Accumulators:
         """What the bias came from (prior and samples) at the snapshot nearest to a share of the iteration."""
-        share = self.history.rounds / self.history.rounds[-1]
-        return Accumulators(grid=self.grid, samples=self.history.samples[np.argmin(np.abs(share - progress))])
+        nearest = np.argmin(np.abs(self.history.shares - progress))
+        return Accumulators(grid=self.grid, samples=self.history.samples[nearest])
 
     def save(self, path: Path) -> None:
         """Write bias.npz."""
@@ -135,8 +140,10 @@ class Bias:
             ceiling_kj_mol=np.array(self.ceiling_kj_mol),
             increments=np.array([increment.samples for increment in self.increments]),
             prior=self.prior.samples,
-            history_rounds=self.history.rounds,
+            history_shares=self.history.shares,
             history_samples=self.history.samples,
+            potentials=self.potentials,
+            stage_edges=self.stage_edges,
         )
 
     @classmethod
@@ -159,7 +166,9 @@ class Bias:
                 ceiling_kj_mol=float(stored["ceiling_kj_mol"]),
                 increments=tuple(Accumulators(grid=grid, samples=item) for item in stored["increments"]),
                 prior=Accumulators(grid=grid, samples=stored["prior"]),
-                history=History(rounds=stored["history_rounds"], samples=stored["history_samples"]),
+                history=History(shares=stored["history_shares"], samples=stored["history_samples"]),
+                potentials=stored["potentials"],
+                stage_edges=stored["stage_edges"],
             )
         except KeyError as error:
             raise StoreError(f"{path}: needs an array named {error}") from error

@@ -17,7 +17,7 @@ from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import Engine, WalkerState
 from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import Ensemble, Plan, run_rounds
+from aecv.sampling.walkers import BiasRule, Ensemble, Plan, run_rounds
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.segments import SegmentFolder
@@ -84,7 +84,8 @@ def sample_biased(
         prior=prior,
     )
     segments = SegmentFolder(task.folder / "segments", start, task.plan)
-    end = _run(task, make_engine, segments, lambda total: total.over_ceiling(ceiling_kj_mol))
+    rule = BiasRule(ceiling_kj_mol=ceiling_kj_mol, full_samples=extended.full_samples)
+    end = _run(task, make_engine, segments, rule)
     assert end.increments is not None
     Bias(
         extended=extended,
@@ -92,6 +93,8 @@ def sample_biased(
         increments=end.increments,
         prior=prior or Accumulators.zeros(extended.grid),
         history=segments.history,
+        potentials=np.array(end.potentials).reshape(len(end.potentials), extended.grid.size),
+        stage_edges=task.plan.stage_edges,
     ).save(task.folder / "bias.npz")
     _collect(task, segments, cv=cv)
 
@@ -105,7 +108,7 @@ def _run(
     task: Sampling,
     make_engine: Callable[[], Engine],
     segments: SegmentFolder,
-    unbiased_bins: Callable[[Accumulators], NDArray[np.bool_]] | None = None,
+    rule: BiasRule | None = None,
 ) -> Ensemble:
     """Run the rounds that are not on disk yet; returns the ensemble after the last one."""
     ensemble = segments.load()
@@ -117,9 +120,7 @@ def _run(
     title = f"{task.folder.name} {'unbiased MD' if ensemble.increments is None else 'extended ABF'}"
     with task.progress(title, sum(lengths), "ns") as advance:
         advance(sum(lengths[: ensemble.rounds_done]))
-        for round_ in run_rounds(
-            ensemble, task.plan, lambda jobs: map(engine.run, jobs), unbiased_bins=unbiased_bins
-        ):
+        for round_ in run_rounds(ensemble, task.plan, lambda jobs: map(engine.run, jobs), rule=rule):
             segments.save(round_)
             ensemble = round_.ensemble
             advance(lengths[ensemble.rounds_done - 1])

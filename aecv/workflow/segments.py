@@ -33,11 +33,11 @@ class History:
     """Total accumulators, the prior included, at moments of an iteration.
 
     Attributes:
-        rounds: after which round each snapshot was taken, shape (n,).
+        shares: share of the iteration's time after which each snapshot was taken, shape (n,).
         samples: shape (n, grid.size, 2 + 2 d).
     """
 
-    rounds: NDArray[np.int64]
+    shares: FloatArray
     samples: FloatArray
 
 
@@ -54,7 +54,7 @@ class SegmentFolder:
         self._folder = folder
         self._plan = plan
         self._start = start
-        self._snapshots: list[tuple[int, FloatArray]] = []
+        self._snapshots: list[tuple[float, FloatArray]] = []
         self._wall_s = 0.0
 
     def load(self) -> Ensemble:
@@ -70,7 +70,7 @@ class SegmentFolder:
         try:
             self._wall_s = float(stored["wall_s"])
             self._snapshots = list(
-                zip(stored["history_rounds"].tolist(), stored["history_samples"], strict=True)
+                zip(stored["history_shares"].tolist(), stored["history_samples"], strict=True)
             )
             return _unpack(stored, self._start)
         except (KeyError, ValueError) as error:
@@ -87,7 +87,7 @@ class SegmentFolder:
             self._wall_s += result.wall_s
         total = round_.ensemble.total
         if total is not None and _is_snapshot(index, self._plan.n_rounds):
-            self._snapshots.append((index, total.samples))
+            self._snapshots.append((float(self._plan.shares[index - 1]), total.samples))
         write_arrays(self._folder / "ensemble.npz", **self._packed(round_.ensemble))
 
     @property
@@ -97,8 +97,8 @@ class SegmentFolder:
 
     @property
     def history(self) -> History:
-        rounds = np.array([index for index, _ in self._snapshots], dtype=np.int64)
-        return History(rounds=rounds, samples=np.array([samples for _, samples in self._snapshots]))
+        shares = np.array([share for share, _ in self._snapshots], dtype=float)
+        return History(shares=shares, samples=np.array([samples for _, samples in self._snapshots]))
 
     def segments(self) -> Iterator[tuple[NDArray[np.float32], FloatArray]]:
         """Frames and lambda of every segment: walker by walker, each in its order of time."""
@@ -114,10 +114,11 @@ class SegmentFolder:
         packed = pack_states(ensemble.states)
         packed["rounds_done"] = np.array(ensemble.rounds_done)
         packed["wall_s"] = np.array(self._wall_s)
-        packed["history_rounds"] = self.history.rounds
+        packed["history_shares"] = self.history.shares
         packed["history_samples"] = self.history.samples
         if ensemble.increments is not None:
             packed["increments"] = np.array([increment.samples for increment in ensemble.increments])
+            packed["potentials"] = np.array(ensemble.potentials)
         return packed
 
 
@@ -136,12 +137,17 @@ def unpack_states(stored: Mapping[str, NDArray[Any]]) -> tuple[WalkerState, ...]
 
 def _unpack(stored: dict[str, FloatArray], start: Ensemble) -> Ensemble:
     states = unpack_states(stored)
-    increments = None
+    increments, potentials = None, ()
     if start.increments is not None:
         grid = start.increments[0].grid
         increments = tuple(Accumulators(grid=grid, samples=samples) for samples in stored["increments"])
+        potentials = tuple(stored["potentials"])
     return Ensemble(
-        rounds_done=int(stored["rounds_done"]), states=states, increments=increments, prior=start.prior
+        rounds_done=int(stored["rounds_done"]),
+        states=states,
+        increments=increments,
+        prior=start.prior,
+        potentials=potentials,
     )
 
 

@@ -130,15 +130,16 @@ def start(d: int = 1) -> tuple[np.ndarray, ...]:
         np.array(grid.n_bins),
         Accumulators.zeros(grid).samples,
         np.zeros(grid.size, dtype=bool),
+        np.zeros(grid.size),
         np.full((kernels.N_LAM_ROWS, d), 0.55) * np.array([1, 1, 0])[:, None],
-        np.array([-1, 0, 0]),
+        np.array([-1, 0, 0, 0]),
         np.random.default_rng(0).standard_normal((50, d)),
     )
 
 
 def test_repeated_evaluation_of_a_step_changes_nothing() -> None:
     arrays = start()
-    samples, lam, counters = arrays[2], arrays[4], arrays[5]
+    samples, lam, counters = arrays[2], arrays[5], arrays[6]
     kernels.extended_step(np.array([0.5]), 0, *arrays)
     before = [a.copy() for a in (samples, lam, counters)]
     for xi in (0.5, 0.9):
@@ -163,13 +164,13 @@ def test_sample_lands_in_the_bin_of_lambda_and_of_xi() -> None:
 def test_off_the_grid_there_is_no_sample_and_no_bias() -> None:
     arrays = start()
     arrays[2][:, 0], arrays[2][:, 1] = 1000, 1000 * 1e4  # a strong bias everywhere on the grid
-    lam = arrays[4]
+    lam = arrays[5]
     lam[kernels.NEXT_LAM] = -0.5
     counts = arrays[2][:, [0, 2]].sum()
     kernels.extended_step(np.array([-0.5]), 0, *arrays)
     assert arrays[2][:, [0, 2]].sum() == counts
-    assert arrays[5][kernels.OFF_GRID] == 1
-    noise = arrays[0][kernels.NOISE, 0] * arrays[6][0, 0]
+    assert arrays[6][kernels.OFF_GRID] == 1
+    noise = arrays[0][kernels.NOISE, 0] * arrays[7][0, 0]
     assert lam[kernels.VELOCITY, 0] == pytest.approx(-noise)  # reflected; no spring force, no bias
 
 
@@ -181,8 +182,8 @@ def test_ramp_and_ceiling_scale_the_bias() -> None:
         arrays[2][5, 0], arrays[2][5, 1] = count, 100.0 * (count + 1)
         arrays[3][5] = masked
         kernels.extended_step(np.array([0.55]), 0, *arrays)  # xi = lambda: no spring
-        eta = arrays[0][kernels.NOISE, 0] * arrays[6][0, 0]
-        kick = (arrays[4][kernels.VELOCITY, 0] - eta) / arrays[0][kernels.DAMPING, 0]
+        eta = arrays[0][kernels.NOISE, 0] * arrays[7][0, 0]
+        kick = (arrays[5][kernels.VELOCITY, 0] - eta) / arrays[0][kernels.DAMPING, 0]
         kicks.append(kick / arrays[0][kernels.KICK, 0] / 100.0)
     np.testing.assert_allclose(kicks, [0.0, 0.5, 1.0, 0.0], atol=1e-9)
 
@@ -190,8 +191,8 @@ def test_ramp_and_ceiling_scale_the_bias() -> None:
 @pytest.mark.parametrize(("start_at", "eta", "wall"), [(0.995, 30.0, 1.0), (0.005, -30.0, 0.0)])
 def test_a_wall_mirrors_lambda_and_turns_its_velocity(start_at: float, eta: float, wall: float) -> None:
     arrays = start()
-    constants, lam = arrays[0], arrays[4]
-    lam[kernels.NEXT_LAM], arrays[6][0] = start_at, eta
+    constants, lam = arrays[0], arrays[5]
+    lam[kernels.NEXT_LAM], arrays[7][0] = start_at, eta
     kernels.extended_step(np.array([start_at]), 0, *arrays)  # xi = lambda: noise alone moves it
     velocity = constants[kernels.NOISE, 0] * eta
     free = start_at + constants[kernels.HALF_DRIFT, 0] * velocity
@@ -203,7 +204,7 @@ def test_a_wall_mirrors_lambda_and_turns_its_velocity(start_at: float, eta: floa
 def test_a_free_step_follows_langevin_middle_by_hand() -> None:
     """kappa = kT/h^2, m = kappa (tau/2 pi)^2, a = exp(-gamma dt), b = ((1 - a^2) kT/m)^(1/2)."""
     arrays = start()
-    lam, xi, eta, dt = arrays[4], 0.52, float(arrays[6][0, 0]), 0.001
+    lam, xi, eta, dt = arrays[5], 0.52, float(arrays[7][0, 0]), 0.001
     lam[kernels.VELOCITY] = 3.0
     kernels.extended_step(np.array([xi]), 0, *arrays)
     kappa = KT / 0.1**2
@@ -217,10 +218,10 @@ def test_a_free_step_follows_langevin_middle_by_hand() -> None:
 
 def test_lambda_stays_between_the_walls() -> None:
     arrays = start()
-    arrays[6][:] = 30.0  # pushed up without end
+    arrays[7][:] = 30.0  # pushed up without end
     for step in range(50):
         kernels.extended_step(np.array([0.9]), step, *arrays)
-        assert 0.0 <= arrays[4][kernels.NEXT_LAM, 0] <= 1.0
+        assert 0.0 <= arrays[5][kernels.NEXT_LAM, 0] <= 1.0
 
 
 def test_accumulators_add_up_and_refuse_other_grids() -> None:

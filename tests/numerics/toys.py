@@ -53,13 +53,29 @@ class ToyRun:
 
 @njit(cache=True)
 def _drive(  # type: ignore[no-untyped-def]
-    force, x, n_steps, stride, constants, bins, samples, unbiased, lam, counters, lam_noise, noise, xs, lams
+    force,
+    x,
+    n_steps,
+    stride,
+    constants,
+    bins,
+    samples,
+    unbiased,
+    potential,
+    lam,
+    counters,
+    lam_noise,
+    noise,
+    xs,
+    lams,
 ):
     v = np.zeros_like(x)
     damping = np.exp(-_FRICTION * _TIMESTEP)
     kick = np.sqrt((1.0 - damping**2) * KT)
     for step in range(n_steps):
-        kernels.extended_step(x, step, constants, bins, samples, unbiased, lam, counters, lam_noise)
+        kernels.extended_step(
+            x, step, constants, bins, samples, unbiased, potential, lam, counters, lam_noise
+        )
         if step % stride == 0:
             xs[step // stride] = x
             lams[step // stride] = lam[kernels.LAM]
@@ -69,8 +85,20 @@ def _drive(  # type: ignore[no-untyped-def]
         x += 0.5 * _TIMESTEP * v
 
 
-def run(force, grid: Grid, *, n_steps: int, seed: int, full_samples: int = 200) -> ToyRun:  # type: ignore[no-untyped-def]
-    """Extended ABF of a particle of mass 1 along its own coordinates, from the origin."""
+def run(  # type: ignore[no-untyped-def]
+    force,
+    grid: Grid,
+    *,
+    n_steps: int,
+    seed: int,
+    full_samples: int = 200,
+    potential: FloatArray | None = None,
+) -> ToyRun:
+    """Extended ABF of a particle of mass 1 along its own coordinates, from the origin.
+
+    Args:
+        potential: bias potential at bin centres for a run with a frozen bias; None for an adaptive one.
+    """
     d = grid.n_dims
     extended = couple(
         grid,
@@ -83,12 +111,12 @@ def run(force, grid: Grid, *, n_steps: int, seed: int, full_samples: int = 200) 
     )
     rng = np.random.default_rng(seed)
     samples = Accumulators.zeros(grid).samples
-    lam, counters = np.zeros((kernels.N_LAM_ROWS, d)), np.array([-1, 0, 0])
+    lam, counters = np.zeros((kernels.N_LAM_ROWS, d)), np.array([-1, 0, 0, potential is not None])
     stride = 10
     xs, lams = np.empty((n_steps // stride, d)), np.empty((n_steps // stride, d))
     _drive(
         force, np.zeros(d), n_steps, stride, extended.constants, np.array(grid.n_bins), samples,
-        np.zeros(grid.size, dtype=bool), lam, counters, rng.standard_normal((n_steps, d)),
-        rng.standard_normal((n_steps, d)), xs, lams,
+        np.zeros(grid.size, dtype=bool), np.zeros(grid.size) if potential is None else potential, lam,
+        counters, rng.standard_normal((n_steps, d)), rng.standard_normal((n_steps, d)), xs, lams,
     )  # fmt: skip
     return ToyRun(Accumulators(grid=grid, samples=samples), xs, lams, extended)

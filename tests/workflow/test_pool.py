@@ -85,7 +85,9 @@ def biased(index: int, force: np.ndarray, n: int, seed: int, **other: Any) -> Bi
         ceiling_kj_mol=1e9,
         increments=(total,),
         prior=Accumulators.zeros(GRID),
-        history=History(rounds=np.array([1, 2]), samples=np.array([own, own])),
+        history=History(shares=np.array([0.5, 1.0]), samples=np.array([own, own])),
+        potentials=np.empty((0, GRID.size)),
+        stage_edges=np.empty(0),
     )
     return BiasedIteration(index=index, samples=samples_of(x, lam, **other), bias=bias, cv=FirstCoordinate())  # type: ignore[arg-type]
 
@@ -197,7 +199,7 @@ def test_a_prior_steers_the_bias_and_is_in_no_estimate() -> None:
     bias = replace(
         item.bias,
         prior=prior,
-        history=History(rounds=np.array([1]), samples=np.array([(prior + own).samples])),
+        history=History(shares=np.array([1.0]), samples=np.array([(prior + own).samples])),
     )
     np.testing.assert_array_equal(bias.total.samples, own.samples)
     np.testing.assert_array_equal(bias.snapshot(1.0).n_lam, own.n_lam + 500.0)

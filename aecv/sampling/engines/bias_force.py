@@ -42,6 +42,7 @@ class BiasForce:
         self._bins = np.array(extended.grid.n_bins)
         self._samples = Accumulators.zeros(extended.grid).samples
         self._unbiased = np.zeros(extended.grid.size, dtype=bool)
+        self._potential = np.zeros(extended.grid.size)
         self._lam = np.zeros((kernels.N_LAM_ROWS, n_dims))
         self._counters = np.zeros(kernels.N_COUNTERS, dtype=np.int64)
         self._noise = np.zeros((1, n_dims))
@@ -67,6 +68,8 @@ class BiasForce:
         assert job.accumulators is not None
         self._samples[...] = job.accumulators.samples
         self._unbiased[...] = False if job.unbiased is None else job.unbiased
+        self._potential[...] = 0.0 if job.potential is None else job.potential
+        self._counters[kernels.FROZEN] = job.potential is not None
         self._lam[kernels.LAM] = self._lam[kernels.NEXT_LAM] = job.state.lam
         self._lam[kernels.VELOCITY] = job.state.lam_velocity
         self._counters[kernels.LAST_STEP] = -1
@@ -111,8 +114,8 @@ class BiasForce:
             work, matrices, quartic = self._scratch
             energy = kernels.extended_abf_force(
                 self._positions, state.getStepCount(), *self._network, self._constants, self._bins,
-                self._samples, self._unbiased, self._lam, self._counters, self._noise, work, matrices,
-                quartic, self._forces,
+                self._samples, self._unbiased, self._potential, self._lam, self._counters, self._noise,
+                work, matrices, quartic, self._forces,
             )  # fmt: skip
             if energy != energy:
                 self._fail(state)
@@ -132,7 +135,7 @@ class BiasForce:
                 self._fail(state)
             kernels.extended_step(
                 xi, state.getStepCount(), self._constants, self._bins, self._samples, self._unbiased,
-                self._lam, self._counters, self._noise,
+                self._potential, self._lam, self._counters, self._noise,
             )  # fmt: skip
         except BaseException as error:
             self.raised = error
