@@ -30,6 +30,10 @@ class TestConvergenceInTime:
         np.testing.assert_array_equal(np.isnan(edge), self.values != np.inf)
         assert edge[0] == axis.get_ylim()[1]
         assert axis.get_xlim() == (0, 10)
+        # While the region was never visited the interval is one-sided: at least 9.5 kJ/mol.
+        low, high = extent(axis.collections[0], 1.0)
+        assert low == 9.5
+        assert high > axis.get_ylim()[1]
 
     def test_many_iterations_show_only_the_band_of_the_last(self):
         few = [self.estimate(f"iteration {k}") for k in range(2)] + [self.estimate()]

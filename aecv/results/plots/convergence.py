@@ -118,9 +118,11 @@ def _curve(
 ) -> None:
     time, values = estimate.time_ns, estimate.values
     if estimate.interval is not None and alpha:
-        intervals.band(axis, time, values, estimate.interval, limits=limits, colour=colour, alpha=alpha)
+        # An infinite value has an interval too: "at least so much".
+        known = ~np.isnan(values)
+        intervals.band(axis, time, known, estimate.interval, limits=limits, colour=colour, alpha=alpha)
     shown = np.where(np.isfinite(values), values, np.nan)
-    marker = "o" if intervals.isolated(values).any() else None
+    marker = "o" if intervals.isolated(np.isfinite(values)).any() else None
     axis.plot(
         time, shown, color=colour, linewidth=linewidth, marker=marker, markersize=4, label=estimate.label
     )
@@ -142,7 +144,7 @@ def _infinite(axis: Axes, estimate: Estimate, limits: Limits, colour: str) -> No
             color=colour,
             linewidth=6,
             solid_capstyle="butt",
-            marker="s" if intervals.isolated(at_edge).any() else None,
+            marker="s" if intervals.isolated(~np.isnan(at_edge)).any() else None,
             label=None if said else text,
         )
 

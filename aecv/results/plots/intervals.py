@@ -52,8 +52,8 @@ def energy_limits(
 
 def band(
     axis: Axes,
-    x: ArrayLike,
-    values: ArrayLike,
+    x: FloatArray,
+    known: NDArray[np.bool_],
     interval: tuple[ArrayLike, ArrayLike],
     *,
     limits: Limits,
@@ -64,17 +64,17 @@ def band(
 
     Args:
         axis: where to draw.
-        x, values: of the curve, shape (n,).
+        x: of the curve, shape (n,).
+        known: where there is a value, shape (n,).
         interval: its lower and upper ends, shape (n,) each.
         limits: of the panel's y axis.
         colour: of the curve.
         alpha: opacity.
     """
     lower, upper = _inside(interval, limits)
-    known = np.isfinite(np.asarray(values, dtype=float))
-    axis.fill_between(np.asarray(x), lower, upper, where=known, color=colour, alpha=alpha, linewidth=0)
-    alone = isolated(values)
-    axis.vlines(np.asarray(x)[alone], lower[alone], upper[alone], color=colour, alpha=2 * alpha, linewidth=3)
+    axis.fill_between(x, lower, upper, where=known, color=colour, alpha=alpha, linewidth=0)
+    alone = isolated(known)
+    axis.vlines(x[alone], lower[alone], upper[alone], color=colour, alpha=2 * alpha, linewidth=3)
 
 
 def bars(
@@ -110,10 +110,10 @@ def bars(
     axis.plot(np.tile(at, 2), np.concatenate([lower, upper]), "_", color=colour, markersize=7)
 
 
-def isolated(values: ArrayLike) -> NDArray[np.bool_]:
-    """Points that no line shows, since both neighbours are unknown, shape (n,)."""
-    known = np.concatenate([[False], np.isfinite(np.asarray(values, dtype=float)), [False]])
-    alone: NDArray[np.bool_] = known[1:-1] & ~known[:-2] & ~known[2:]
+def isolated(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Known points that no line shows, since both neighbours are unknown, shape (n,) like `known`."""
+    padded = np.concatenate([[False], known, [False]])
+    alone: NDArray[np.bool_] = padded[1:-1] & ~padded[:-2] & ~padded[2:]
     return alone
 
 

@@ -156,8 +156,9 @@ def _limits(profile: Profile, ceiling: float, *more: FloatArray) -> Limits:
 
 def _main(axis: Axes, profile: Profile, limits: Limits, *, linewidth: float = 1.7) -> None:
     colour = style.LINES[0]
+    known = np.isfinite(profile.values)
     if profile.interval is not None:
-        intervals.band(axis, profile.points, profile.values, profile.interval, limits=limits, colour=colour)
+        intervals.band(axis, profile.points, known, profile.interval, limits=limits, colour=colour)
     _line(
         axis,
         profile.points,
@@ -167,7 +168,7 @@ def _main(axis: Axes, profile: Profile, limits: Limits, *, linewidth: float = 1.
         label=profile.label,
         zorder=2.5,
     )
-    if not np.isfinite(profile.values).any():
+    if not known.any():
         style.say(axis, "nothing visited")
 
 
@@ -190,7 +191,7 @@ def _compared(axis: Axes, curves: Sequence[Curve], points: FloatArray) -> list[s
 def _line(axis: Axes, points: FloatArray, values: FloatArray, **look: Any) -> None:
     """A line with gaps, and dots for the points that stand alone between gaps."""
     axis.plot(points, values, **look)
-    alone = intervals.isolated(values)
+    alone = intervals.isolated(np.isfinite(values))
     if alone.any():
         look = {key: look[key] for key in ("color", "zorder") if key in look}
         axis.plot(points[alone], values[alone], "o", markersize=3.5, **look)
