@@ -3,7 +3,14 @@
 The first field runs fastest and, in two or three dimensions, an empty line stands where it starts again.
 For a coordinate that is not periodic min and max are its first and last point and nbins the number of points;
 for a periodic one max is min plus the period. Unvisited points hold inf, as PLUMED writes them.
-Source: PLUMED 2, src/tools/Grid.cpp.
+
+A standard error is a last column named `uncertainty`, as in the block averages of PLUMED's
+FES_from_Reweighting.py. It stands behind the derivatives, because programs that count columns look for
+these right after the free energy. PLUMED itself refuses a grid with a column that it does not know, so a file
+that PLUMED shall read back as a bias goes without.
+
+Sources: PLUMED 2, src/tools/Grid.cpp, src/tools/IFile.cpp and
+user-doc/tutorials/others/opes-metad/FES_from_Reweighting.py.
 """
 
 from collections.abc import Sequence
@@ -18,6 +25,9 @@ from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
 from aecv.results.tables import format_rows, parse_rows, read_lines
 
+ERROR_FIELD = "uncertainty"
+"""Name of the column of standard errors, PLUMED's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FesFile:
@@ -29,6 +39,7 @@ class FesFile:
         periodic: per coordinate.
         values: free energy [kJ/mol], shape (n_0, n_1, ...); NaN where the file has inf or nan.
         derivative: dF/ds_c, shape (n_0, n_1, ..., n_dims), or None.
+        error: standard error [kJ/mol], shape (n_0, n_1, ...), NaN where the file has inf or nan; or None.
     """
 
     names: tuple[str, ...]
@@ -36,6 +47,7 @@ class FesFile:
     periodic: tuple[bool, ...]
     values: FloatArray
     derivative: FloatArray | None
+    error: FloatArray | None
 
 
 def write_fes(
@@ -46,6 +58,7 @@ def write_fes(
     periodic: Sequence[bool],
     derivative: ArrayLike | None = None,
     *,
+    error: ArrayLike | None = None,
     field: str = "file.free",
 ) -> None:
     """Write a free energy.
@@ -57,6 +70,7 @@ def write_fes(
         names: of the coordinates.
         periodic: per coordinate; a periodic axis covers one period without repeating its end.
         derivative: dF/ds_c, shape (n_0, n_1, ..., n_dims) or (size, n_dims); written as der_NAME.
+        error: standard error of F [kJ/mol], shape (n_0, n_1, ...) or flat; NaN (written as inf) if unknown.
         field: the name of the free energy; PLUMED's sum_hills calls it file.free.
 
     Raises:
@@ -69,23 +83,22 @@ def write_fes(
             f"{path}: a fes file needs a name and a flag per axis and {size} values, got {len(names)} names, "
             f"{len(periodic)} flags and {np.size(values)} values for {len(points)} axes"
         )
-    columns = [mesh.ravel(order="F") for mesh in np.meshgrid(*points, indexing="ij")]
-    columns.append(_unknown_as_inf(np.asarray(values, dtype=float)).reshape(shape).ravel(order="F"))
+    columns = [*np.meshgrid(*points, indexing="ij"), _fitting(path, field, values, shape)]
     labels = [*names, field]
     if derivative is not None:
-        if np.size(derivative) != size * len(points):
-            raise StoreError(
-                f"{path}: derivative needs {size} rows of {len(points)}, got {np.shape(derivative)}"
-            )
-        parts = _unknown_as_inf(np.asarray(derivative, dtype=float)).reshape(*shape, len(points))
-        columns += [parts[..., dim].ravel(order="F") for dim in range(len(points))]
+        parts = _fitting(path, "derivative", derivative, (*shape, len(points)))
+        columns += [parts[..., dim] for dim in range(len(points))]
         labels += [f"der_{name}" for name in names]
+    if error is not None:
+        columns.append(_fitting(path, "error", error, shape))
+        labels.append(ERROR_FIELD)
     header = f"#! FIELDS {' '.join(labels)}\n"
     for name, axis, is_periodic in zip(names, points, periodic, strict=True):
         header += _axis_header(path, name, axis, is_periodic)
     breaks = range(shape[0], size, shape[0]) if len(points) > 1 else ()
     formats = ["%14.9f"] * len(points) + ["%.10g"] * (len(columns) - len(points))
-    write_text(path, header + format_rows(np.stack(columns, axis=1), formats, breaks=breaks))
+    table = np.stack([column.ravel(order="F") for column in columns], axis=1)
+    write_text(path, header + format_rows(table, formats, breaks=breaks))
 
 
 def read_fes(path: Path) -> FesFile:
@@ -116,16 +129,17 @@ def read_fes(path: Path) -> FesFile:
         raise StoreError(f"{path}: a grid of {shape} points needs {np.prod(shape)} rows, got {len(table)}")
     column = len(names)
     table[:, column:] = np.where(np.isfinite(table[:, column:]), table[:, column:], np.nan)
-    derivative = None
-    if len(fields) >= 2 * column + 1:
-        parts = [table[:, column + 1 + dim].reshape(shape, order="F") for dim in range(column)]
-        derivative = np.stack(parts, axis=-1)
+    named = {
+        name: table[:, index].reshape(shape, order="F") for index, name in enumerate(fields) if index > column
+    }
+    parts = [named[f"der_{name}"] for name in names if f"der_{name}" in named]
     return FesFile(
         names=names,
         axes=axes,
         periodic=tuple(constants.get(f"periodic_{name}") == "true" for name in names),
         values=table[:, column].reshape(shape, order="F"),
-        derivative=derivative,
+        derivative=np.stack(parts, axis=-1) if len(parts) == len(names) else None,
+        error=named.get(ERROR_FIELD),
     )
 
 
@@ -140,5 +154,9 @@ def _axis_header(path: Path, name: str, axis: FloatArray, periodic: bool) -> str
     )
 
 
-def _unknown_as_inf(values: FloatArray) -> FloatArray:
-    return np.where(np.isnan(values), np.inf, values)
+def _fitting(path: Path, what: str, values: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    """An array in the shape of the grid, with inf where it is unknown."""
+    array = np.asarray(values, dtype=float)
+    if array.size != int(np.prod(shape)):
+        raise StoreError(f"{path}: {what} needs shape {shape} or as many values, got shape {array.shape}")
+    return np.where(np.isnan(array), np.inf, array).reshape(shape)

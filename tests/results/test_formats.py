@@ -119,6 +119,48 @@ def test_fes_round_trip(tmp_path: Path, n_dims: int) -> None:
         np.testing.assert_allclose(axis, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("n_dims", [1, 2])
+@pytest.mark.parametrize("with_derivative", [False, True])
+def test_fes_error_round_trip(tmp_path: Path, n_dims: int, with_derivative: bool) -> None:
+    rng = np.random.default_rng(n_dims)
+    shape, names = (5, 4)[:n_dims], ["a", "b"][:n_dims]
+    values, error = rng.normal(size=shape), rng.exponential(size=shape)
+    derivative = rng.normal(size=(*shape, n_dims)) if with_derivative else None
+    error.flat[2], error.flat[3] = np.nan, np.inf  # both mean: unknown
+    axes = [np.linspace(0, 1, n) for n in shape]
+    write_fes(tmp_path / "f", axes, values, names, [False] * n_dims, derivative, error=error.ravel())
+    fields = (tmp_path / "f").read_text(encoding="utf-8").splitlines()[0].split()[2:]
+    slopes = [f"der_{name}" for name in names] if with_derivative else []
+    # The error is last: programs that count columns find the derivatives right after the free energy.
+    assert fields == [*names, "file.free", *slopes, "uncertainty"]
+    back = read_fes(tmp_path / "f")
+    assert back.error is not None
+    np.testing.assert_allclose(back.values, values, rtol=1e-9)
+    np.testing.assert_allclose(back.error, np.where(np.isinf(error), np.nan, error), rtol=1e-9)
+    assert (back.derivative is not None) == with_derivative
+    if derivative is not None and back.derivative is not None:
+        np.testing.assert_allclose(back.derivative, derivative, rtol=1e-9)
+
+
+def test_fes_without_error_has_none(tmp_path: Path) -> None:
+    write_fes(tmp_path / "f", [GRID.centers(0)], np.zeros(3), ["a"], [False], np.ones(3))
+    back = read_fes(tmp_path / "f")
+    assert back.error is None
+    assert back.derivative is not None
+
+
+def test_fes_of_plumeds_block_averages(tmp_path: Path) -> None:
+    # The layout of FES_from_Reweighting.py --blocks: more SET lines, and no derivatives.
+    rows = " 0.25  1.5 0.1\n 0.75  0 0.2\n"
+    header = "#! FIELDS d file.free uncertainty\n#! SET sample_size 100\n#! SET blocks_num 3\n"
+    header += "#! SET min_d 0.25\n#! SET max_d 0.75\n#! SET nbins_d 2\n#! SET periodic_d false\n"
+    (tmp_path / "f").write_text(header + rows, encoding="utf-8")
+    back = read_fes(tmp_path / "f")
+    assert back.derivative is None
+    assert back.error is not None
+    assert back.error.tolist() == [0.1, 0.2]
+
+
 def test_fes_with_a_missing_row(tmp_path: Path) -> None:
     write_fes(tmp_path / "f", [GRID.centers(0), GRID.centers(1)], np.zeros(6), ["a", "b"], [False, False])
     text = (tmp_path / "f").read_text(encoding="utf-8").rstrip().rsplit("\n", 1)[0]
@@ -132,6 +174,13 @@ def test_fes_refuses_uneven_axes_and_wrong_sizes(tmp_path: Path) -> None:
         write_fes(tmp_path / "f", [[0.0, 1.0, 3.0]], np.zeros(3), ["a"], [False])
     with pytest.raises(StoreError, match="6 values"):
         write_fes(tmp_path / "f", [[0.0, 1.0, 2.0], [0.0, 1.0]], np.zeros(5), ["a", "b"], [False, False])
+    for wrong, message in (
+        ({"error": np.zeros(4)}, r"error needs shape \(3,\) .*got shape \(4,\)"),
+        ({"derivative": np.zeros(4)}, r"derivative needs shape \(3, 1\)"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            write_fes(tmp_path / "f", [[0.0, 1.0, 2.0]], np.zeros(3), ["a"], [False], **wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 # Colvars grids

@@ -288,6 +288,7 @@ class TestSave:
         ("phi", r"$\phi$"),
         ("phi_2", r"$\phi_{\mathrm{2}}$"),
         ("chi1", r"$\chi_{\mathrm{1}}$"),
+        ("xi_1", r"$\xi_{\mathrm{1}}$"),
         ("rmsd", "rmsd"),
     ],
 )

@@ -5,19 +5,32 @@ Quantities named phi, psi, omega, theta or chi1 .. chi4 are shown as Greek lette
 quantities that are no angles should carry their unit: "distance [nm]".
 """
 
+from aecv.results.plots.convergence import Estimate, convergence_in_time
+from aecv.results.plots.coverage import transitions
 from aecv.results.plots.free_energy import frames_in_plane, free_energy_in_xi
 from aecv.results.plots.history import coverage_history, delta_f_history, score_history, training_curves
 from aecv.results.plots.maps import cv_coloured_by_observables, observables_coloured_by_cv
+from aecv.results.plots.planes import Plane, plane_with_error
+from aecv.results.plots.profiles import Curve, Profile, profile_with_error, walker_profiles
 from aecv.results.plots.style import save
 
 __all__ = [
+    "Curve",
+    "Estimate",
+    "Plane",
+    "Profile",
+    "convergence_in_time",
     "coverage_history",
     "cv_coloured_by_observables",
     "delta_f_history",
     "frames_in_plane",
     "free_energy_in_xi",
     "observables_coloured_by_cv",
+    "plane_with_error",
+    "profile_with_error",
     "save",
     "score_history",
     "training_curves",
+    "transitions",
+    "walker_profiles",
 ]

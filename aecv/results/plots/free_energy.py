@@ -5,19 +5,16 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, LogNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import Grid
-from aecv.results.plots import style
+from aecv.results.plots import style, surface
 from aecv.results.plots.style import FloatArray
 
 PER_ROW = 5
-UNIT = "kJ/mol"
 
 
 def free_energy_in_xi(
@@ -38,7 +35,7 @@ def free_energy_in_xi(
     """
     _check(panels)
     n_dims = panels[0][1].n_dims
-    level = _levels([values for _, _, values in panels], ceiling)
+    level = surface.levels([values for _, _, values in panels], ceiling)
     pairs = list(combinations(range(n_dims), 2)) if n_dims == 3 else []
     n_columns = len(pairs) or min(PER_ROW, len(panels))
     n_rows = len(panels) if pairs else -(-len(panels) // n_columns)
@@ -52,7 +49,7 @@ def free_energy_in_xi(
         for axis, (title, grid, values, pair) in zip(axes.flat, flat, strict=False):
             image = _map(axis, grid, _projected(values.reshape(grid.shape), pair, kt), pair, level)
             axis.set_title(title, fontsize=10, color=style.INK)
-        _energy_bar(figure, image, list(axes.flat), "free energy")
+        surface.energy_bar(figure, image, list(axes.flat), "free energy")
     for axis in axes.flat[len(panels) * max(1, len(pairs)) :]:
         axis.set_visible(False)
     return figure
@@ -95,17 +92,17 @@ def frames_in_plane(
         cmap=style.density_map(),
     )
     left.set_title(f"{x.size:,} frames", fontsize=10, color=style.INK)
-    _bar(figure, counts, [left], "frames per bin")
+    surface.bar(figure, counts, [left], "frames per bin")
     with np.errstate(divide="ignore"):
         energy = np.where(mass > 0, -kt * np.log(mass), np.nan)
     energy -= np.nanmin(energy) if np.isfinite(energy).any() else 0.0
-    image = _bands(right, x_edges, y_edges, energy, _levels([energy], ceiling))
+    image = surface.bands(right, x_edges, y_edges, energy, surface.levels([energy], ceiling))
     right.set_title(
         f"reweighted, $n_\\mathrm{{eff}}$ = {_effective(weights):,.0f}", fontsize=10, color=style.INK
     )
-    _energy_bar(figure, image, [right], "free energy")
+    surface.energy_bar(figure, image, [right], "free energy")
     for axis in (left, right):
-        _plane(axis, names, periodic, bounds)
+        surface.plane(axis, names, periodic, bounds)
         for bound in region or ():
             axis.axvline(bound, color=style.LINES[1], linewidth=1, linestyle=(0, (4, 3)))
     return figure
@@ -125,14 +122,6 @@ def _check(panels: Sequence[tuple[str, Grid, FloatArray]]) -> None:
 
 def _effective(weights: FloatArray) -> float:
     return float(weights.sum() ** 2 / np.sum(weights**2)) if np.any(weights) else 0.0
-
-
-def _levels(arrays: Sequence[FloatArray], ceiling: float) -> FloatArray:
-    """Boundaries of the energy bands [kJ/mol]: from 0 in steps of 1, 2, 5 or 10, at most some twelve."""
-    finite = np.concatenate([values[np.isfinite(values)] for values in arrays])
-    top = min(ceiling, float(finite.max())) if finite.size else 10.0
-    step = next((step for step in (1.0, 2.0, 5.0, 10.0) if top <= 12 * step), 20.0)
-    return np.arange(max(2, int(np.ceil(top / step))) + 1, dtype=np.float64) * step
 
 
 def _projected(values: FloatArray, pair: tuple[int, int], kt: float | None) -> FloatArray:
@@ -158,7 +147,7 @@ def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float)
     axis.set_xlim(grid.lower[0], grid.upper[0])
     axis.set_ylim(-0.03 * top, 1.03 * top)
     axis.set_xlabel(style.component(0))
-    axis.set_ylabel(f"F [{UNIT}]")
+    axis.set_ylabel(f"F [{style.ENERGY}]")
     axis.set_title(title, fontsize=10, color=style.INK)
     style.open_frame(axis)
     if not np.isfinite(values).any():
@@ -166,46 +155,7 @@ def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float)
 
 
 def _map(axis: Axes, grid: Grid, values: FloatArray, pair: tuple[int, int], levels: FloatArray) -> Any:
-    image = _bands(axis, grid.edges(pair[0]), grid.edges(pair[1]), values, levels)
+    image = surface.bands(axis, grid.edges(pair[0]), grid.edges(pair[1]), values, levels)
     axis.set_xlabel(style.component(pair[0]), labelpad=1)
     axis.set_ylabel(style.component(pair[1]), labelpad=1)
     return image
-
-
-def _bands(
-    axis: Axes, x_edges: FloatArray, y_edges: FloatArray, values: FloatArray, levels: FloatArray
-) -> Any:
-    """Bins coloured by energy band, with a line at every band; the deepest are darkest, NaN stays white."""
-    cmap = colormaps["viridis"]
-    beyond = bool(np.any(values > levels[-1]))
-    norm = BoundaryNorm(levels, cmap.N, extend="max" if beyond else "neither")
-    image = axis.pcolormesh(x_edges, y_edges, np.ma.masked_invalid(values).T, cmap=cmap, norm=norm)
-    centers = [0.5 * (edges[1:] + edges[:-1]) for edges in (x_edges, y_edges)]
-    if np.isfinite(values).any():
-        axis.contour(*centers, np.ma.masked_invalid(values).T, levels[1:], colors="white", linewidths=0.5)
-    else:
-        style.say(axis, "nothing visited")
-    return image
-
-
-def _plane(
-    axis: Axes, names: tuple[str, str], periodic: tuple[bool, bool], bounds: Sequence[tuple[float, float]]
-) -> None:
-    axis.set_xlim(bounds[0])
-    axis.set_ylim(bounds[1])
-    axis.set_xlabel(style.label(names[0], periodic=periodic[0]))
-    axis.set_ylabel(style.label(names[1], periodic=periodic[1]))
-    for which, angle in zip("xy", periodic, strict=True):
-        if angle:
-            style.angle_ticks(axis, which)
-
-
-def _bar(figure: Figure, image: Any, axes: Sequence[Axes] | NDArray[Any], text: str) -> Any:
-    bar = figure.colorbar(image, ax=list(axes), aspect=25, pad=0.02)
-    bar.set_label(text, color=style.INK)
-    bar.ax.tick_params(labelsize=9, colors=style.INK)
-    return bar
-
-
-def _energy_bar(figure: Figure, image: Any, axes: Sequence[Axes], text: str) -> None:
-    _bar(figure, image, axes, f"{text} [{UNIT}]")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.results.plots import style
+from aecv.results.plots import intervals, style
 from aecv.results.plots.style import FloatArray
 
 BEST_SCORE = 1 - 1e-4
@@ -17,31 +17,35 @@ BEST_SCORE = 1 - 1e-4
 
 
 def score_history(
-    iterations: Sequence[int], scores: Mapping[str, Sequence[float | None]], *, s_min: float
+    iterations: Sequence[int],
+    scores: Mapping[str, Sequence[float | None]],
+    *,
+    s_min: float | Sequence[float | None] | FloatArray | None,
 ) -> Figure:
     """Scores against iterations, on a scale that is logarithmic in 1 - score.
 
     Args:
         iterations: their numbers.
         scores: label -> one score per iteration, None or NaN where there is none; below 0 drawn at 0.
-        s_min: the score from which on the CV counts as converged.
+        s_min: the score from which on the CV counts as converged: one number, or one per iteration with None
+            or NaN where there is none; None draws nothing.
+
+    Raises:
+        GridError: when there is not one score, or s_min, per iteration.
     """
+    n = (len(iterations),)
+    series = {name: _floats(values) for name, values in scores.items()}
+    intervals.check_shape("score history", n, **series)
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
-    axis.axhspan(1 - s_min, (1 - BEST_SCORE) / 2, color=style.REFERENCE, linewidth=0, zorder=0)
-    axis.axhline(1 - s_min, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.text(
-        0.01,
-        0.98,
-        rf"converged: score $\geq s_\mathrm{{min}}$ = {s_min:g}",
-        transform=axis.transAxes,
-        va="top",
-        fontsize=9,
-        color=style.INK,
-    )
     worst = 0.5
-    for (name, values), colour, marker in zip(scores.items(), style.LINES, style.MARKERS, strict=False):
-        distance = 1 - np.clip(_floats(values), 0.0, BEST_SCORE)
+    if isinstance(s_min, int | float):
+        _constant_threshold(axis, s_min)
+    elif s_min is not None:
+        intervals.check_shape("score history", n, s_min=_floats(s_min))
+        worst = max(worst, _steps_of_threshold(axis, iterations, _floats(s_min)))
+    for (name, values), colour, marker in zip(series.items(), style.LINES, style.MARKERS, strict=False):
+        distance = 1 - np.clip(values, 0.0, BEST_SCORE)
         worst = max(worst, float(np.nanmax(distance, initial=0.0)))
         axis.plot(iterations, distance, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
     axis.set_yscale("log")
@@ -55,12 +59,39 @@ def score_history(
     return figure
 
 
+def _constant_threshold(axis: Axes, s_min: float) -> None:
+    axis.axhspan(1 - s_min, (1 - BEST_SCORE) / 2, color=style.REFERENCE, linewidth=0, zorder=0)
+    axis.axhline(1 - s_min, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.text(
+        0.01,
+        0.98,
+        rf"converged: score $\geq s_\mathrm{{min}}$ = {s_min:g}",
+        transform=axis.transAxes,
+        va="top",
+        fontsize=9,
+        color=style.INK,
+    )
+
+
+def _steps_of_threshold(axis: Axes, iterations: Sequence[int], s_min: FloatArray) -> float:
+    """One threshold per iteration as a step of the width of the iteration; returns the largest 1 - s_min."""
+    distance = 1 - np.clip(s_min, 0.0, BEST_SCORE)
+    known = np.isfinite(distance)
+    at, steps = np.asarray(iterations, dtype=float)[known], distance[known]
+    best = np.full(len(at), (1 - BEST_SCORE) / 2)
+    axis.bar(at, best - steps, width=1.0, bottom=steps, color=style.REFERENCE, linewidth=0, zorder=0)
+    label = r"$s_\mathrm{min}$, converged above"
+    axis.hlines(steps, at - 0.5, at + 0.5, color=style.INK, linewidth=1.1, linestyle=(0, (4, 2)), label=label)
+    return float(steps.max(initial=0.0))
+
+
 def delta_f_history(
     iterations: Sequence[int],
     values: Mapping[str, Sequence[float | None]],
     *,
     label: str,
     reference: tuple[float, float] | None = None,
+    error_bars: Mapping[str, Sequence[tuple[float, float] | None]] | None = None,
 ) -> Figure:
     """A free-energy difference against iterations.
 
@@ -70,26 +101,42 @@ def delta_f_history(
             the region was never visited and -inf where it was never left, drawn at the edges.
         label: what the difference is between, for the axis.
         reference: a trusted interval [kJ/mol].
+        error_bars: label -> lower and upper end of the 95 % interval [kJ/mol] per iteration, None where there
+            is none; the bar of an infinite end runs out of the panel. With them series stand side by side.
+
+    Raises:
+        GridError: when there is not one value, or interval, per iteration.
     """
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
     if reference is not None:
         axis.axhspan(*reference, color=style.REFERENCE, linewidth=0, label="reference", zorder=0)
     series = {name: _floats(numbers) for name, numbers in values.items()}
-    finite = np.concatenate([np.asarray(reference or (), dtype=float), *series.values()])
-    finite = finite[np.isfinite(finite)]
-    low, high = (finite.min(), finite.max()) if finite.size else (-1.0, 1.0)
-    margin = max(0.12 * (high - low), 1.0)
-    low, high = low - margin, high + margin
-    for (name, numbers), colour, marker in zip(series.items(), style.LINES, style.MARKERS, strict=False):
+    intervals.check_shape("Delta F history", (len(iterations),), **series)
+    ends = [pair for pairs in (error_bars or {}).values() for pair in pairs if pair is not None]
+    low, high = intervals.energy_limits([*series.values(), reference or ()], ends)
+    aside = 0.12 if error_bars else 0.0
+    edges: list[tuple[FloatArray, FloatArray, str]] = []
+    for k, (name, numbers) in enumerate(series.items()):
+        colour, marker = style.LINES[k % len(style.LINES)], style.MARKERS[k % len(style.MARKERS)]
+        at = np.asarray(iterations, dtype=float) + k * aside
         shown = np.where(np.isfinite(numbers), numbers, np.nan)
-        axis.plot(iterations, shown, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
-        _at_edge(axis, iterations, numbers == np.inf, high, "^", colour, "region never visited")
-        _at_edge(axis, iterations, numbers == -np.inf, low, "v", colour, "region never left")
+        axis.plot(at, shown, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
+        if error_bars and name in error_bars:
+            intervals.bars(axis, at, numbers, error_bars[name], limits=(low, high), colour=colour)
+        edges.append((at, numbers, colour))
+    for at, numbers, colour in edges:
+        _at_edge(axis, at, numbers == np.inf, high, "^", colour, "region never visited")
+        _at_edge(axis, at, numbers == -np.inf, low, "v", colour, "region never left")
     axis.set_ylim(low, high)
-    axis.set_ylabel(r"$\Delta F$ [kJ/mol]" + f"\n{label}")
+    axis.set_ylabel(r"$\Delta F$ [kJ/mol]" + (", bars: 95 %" if error_bars else "") + f"\n{label}")
     _over_iterations(axis, iterations)
-    axis.legend(fontsize=9, edgecolor="none", framealpha=0.9, loc="best")
+    if error_bars:  # bars leave no free corner
+        figure.legend(
+            *axis.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside upper center", ncols=4
+        )
+    else:
+        axis.legend(fontsize=9, edgecolor="none", framealpha=0.9, loc="best")
     return figure
 
 
@@ -162,7 +209,7 @@ def coverage_history(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], *, n_bi
     return figure
 
 
-def _floats(values: Sequence[float | None]) -> FloatArray:
+def _floats(values: Sequence[float | None] | FloatArray) -> FloatArray:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
@@ -176,7 +223,7 @@ def _over_iterations(axis: Axes, iterations: Sequence[int]) -> None:
 
 def _at_edge(
     axis: Axes,
-    iterations: Sequence[int],
+    iterations: FloatArray,
     where: NDArray[np.bool_],
     edge: float,
     marker: str,
@@ -186,7 +233,7 @@ def _at_edge(
     """Hollow arrowheads at an edge of the panel for values that are infinite, said once in the legend."""
     if not where.any():
         return
-    at = np.asarray(iterations)[where]
+    at = iterations[where]
     said = any(handle.get_label() == text for handle in axis.lines)
     axis.plot(
         at,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, ListedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -15,6 +15,7 @@ from aecv.ground.files import replacing
 
 FloatArray = NDArray[np.float64]
 
+ENERGY = "kJ/mol"
 INK = "#333333"
 FAINT = "#b8b8b8"
 REFERENCE = "#f0e8d2"
@@ -25,7 +26,14 @@ LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 DPI = 150
-_SYMBOLS = {"phi": r"\phi", "psi": r"\psi", "omega": r"\omega", "theta": r"\theta", "chi": r"\chi"}
+_SYMBOLS = {
+    "phi": r"\phi",
+    "psi": r"\psi",
+    "omega": r"\omega",
+    "theta": r"\theta",
+    "chi": r"\chi",
+    "xi": r"\xi",
+}
 
 
 def panels(n_rows: int, n_columns: int, *, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
@@ -51,6 +59,23 @@ def open_frame(axis: Axes) -> None:
     axis.set_axisbelow(True)
 
 
+def legend(axis: Axes) -> None:
+    """A legend inside the panel where it hides least; equal entries are said once."""
+    entries: dict[str, Any] = {}
+    for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
+        entries.setdefault(text, handle)
+    axis.legend(
+        list(entries.values()), list(entries), fontsize=9, edgecolor="none", framealpha=0.85, loc="best"
+    )
+
+
+def colours(n: int) -> list[str]:
+    """n distinct colours: the palette as far as it goes, else its first one and from cyan to dark red."""
+    if n <= len(LINES):
+        return list(LINES[:n])
+    return [LINES[0], *(to_hex(colour) for colour in colormaps["turbo"](np.linspace(0.22, 0.98, n - 1)))]
+
+
 def say(axis: Axes, text: str) -> None:
     """Words in the middle of a panel that has no data."""
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color=INK, fontsize=9)
@@ -58,7 +83,7 @@ def say(axis: Axes, text: str) -> None:
 
 def symbol(name: str) -> str:
     """The Greek letter of a named angle (`phi`, `chi1`, `phi_2`), any other name as it is."""
-    match = re.fullmatch(r"(phi|psi|omega|theta|chi)_?(\w*)", name)
+    match = re.fullmatch(r"(phi|psi|omega|theta|chi|xi)_?(\w*)", name)
     if match is None:
         return name
     index = f"_{{\\mathrm{{{match[2]}}}}}" if match[2] else ""

@@ -1,0 +1,108 @@
+"""Which basin each walker is in, against time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import GridError
+from aecv.ground.grid import IntArray
+from aecv.results.plots import style
+
+MAX_COLUMNS = 1000
+"""Slices of time per walker: about as many as the picture has pixels."""
+
+
+def transitions(
+    labels: NDArray[np.integer], counts: ArrayLike, *, names: Sequence[str], time_ns: float
+) -> Figure:
+    """One row per walker, coloured by the basin it is in and grey between basins.
+
+    Long runs are cut into slices of time, each in the colour of what most of its frames are in: visits much
+    shorter than a slice are counted in the legend but not seen.
+
+    Args:
+        labels: basin of every frame, 0 .. n_basins - 1, or -1 between basins, shape (n_walkers, n_frames).
+        counts: transitions from basin i to basin j, all walkers together, shape (n_basins, n_basins); the
+            diagonal is not used.
+        names: of the basins.
+        time_ns: how long every walker ran [ns].
+
+    Raises:
+        GridError: for shapes that do not fit, or labels that are no basin.
+    """
+    labels = np.asarray(labels)
+    n_basins = len(names)
+    moves = _checked(labels, np.asarray(counts), n_basins)
+    n_walkers = len(labels)
+    figure, axes = style.panels(1, 1, width=7.4, height=1.6 + 0.27 * n_walkers)
+    axis: Axes = axes[0, 0]
+    colours = [style.FAINT, *style.colours(n_basins)]
+    if labels.shape[1]:
+        cells, edges = _sliced(labels, n_basins)
+        axis.pcolormesh(
+            edges / labels.shape[1] * time_ns,
+            np.arange(n_walkers + 1) + 0.5,
+            cells,
+            cmap=ListedColormap(colours),
+            norm=BoundaryNorm(np.arange(-1.5, n_basins), n_basins + 1),
+        )
+    else:
+        style.say(axis, "no frames")
+    axis.hlines(np.arange(1, n_walkers) + 0.5, 0, time_ns, color="white", linewidth=2)
+    axis.set_xlim(0, time_ns)
+    axis.set_ylim(n_walkers + 0.5, 0.5)
+    axis.set_yticks(range(1, n_walkers + 1, -(-n_walkers // 20)))
+    axis.set_xlabel("time [ns]")
+    axis.set_ylabel("walker")
+    axis.spines[:].set_visible(False)
+    total = int(moves.sum())
+    text = f"{total:,} transition{'' if total == 1 else 's'} between basins"
+    axis.set_title(text, fontsize=10, color=style.INK)
+    texts = [
+        "between",
+        *(
+            f"{name}, entered {n:,}\N{MULTIPLICATION SIGN}"
+            for name, n in zip(names, moves.sum(axis=0), strict=True)
+        ),
+    ]
+    handles = [Patch(color=colour, label=text) for colour, text in zip(colours, texts, strict=True)]
+    order = [*handles[1:], handles[0]]
+    figure.legend(
+        handles=order, fontsize=9, frameon=False, loc="outside lower center", ncols=min(5, len(order))
+    )
+    return figure
+
+
+def _checked(labels: NDArray[np.integer], counts: NDArray[np.integer], n_basins: int) -> IntArray:
+    """Transitions between different basins, shape (n_basins, n_basins)."""
+    if labels.ndim != 2 or len(labels) == 0:
+        raise GridError(f"transitions: labels needs shape (n_walkers, n_frames), got {labels.shape}")
+    if counts.shape != (n_basins, n_basins):
+        raise GridError(
+            f"transitions: counts needs shape ({n_basins}, {n_basins}) for {n_basins} names, "
+            f"got {counts.shape}"
+        )
+    if labels.size and not -1 <= labels.min() <= labels.max() < n_basins:
+        raise GridError(
+            f"transitions: labels need -1 .. {n_basins - 1}, got {labels.min()} .. {labels.max()}; "
+            "name every basin"
+        )
+    moves = counts.astype(np.int64)
+    np.fill_diagonal(moves, 0)
+    return moves
+
+
+def _sliced(labels: NDArray[np.integer], n_basins: int) -> tuple[IntArray, IntArray]:
+    """The most frequent label per slice, shape (n_walkers, n_slices), and the slices' edges [frames]."""
+    n_frames = labels.shape[1]
+    n_slices = min(n_frames, MAX_COLUMNS)
+    edges = np.arange(n_slices + 1) * n_frames // n_slices
+    # Basins stand before "between", so that they win a tie.
+    kinds = [*range(n_basins), -1]
+    frames = [np.add.reduceat(labels == kind, edges[:-1], axis=1, dtype=np.int64) for kind in kinds]
+    return np.array(kinds)[np.argmax(frames, axis=0)], edges
