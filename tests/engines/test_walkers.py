@@ -1,5 +1,6 @@
 """Walkers that share a bias: their plan, their order, their sums."""
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,7 +10,7 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.grid import Grid
 from aecv.numerics.abf import Accumulators
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, WalkerState
-from aecv.sampling.walkers import Ensemble, Plan, make_plan, run_rounds
+from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
 
 GRID = Grid(lower=(0.0,), upper=(1.0,), n_bins=(4,))
 
@@ -28,6 +29,28 @@ def test_a_plan_holds_the_whole_length_and_the_rest() -> None:
     assert plan.steps_per_walker == 4700
     assert plan.frames_per_walker == 47
     assert plan_of(10_000, 4, 50).steps_per_walker * 4 == 10_000_000
+
+
+def test_a_plan_explores_first_and_then_has_equal_frozen_stages() -> None:
+    plan = make_plan(
+        root=1, stage="test", n_walkers=2, total_ps=20.0, segment_ps=1.0, frame_ps=0.1, timestep_ps=0.001,
+        adaptive_share=0.3, frozen_stages=3,
+    )  # fmt: skip
+    assert plan.frames_per_walker == 100
+    assert plan.stages == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3)
+    assert plan.segment_steps == (1000, 1000, 1000, *(1000, 1000, 300), *(1000, 1000, 400), 1000, 1000, 300)
+    progress = np.arange(1, 101) / 100
+    inside = [np.sum((progress > a) & (progress <= b)) for a, b in itertools.pairwise(plan.stage_edges)]
+    assert inside == [23, 24, 23]
+    assert plan_of(9.4, 2).stage_edges.size == 0
+
+
+def test_a_run_too_short_for_its_stages_has_fewer() -> None:
+    plan = make_plan(
+        root=1, stage="test", n_walkers=1, total_ps=0.3, segment_ps=1.0, frame_ps=0.1, timestep_ps=0.001,
+        adaptive_share=0.3, frozen_stages=3,
+    )  # fmt: skip
+    assert plan.stages == (0, 1, 2)
 
 
 def test_a_length_without_a_frame_is_an_error() -> None:
@@ -54,6 +77,19 @@ def fake_engine(job: SegmentJob) -> SegmentResult:
         increment=Accumulators(grid=GRID, samples=samples),
         wall_s=0.0,
     )
+
+
+def forceful_engine(job: SegmentJob) -> SegmentResult:
+    """As `fake_engine`, with a mean force in every bin that the stream decides."""
+    result = fake_engine(job)
+    assert result.increment is not None
+    result.increment.samples[:, 0] = job.n_steps
+    result.increment.samples[:, 1] = job.n_steps * 20.0 * job.seed.lam_noise.random(4)
+    return result
+
+
+def map_forceful(jobs: Iterable[SegmentJob]) -> Iterable[SegmentResult]:
+    return map(forceful_engine, jobs)
 
 
 def in_order(jobs: Iterable[SegmentJob]) -> Iterable[SegmentResult]:
@@ -100,6 +136,37 @@ def test_totals_grow_by_what_was_sampled_and_not_by_themselves() -> None:
     increments = rounds[-1].ensemble.increments
     assert increments is not None
     assert [inc.n_lam.sum() for inc in increments] == [4000.0] * 3
+
+
+def test_a_stage_keeps_the_potential_of_its_beginning_also_when_resumed() -> None:
+    """Potential of stage s: the rule applied to the total after the last round before it."""
+    plan = make_plan(
+        root=1, stage="test", n_walkers=3, total_ps=18.0, segment_ps=1.0, frame_ps=0.1, timestep_ps=0.001,
+        adaptive_share=0.34, frozen_stages=2,
+    )  # fmt: skip
+    assert plan.stages == (0, 0, 1, 1, 2, 2)
+    rule = BiasRule(ceiling_kj_mol=1e9, full_samples=10)
+    given: list[tuple[object, object]] = []
+
+    def watch(jobs: Iterable[SegmentJob]) -> Iterable[SegmentResult]:
+        for job in jobs:
+            given.append((job.potential, job.unbiased))
+            yield forceful_engine(job)
+
+    rounds = list(run_rounds(begin(), plan, watch, rule=rule))
+    for index, (potential, unbiased) in enumerate(given):
+        stage = plan.stages[index // 3]
+        assert (potential is None) == (stage == 0)
+        assert (unbiased is None) == (stage > 0)
+        if stage:
+            total = rounds[2 * stage - 1].ensemble.total
+            assert total is not None
+            np.testing.assert_array_equal(potential, rule.potential(total))
+    assert np.ptp(rounds[-1].ensemble.potentials, axis=1).min() > 1.0
+    assert np.abs(np.subtract(*rounds[-1].ensemble.potentials)).max() > 0.01
+    for stop in range(plan.n_rounds - 1):
+        *_, last = run_rounds(rounds[stop].ensemble, plan, map_forceful, rule=rule)
+        np.testing.assert_array_equal(last.ensemble.potentials, rounds[-1].ensemble.potentials)
 
 
 def test_walkers_and_segments_have_streams_of_their_own() -> None:

@@ -13,7 +13,7 @@ from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
 FloatArray = NDArray[np.float64]
 KT = 2.5
 """kJ/mol."""
-_TIMESTEP, _FRICTION = 0.02, 2.0
+_FRICTION = 2.0
 
 
 @njit(cache=True)
@@ -70,7 +70,8 @@ def _drive(  # type: ignore[no-untyped-def]
     lams,
 ):
     v = np.zeros_like(x)
-    damping = np.exp(-_FRICTION * _TIMESTEP)
+    dt = 2.0 * constants[kernels.HALF_DRIFT, 0]
+    damping = np.exp(-_FRICTION * dt)
     kick = np.sqrt((1.0 - damping**2) * KT)
     for step in range(n_steps):
         kernels.extended_step(
@@ -79,10 +80,10 @@ def _drive(  # type: ignore[no-untyped-def]
         if step % stride == 0:
             xs[step // stride] = x
             lams[step // stride] = lam[kernels.LAM]
-        v += _TIMESTEP * (force(x) - constants[kernels.KAPPA] * (x - lam[kernels.LAM]))
-        x += 0.5 * _TIMESTEP * v
+        v += dt * (force(x) - constants[kernels.KAPPA] * (x - lam[kernels.LAM]))
+        x += 0.5 * dt * v
         v = damping * v + kick * noise[step]
-        x += 0.5 * _TIMESTEP * v
+        x += 0.5 * dt * v
 
 
 def run(  # type: ignore[no-untyped-def]
@@ -93,6 +94,7 @@ def run(  # type: ignore[no-untyped-def]
     seed: int,
     full_samples: int = 200,
     potential: FloatArray | None = None,
+    timestep: float = 0.02,
 ) -> ToyRun:
     """Extended ABF of a particle of mass 1 along its own coordinates, from the origin.
 
@@ -106,7 +108,7 @@ def run(  # type: ignore[no-untyped-def]
         sigma=1.5 * grid.widths,
         tau_ps=1.0,
         friction_per_ps=1.0,
-        timestep_ps=_TIMESTEP,
+        timestep_ps=timestep,
         full_samples=full_samples,
     )
     rng = np.random.default_rng(seed)

@@ -136,6 +136,35 @@ def test_last_weights_are_those_of_the_last_iteration_alone() -> None:
     assert pool.last_weights.sum() == pytest.approx(1.0)
 
 
+def test_frozen_stages_are_weighted_by_their_own_potentials() -> None:
+    """Stages after the first 0.6 of the time; what the accumulators say of the bias no longer matters."""
+    runs = []
+    for item, force in zip(
+        iterations(), (flattening(0.9, 6.0), flattening(0.5), flattening(1.0)), strict=True
+    ):
+        potential = GRID.widths[0] * (np.cumsum(force) - 0.5 * force)
+        wrong = Accumulators(grid=GRID, samples=item.bias.total.samples * [1.0, -2.0, 1.0, 1.0])
+        bias = replace(
+            item.bias,
+            increments=(wrong,),
+            history=History(shares=np.array([1.0]), samples=wrong.samples[None]),
+            potentials=np.array([potential, potential + 3.0]),
+            stage_edges=np.array([0.6, 0.8, 1.0]),
+        )
+        runs.append(replace(item, bias=bias))
+    pool = mbar_pool(runs, PoolSettings(discard=0.0))
+    p, error = share_right(pool.observables["x"], pool.weights)
+    assert error < 0.01
+    # the draws know a force that is constant in every bin, the potential is linear between centres
+    assert abs(p - P_RIGHT) < 4 * error + 0.003
+    late = runs[-1].samples.progress > 0.6
+    assert pool.n_frames == sum(int((run.samples.progress > 0.6).sum()) for run in runs)
+    assert pool.last_weights[~late].max() == 0.0
+    x = runs[-1].samples.observables["x"]
+    p, error = share_right(x, pool.last_weights)
+    assert abs(p - P_RIGHT) < 4 * error + 0.003
+
+
 def test_plain_weights_come_from_lambda() -> None:
     pool = plain_pool(iterations()[-1], PoolSettings(mode="none"))
     p, error = share_right(pool.observables["x"], pool.weights)
