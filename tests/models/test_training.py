@@ -8,7 +8,8 @@ import torch
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start, random_start
-from aecv.models.training import fit, train_autoencoder
+from aecv.models.optimisation import fit
+from aecv.models.training import train_autoencoder
 from aecv.models.training_data import prepare, systematic_resample, validation_blocks
 from aecv.numerics.encoder import align, encode
 
@@ -63,7 +64,10 @@ def test_linear_autoencoder_reaches_the_principal_component_residual(data):
     shape = Shape(n_inputs=15, hidden=(20,), latent=2)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(3)]
     result = fit(
-        StackedAutoencoders(shape, starts, activation="linear"), frames, settings, np.random.default_rng(0)
+        StackedAutoencoders(shape, starts, activation="linear"),
+        [frames],
+        settings,
+        [np.random.default_rng(0)],
     )
     train = ~frames.held_out
     x_train, w_train = frames.x[train].astype(float), frames.weights[train]
@@ -187,8 +191,8 @@ def test_restarts_do_not_touch_each_other(data):
     shape = Shape(n_inputs=15, hidden=(8,), latent=1)
     start = random_start(shape, np.random.default_rng(0))
     broken = [(np.full_like(a, np.nan), b) for a, b in start]
-    healthy = fit(StackedAutoencoders(shape, [start, start]), frames, QUICK, np.random.default_rng(1))
-    beside = fit(StackedAutoencoders(shape, [start, broken]), frames, QUICK, np.random.default_rng(1))
+    healthy = fit(StackedAutoencoders(shape, [start, start]), [frames], QUICK, [np.random.default_rng(1)])
+    beside = fit(StackedAutoencoders(shape, [start, broken]), [frames], QUICK, [np.random.default_rng(1)])
     assert beside.best[0] == healthy.best[0]
     assert np.isinf(beside.best[1])
 
