@@ -200,7 +200,7 @@ def write_summary(run: RunDirectory, records: Sequence[IterationRecord], setting
         run.path / "summary.json",
         {
             "system": settings.system.name,
-            "s_min": settings.convergence.s_min,
+            "convergence": settings.convergence.model_dump(mode="json"),
             "converged_at": converged_at(records, settings.convergence),
             "iterations": [record.as_dict() for record in records],
         },

@@ -159,15 +159,22 @@ class TestFramesInPlane:
 
 class TestScoreHistory:
     def test_scores_are_read_off_the_axis(self):
-        figure = plots.score_history([1, 2, 3], {"weighted": [0.5, 0.99, 0.999]}, s_min=0.99)
+        figure = plots.score_history([1, 2, 3], {"weighted": [0.5, 0.99, 0.999]}, s_min=[0.99] * 3)
         axis = figure.axes[0]
         np.testing.assert_allclose(lines_by_label(figure)["weighted"].get_ydata(), [0.5, 0.01, 0.001])
         assert axis.yaxis.get_major_formatter()(0.01, 0) == "0.99"
         bottom, top = axis.get_ylim()
         assert bottom > top  # better scores are higher up
 
+    def test_every_iteration_has_its_own_threshold(self):
+        figure = plots.score_history([0, 1, 2], {"weighted": [None, 0.9, 0.99]}, s_min=[None, 0.98, 0.995])
+        steps = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+        drawn = np.array([[*line.get_xdata(), *line.get_ydata()] for line in steps])
+        np.testing.assert_allclose(drawn[1:], [[0.5, 1.5, 0.02, 0.02], [1.5, 2.5, 0.005, 0.005]])
+        assert np.isnan(drawn[0, 2:]).all()
+
     def test_missing_perfect_and_negative_scores_stay_on_the_picture(self):
-        figure = plots.score_history([1, 2, 3], {"nonlinear": [None, 1.0, -0.3]}, s_min=0.99)
+        figure = plots.score_history([1, 2, 3], {"nonlinear": [None, 1.0, -0.3]}, s_min=[None, 0.98, 0.99])
         drawn = lines_by_label(figure)["nonlinear"].get_ydata()
         np.testing.assert_allclose(drawn, [np.nan, 1e-4, 1.0])
         bottom, top = figure.axes[0].get_ylim()
@@ -175,7 +182,7 @@ class TestScoreHistory:
         assert bottom > 1.0
 
     def test_without_any_iteration(self):
-        assert plots.score_history([], {"weighted": []}, s_min=0.99).axes[0].get_xlabel() == "iteration"
+        assert plots.score_history([], {"weighted": []}, s_min=[]).axes[0].get_xlabel() == "iteration"
 
 
 class TestDeltaFHistory:
@@ -265,7 +272,7 @@ class TestMaps:
 
 class TestSave:
     def test_png_has_the_figure_s_pixels_and_no_leftovers(self, tmp_path: Path):
-        plots.save(plots.score_history([1], {"weighted": [0.9]}, s_min=0.99), tmp_path / "score.png")
+        plots.save(plots.score_history([1], {"weighted": [0.9]}, s_min=[0.99]), tmp_path / "score.png")
         height, width, _ = imread(tmp_path / "score.png").shape
         assert (width, height) == (960, 540)  # 6.4 x 3.6 inches at 150 dots
         assert [item.name for item in tmp_path.iterdir()] == ["score.png"]
@@ -278,7 +285,7 @@ class TestSave:
     def test_a_missing_folder_is_a_clear_error(self, tmp_path: Path):
         with pytest.raises(StoreError, match="cannot be written"):
             plots.save(
-                plots.score_history([1], {"weighted": [0.9]}, s_min=0.99), tmp_path / "no" / "score.png"
+                plots.score_history([1], {"weighted": [0.9]}, s_min=[0.99]), tmp_path / "no" / "score.png"
             )
 
 

@@ -17,23 +17,25 @@ BEST_SCORE = 1 - 1e-4
 
 
 def score_history(
-    iterations: Sequence[int], scores: Mapping[str, Sequence[float | None]], *, s_min: float
+    iterations: Sequence[int], scores: Mapping[str, Sequence[float | None]], *, s_min: Sequence[float | None]
 ) -> Figure:
     """Scores against iterations, on a scale that is logarithmic in 1 - score.
 
     Args:
         iterations: their numbers.
         scores: label -> one score per iteration, None or NaN where there is none; below 0 drawn at 0.
-        s_min: the score from which on the CV counts as converged.
+        s_min: the score from which on the CV counts as the same, per iteration; None or NaN where unknown.
     """
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
-    axis.axhspan(1 - s_min, (1 - BEST_SCORE) / 2, color=style.REFERENCE, linewidth=0, zorder=0)
-    axis.axhline(1 - s_min, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    for k, required in zip(iterations, 1 - np.clip(_floats(s_min), 0.0, BEST_SCORE), strict=True):
+        step = (k - 0.5, k + 0.5)
+        axis.fill_between(step, required, (1 - BEST_SCORE) / 2, color=style.REFERENCE, linewidth=0, zorder=0)
+        axis.plot(step, (required, required), color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axis.text(
         0.01,
         0.98,
-        rf"converged: score $\geq s_\mathrm{{min}}$ = {s_min:g}",
+        r"converged: score $\geq s_\mathrm{min}$ (dashed)",
         transform=axis.transAxes,
         va="top",
         fontsize=9,
