@@ -1,11 +1,12 @@
 """What s_min by bootstrap comes to on the iterations of a finished run, beside their scores.
 
     python benchmarks/convergence_threshold.py RUN [--iterations 1 2 3] [--replicas 8] [--restarts 4]
-                                               [--quantiles 0 0.1 0.5] [--json threshold.json]
+                                       [--quantiles 0 0.1 0.25 0.5] [--seed 0] [--json threshold.json]
 
-Per iteration the replicas are trained once with all restarts; the rows with fewer of them take the first
-ones, so that rows differ by nothing else. One process, one thread. Columns: score of the iteration, s_min at
-each quantile, scores of restarts among each other on the same frames, and the time that many networks take.
+All replicas are trained once, with all restarts. Rows with r restarts per replica cut them into groups of r,
+each of which is a bootstrap of its own: s_min is the mean over the groups, +- their standard deviation.
+"among" are restarts of one replica against each other: what differs there is the training alone. One
+process, one thread; CPU seconds are those of B r networks.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from aecv.models.training import TrainedAutoencoder, train_replicas
 from aecv.models.training_data import block_bootstrap
 from aecv.numerics.convergence import mutual_scores, score
 from aecv.numerics.encoder import encode
+from aecv.workflow.learning import temper
 from aecv.workflow.pool import stride
 from aecv.workflow.threshold import WeightedFrames, consensus_restart, score_quantile
 
@@ -36,7 +38,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, nargs="*", help="all biased ones when left out")
     parser.add_argument("--replicas", type=int, default=8)
     parser.add_argument("--restarts", type=int, default=4)
-    parser.add_argument("--quantiles", type=float, nargs="*", default=[0.0, 0.05, 0.1, 0.25, 0.5])
+    parser.add_argument("--quantiles", type=float, nargs="*", default=[0.0, 0.1, 0.25, 0.5])
+    parser.add_argument("--seed", type=int, default=0, help="of resampling and training")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     if not (options.run / "run.json").exists():
@@ -44,25 +47,33 @@ def main() -> None:
         return
     settings = validate(read_json(options.run / "run.json")["settings"], source=str(options.run))
     known = [int(path.parent.name[-2:]) for path in sorted(options.run.glob("iteration_*/learning.done"))]
-    columns = "".join(f"{f's_min {q:g}':>11}" for q in options.quantiles)
+    columns = "".join(f"{f's_min {q:g}':>18}" for q in options.quantiles)
     print(
-        f"{'iter':>4}{'score':>8}{'B':>4}{'r':>4}{columns}{'restarts: median':>18}{'lowest':>8}{'time/s':>8}"
+        f"{'iter':>4}{'score':>8}{'B':>4}{'r':>4}{columns}{'among':>10}{'lowest':>8}{'CPU s':>8}", flush=True
     )
     rows = []
     for iteration in options.iterations or known[1:]:
         for row in measure(options.run, iteration, settings, options):
             rows.append(row)
-            values = "".join(f"{value:>11.4f}" for value in row["s_min"])
-            among = [row["restart_median"], row["restart_lowest"]]
-            text = "".join(f"{'-' if value is None else format(value, '.4f'):>13}" for value in among)
-            print(
-                f"{iteration:>4}{row['score']:>8.4f}{row['replicas']:>4}{row['restarts']:>4}{values}{text}"
-                f"{row['time_s']:>8.1f}",
-                flush=True,
-            )
+            print_row(row)
     if options.json is not None:
         options.json.write_text(json.dumps({"quantiles": options.quantiles, "rows": rows}, indent=2) + "\n")
         print(f"written to {options.json}")
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """A line of the table."""
+    groups = np.array(row["s_min"])
+    spread = groups.std(axis=0, ddof=1) if len(groups) > 1 else np.full(groups.shape[1], np.nan)
+    cells = zip(groups.mean(axis=0), spread, strict=True)
+    values = "".join(f"{f'{mean:.4f} +- {deviation:.4f}':>18}" for mean, deviation in cells)
+    reached = "-" if row["score"] is None else f"{row['score']:.4f}"
+    among = f"{row['among_median']:>10.4f}{row['among_lowest']:>8.4f}"
+    print(
+        f"{row['iteration']:>4}{reached:>8}{row['replicas']:>4}{row['restarts']:>4}{values}{among}"
+        f"{row['cpu_s']:>8.1f}",
+        flush=True,
+    )
 
 
 def frames_of(run: Path, iteration: int, settings: Settings) -> tuple[WeightedFrames, WeightedFrames]:
@@ -76,10 +87,9 @@ def frames_of(run: Path, iteration: int, settings: Settings) -> tuple[WeightedFr
         if positions is None:
             positions = np.empty((len(source), *all_frames.shape[1:]))
         positions[source == k] = all_frames[frame[source == k]]
-    temper = settings.pool.temper if settings.pool.mode == "mbar" else 1.0
     own = read_arrays(run / f"iteration_{iteration:02d}" / "samples.npz")["cv_positions"].astype(float)
     return (
-        WeightedFrames(positions=positions, weights=stored["weights"][chosen] ** temper),
+        WeightedFrames(positions=positions, weights=stored["weights"][chosen]),
         WeightedFrames(positions=own, weights=stored["last_weights"]).thinned(),
     )
 
@@ -87,27 +97,34 @@ def frames_of(run: Path, iteration: int, settings: Settings) -> tuple[WeightedFr
 def measure(run: Path, iteration: int, settings: Settings, options: argparse.Namespace) -> list[Any]:
     """Rows of one iteration."""
     pool, measured = frames_of(run, iteration, settings)
-    new, old = (load_cv(run / f"iteration_{k:02d}") for k in (iteration, iteration - 1))
-    reached = score(new(measured.positions), old(measured.positions), measured.weights)
-    began = time.process_time()
+    reached = None
+    if iteration > 0:
+        new, old = (
+            load_cv(run / f"iteration_{k:02d}")(measured.positions) for k in (iteration, iteration - 1)
+        )
+        reached = score(new, old, measured.weights)
+    began, n_replicas, n_restarts = time.process_time(), options.replicas, options.restarts
+    streams = np.random.default_rng(options.seed).spawn(n_replicas)
     trainings = train_replicas(
         pool.positions,
-        pool.weights,
+        pool.weights ** temper(settings),
         read_arrays(run / f"iteration_{iteration:02d}" / "cv.npz")["reference"],
         replicas=[
-            block_bootstrap(len(pool.weights), settings.training.validation_blocks, np.random.default_rng(k))
-            for k in range(options.replicas)
+            block_bootstrap(len(pool.weights), settings.training.validation_blocks, stream)
+            for stream in streams
         ],
         autoencoder=settings.autoencoder,
-        training=settings.training.model_copy(update={"restarts": options.restarts}),
-        seeds=range(1, options.replicas + 1),
+        training=settings.training.model_copy(update={"restarts": n_restarts}),
+        seeds=[int(stream.integers(1, 2**31)) for stream in streams],
     )
-    each_s = (time.process_time() - began) / (options.replicas * options.restarts)
+    each_s = (time.process_time() - began) / (n_replicas * n_restarts)
+    encoders = [encoder for trained in trainings for encoder in trained.restart_encoders]
+    scores = mutual_scores([encode(encoder, measured.positions) for encoder in encoders], measured.weights)
+    replica = np.repeat(np.arange(len(trainings)), n_restarts)
+    among = scores[(replica[:, None] == replica) & ~np.eye(len(scores), dtype=bool)]
     rows = []
-    for n in (1, 2, 4, 8, 16):
-        if n > options.restarts:
-            break
-        scores, medians, lowest = scores_of(trainings, n, pool, measured, settings)
+    for n in (n for n in (1, 2, 4, 8, 16) if n <= n_restarts):
+        chosen = [chosen_networks(trainings, first, n, pool, settings) for first in range(0, n_restarts, n)]
         for some in sorted({max(2, len(trainings) // 2), len(trainings)}):
             rows.append(
                 {
@@ -115,38 +132,34 @@ def measure(run: Path, iteration: int, settings: Settings, options: argparse.Nam
                     "score": reached,
                     "replicas": some,
                     "restarts": n,
-                    "s_min": [score_quantile(scores[:some, :some], q) for q in options.quantiles],
-                    "restart_median": medians,
-                    "restart_lowest": lowest,
-                    "time_s": some * n * each_s,
-                    "scores": scores[:some, :some].tolist(),
+                    "s_min": [
+                        [score_quantile(scores[np.ix_(own[:some], own[:some])], q) for q in options.quantiles]
+                        for own in chosen
+                    ],
+                    "among_median": float(np.median(among)) if len(among) else np.nan,
+                    "among_lowest": float(among.min()) if len(among) else np.nan,
+                    "cpu_s": some * n * each_s,
                 }
             )
     return rows
 
 
-def scores_of(
-    trainings: list[TrainedAutoencoder],
-    n: int,
-    pool: WeightedFrames,
-    measured: WeightedFrames,
-    settings: Settings,
-) -> tuple[np.ndarray, float | None, float | None]:
-    """Mutual scores of the replicas with n restarts; median and lowest score of restarts of one replica."""
-    values, among = [], []
-    for trained in trainings:
-        losses = trained.losses[:n]
-        few = replace(trained, losses=losses, best_restart=int(np.argmin(losses)))
-        chosen = consensus_restart(few, pool, settings.training.loss_tolerance).restart
-        every = [encode(encoder, measured.positions) for encoder in trained.restart_encoders[:n]]
-        values.append(every[chosen])
-        among.append(mutual_scores(every, measured.weights)[~np.eye(n, dtype=bool)])
-    flat = np.concatenate(among)
-    return (
-        mutual_scores(values, measured.weights),
-        float(np.median(flat)) if len(flat) else None,
-        float(flat.min()) if len(flat) else None,
-    )
+def chosen_networks(
+    trainings: list[TrainedAutoencoder], first: int, n: int, pool: WeightedFrames, settings: Settings
+) -> list[int]:
+    """Index, over the networks of all replicas, of the restart chosen among n of each."""
+    result = []
+    for k, trained in enumerate(trainings):
+        losses = trained.losses[first : first + n]
+        few = replace(
+            trained,
+            losses=losses,
+            best_restart=int(np.argmin(losses)),
+            restart_encoders=trained.restart_encoders[first : first + n],
+        )
+        choice = consensus_restart(few, pool, settings.training.loss_tolerance)
+        result.append(k * len(trained.losses) + first + choice.restart)
+    return result
 
 
 if __name__ == "__main__":
