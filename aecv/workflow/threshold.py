@@ -3,6 +3,10 @@
 The CV of an iteration depends on which frames it happened to see and on where its training began. Training
 again on resampled frames, with the same number of them, repeats both kinds of chance; how these CVs score
 against each other is what a score between iterations can reach when nothing else differs.
+
+Alanine dipeptide, 8e4 frames: with one restart per replica the lower quartile of 56 scores is 0.983 to 0.988,
+and repeats itself within some 0.005; the lowest tenth hangs on a single replica that went astray. With two to
+four restarts, at two to four times the cost, the lower quartile is 0.988 to 0.991.
 """
 
 from collections.abc import Callable
