@@ -10,13 +10,14 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aecv.ground.settings import ConvergenceSettings
-from aecv.workflow.records import IterationRecord, converged_at
+from aecv.workflow.records import IterationRecord, converged_at, is_good, required_score
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 COLUMNS = (
     ("iter", 4),
     ("score", 7),
+    ("s_min", 6),
     ("unweighted", 10),
     ("nonlinear", 9),
     ("n_eff", 8),
@@ -71,6 +72,7 @@ def table_line(record: IterationRecord) -> str:
     cells = (
         str(record.index),
         _number(record.score, "{:.3f}"),
+        _number(record.s_min, "{:.3f}"),
         _number(record.score_unweighted, "{:.3f}"),
         _number(record.score_nonlinear, "{:.3f}"),
         _number(record.n_effective, "{:.0f}"),
@@ -97,12 +99,13 @@ def verdict(records: Sequence[IterationRecord], settings: ConvergenceSettings) -
     scores = [(record.index, record.score) for record in records if record.score is not None]
     if not scores:
         return "one iteration has no score; run more (--iters 10 --resume)"
-    last = f"last score {scores[-1][1]:.3f}, s_min {settings.s_min:g}"
+    required = required_score(records[-1], settings)
+    last = f"last score {scores[-1][1]:.3f}, needs {settings.floor if required is None else required:.3f}"
     at = converged_at(records, settings)
     if at is None:
         row = f" in {settings.consecutive} iterations in a row" if settings.consecutive > 1 else ""
         return f"not converged{row} ({last}); continue with a larger --iters and --resume"
-    lost = [index for index, score in scores if index > at and score < settings.s_min]
+    lost = [record.index for record in records if record.index > at and not is_good(record, settings)]
     after = f", missed again in {', '.join(map(str, lost))}" if lost else ", and held since"
     return (
         f"s_min first reached at iteration {at}{after} ({last}). A CV repeats itself also when it "

@@ -82,6 +82,13 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
         (("--system", "ala2", "--set", "training.restarts"), "needs SECTION.KEY=VALUE"),
         (("--system", "ala2", "--set", "training.restarts=many"), "training.restarts"),
         (("--system", "ala2", "--set", "sampling.ns=nan"), "sampling.ns"),
+        (
+            ("--system", "ala2", "--set", "convergence.s_min=1.2"),
+            'convergence.s_min: needs "bootstrap" or a number between 0 and 1, got 1.2',
+        ),
+        (("--system", "ala2", "--set", "convergence.s_min=often"), "between 0 and 1, got 'often'"),
+        (("--system", "ala2", "--set", "convergence.s_min=true"), "between 0 and 1, got True"),
+        (("--system", "ala2", "--set", "convergence.replicas=1"), "convergence.replicas"),
         (("--system", "ala2", "--set", "dynamics.timestep_ps=-1"), "dynamics.timestep_ps"),
         (("--system", "ala2", "--set", "sampling.frame_ps=0.00015"), "multiple of dynamics.timestep_ps"),
         (("--system", "ala2", "--set", "delta_f.observable=phy"), "did you mean 'phi'?"),

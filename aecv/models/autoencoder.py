@@ -63,7 +63,7 @@ class StackedAutoencoders(torch.nn.Module):
         return int(self.weights[0].shape[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstructions, shape (R, B, n_inputs), of x, shape (B, n_inputs)."""
+        """Reconstructions, shape (R, B, n_inputs), of x, shape (B, n_inputs) or (R, B, n_inputs)."""
         n_encoder, n_layers = self.shape.n_encoder_layers, len(self.weights)
         hidden = x.expand(self.n_stacked, -1, -1)
         for layer in range(n_layers):

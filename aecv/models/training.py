@@ -1,29 +1,24 @@
 """Weighted training of autoencoders on aligned coordinates."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start
-from aecv.models.training_data import Frames, prepare, systematic_resample
+from aecv.models.optimisation import Fit, fit, one_thread, rows_of
+from aecv.models.training_data import Frames, IntArray, prepare, prepare_replicas, systematic_resample
 from aecv.numerics.encoder import Encoder
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+Layers = Sequence[tuple[FloatArray, FloatArray]]
 
-MIN_STEPS_PER_EPOCH = 100
 START_SAMPLES = 20_000
-WARM_UP = 0.1
-"""Part of the optimiser steps during which the learning rate rises linearly, before it falls as a cosine."""
 
 _logger = logging.getLogger(__name__)
 
@@ -82,15 +77,6 @@ class TrainedAutoencoder:
         return values.reshape(len(values), -1, 3)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Fit:
-    """Curves of an optimisation, as fractions of the variance, shape (R, n_epochs), and the best of each."""
-
-    train: FloatArray
-    validation: FloatArray
-    best: FloatArray
-
-
 def train_autoencoder(
     coordinates: ArrayLike,
     weights: ArrayLike,
@@ -125,106 +111,87 @@ def train_autoencoder(
     Source: Belkacemi et al., J. Chem. Theory Comput. 18, 59 (2022), doi:10.1021/acs.jctc.1c00415.
     """
     frames = prepare(coordinates, weights, reference, training=training, seed=seed)
-    shape = Shape(n_inputs=frames.x.shape[1], hidden=autoencoder.hidden, latent=autoencoder.latent)
-    samples = _start_samples(frames, generator(seed, "training", "samples"))
-    starts = [
-        principal_start(samples, shape, generator(seed, "training", "start", restart))
-        for restart in range(training.restarts)
-    ]
-    network = StackedAutoencoders(shape, starts)
-    with _one_thread():
-        result = fit(network, frames, training, generator(seed, "training", "batches"), on_epoch)
-        train_best = _weighted_loss(network, *_tensors(frames, ~frames.held_out))
-    return _collect(network, frames, np.asarray(reference, dtype=float), result, train_best)
+    origin = np.asarray(reference, dtype=float)
+    (trained,) = _train([frames], origin, autoencoder, training, [seed], on_epoch)
+    if isinstance(trained, TrainingError):
+        raise trained
+    return trained
 
 
-def fit(
-    network: StackedAutoencoders,
-    frames: Frames,
+def train_replicas(
+    coordinates: ArrayLike,
+    weights: ArrayLike,
+    reference: ArrayLike,
+    *,
+    replicas: Sequence[IntArray],
+    autoencoder: AutoencoderSettings,
     training: TrainingSettings,
-    rng: np.random.Generator,
+    seeds: Sequence[int],
     on_epoch: Callable[[], None] = lambda: None,
-) -> Fit:
-    """Optimise in place; on return the network holds each restart's best weights.
+) -> list[TrainedAutoencoder]:
+    """Train on several selections of the frames side by side, at the cost of as many restarts on one.
 
-    Each epoch draws frames by systematic resampling in proportion to their weights, so that frame i
-    appears floor or ceil of (its expected number) times, and shuffles them: the expected loss is the
-    weighted one, with far less noise than weights inside small batches. With equal weights that is a pass
-    over the data. An epoch has at least 100 steps, so that few frames still get enough of them.
+    Replica g is `train_autoencoder` of coordinates[replicas[g]] and weights[replicas[g]] with seeds[g]: its
+    own normalisation, validation blocks, starts and batches. Only the number of steps of an epoch is common,
+    that of the replicas' mean size. Nothing begins from a network that was trained before.
+
+    Args:
+        coordinates, weights, reference, autoencoder, training, on_epoch: as `train_autoencoder`.
+        replicas: indices of frames, in the order of time; a frame may be there several times.
+        seeds: root of the random numbers of each replica.
+
+    Returns:
+        one training per replica; those of which every restart diverged or collapsed are left out.
 
     Raises:
-        TrainingError: when every restart diverged.
+        TrainingError, AlignmentError: as `train_autoencoder`; for divergence when it happened everywhere.
     """
-    x, w = _tensors(frames, ~frames.held_out)
-    x_held_out, w_held_out = _tensors(frames, frames.held_out)
-    n_batch = min(training.batch_size, max(len(x) // 20, 1))
-    n_steps = max(round(len(x) / n_batch), MIN_STEPS_PER_EPOCH)
-    optimiser = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _one_cycle(n_steps * training.max_epochs))
-    cumulative = np.cumsum(w.double().numpy())
-    best, kept = np.full(network.n_stacked, np.inf), [p.detach().clone() for p in network.parameters()]
-    stale = np.zeros(network.n_stacked, dtype=int)
-    train, validation = [], []
-    for _ in range(training.max_epochs):
-        order = torch.from_numpy(systematic_resample(cumulative, n_steps * n_batch, rng))
-        train.append(_epoch(network, x, order.view(n_steps, n_batch), optimiser, schedule))
-        validation.append(_weighted_loss(network, x_held_out, w_held_out))
-        improved = (validation[-1] < best) & (stale < training.patience)
-        best = np.where(improved, validation[-1], best)
-        stale = np.where(improved, 0, stale + 1)
-        on_epoch()
-        mask = torch.from_numpy(improved)
-        for parameter, copy in zip(network.parameters(), kept, strict=True):
-            copy[mask] = parameter.detach()[mask]
-        if np.all(stale >= training.patience):
-            break
-    _check_losses(best, training)
-    with torch.no_grad():
-        for parameter, copy in zip(network.parameters(), kept, strict=True):
-            parameter.copy_(copy)
-    return Fit(train=np.transpose(train), validation=np.transpose(validation), best=best)
+    data_sets = prepare_replicas(
+        coordinates, weights, reference, replicas=replicas, training=training, seeds=seeds
+    )
+    origin = np.asarray(reference, dtype=float)
+    results = _train(data_sets, origin, autoencoder, training, seeds, on_epoch)
+    problems = [result for result in results if isinstance(result, TrainingError)]
+    if len(problems) == len(results):
+        raise problems[0]
+    if problems:
+        _logger.warning(
+            "training: %d of %d replicas are left out: %s", len(problems), len(results), problems[0]
+        )
+    return [result for result in results if not isinstance(result, TrainingError)]
 
 
-def _epoch(
-    network: StackedAutoencoders,
-    x: Tensor,
-    batches: Tensor,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> FloatArray:
-    """One epoch; returns each restart's mean loss per coordinate over the batches, shape (R,)."""
-    total = torch.zeros(network.n_stacked)
-    for batch in batches:
-        inputs = x[batch]
-        losses = (network(inputs) - inputs).square().mean(dim=(1, 2))
-        optimiser.zero_grad(set_to_none=True)
-        # The sum over coordinates, not their mean: Adam's epsilon then stays negligible beside gradients.
-        (losses.sum() * x.shape[1]).backward()
-        optimiser.step()
-        schedule.step()
-        total += losses.detach()
-    return (total / len(batches)).double().numpy()
-
-
-def _weighted_loss(network: StackedAutoencoders, x: Tensor, w: Tensor) -> FloatArray:
-    """Weighted loss per coordinate, shape (R,), summed in float64."""
-    total = torch.zeros(network.n_stacked, dtype=torch.float64)
-    with torch.no_grad():
-        for inputs, part in zip(x.split(5000), w.split(5000), strict=True):
-            total += (network(inputs) - inputs).square().mean(dim=2).double() @ part.double()
-    return (total / w.double().sum()).numpy()
-
-
-def _one_cycle(n_steps: int) -> Callable[[int], float]:
-    """Factor on the learning rate: linear warm-up, then half a cosine."""
-
-    def factor(step: int) -> float:
-        progress = min(step / n_steps, 1.0)
-        if progress < WARM_UP:
-            return max(progress / WARM_UP, 1e-3)
-        return max(0.5 * (1 + float(np.cos(np.pi * (progress - WARM_UP) / (1 - WARM_UP)))), 1e-3)
-
-    return factor
+def _train(
+    data_sets: Sequence[Frames],
+    reference: FloatArray,
+    autoencoder: AutoencoderSettings,
+    training: TrainingSettings,
+    seeds: Sequence[int],
+    on_epoch: Callable[[], None],
+) -> list[TrainedAutoencoder | TrainingError]:
+    """A training per data set, or why there is none."""
+    shape = Shape(n_inputs=data_sets[0].x.shape[1], hidden=autoencoder.hidden, latent=autoencoder.latent)
+    starts = []
+    for frames, seed in zip(data_sets, seeds, strict=True):
+        samples = _start_samples(frames, generator(seed, "training", "samples"))
+        starts += [
+            principal_start(samples, shape, generator(seed, "training", "start", restart))
+            for restart in range(training.restarts)
+        ]
+    network = StackedAutoencoders(shape, starts)
+    with one_thread():
+        batches = [generator(seed, "training", "batches") for seed in seeds]
+        result = fit(network, data_sets, training, batches, on_epoch)
+        train_best = rows_of(data_sets, held_out=False).loss(network)
+    collected: list[TrainedAutoencoder | TrainingError] = []
+    for index, frames in enumerate(data_sets):
+        own = slice(index * training.restarts, (index + 1) * training.restarts)
+        layers = [network.layers(restart) for restart in range(own.start, own.stop)]
+        try:
+            collected.append(_collect(layers, shape, frames, reference, result.of(own), train_best[own]))
+        except TrainingError as error:
+            collected.append(error)
+    return collected
 
 
 def _start_samples(frames: Frames, rng: np.random.Generator) -> FloatArray:
@@ -233,32 +200,22 @@ def _start_samples(frames: Frames, rng: np.random.Generator) -> FloatArray:
     return frames.x[train[chosen]].astype(float)
 
 
-def _tensors(frames: Frames, chosen: BoolArray) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(frames.x[chosen]), torch.from_numpy(frames.weights[chosen])
-
-
-def _check_losses(best: FloatArray, training: TrainingSettings) -> None:
-    diverged = ~np.isfinite(best)
-    if diverged.all():
-        raise TrainingError(
-            f"training: the loss of all {len(best)} restarts became NaN or infinite; "
-            f"lower training.learning_rate, now {training.learning_rate}"
-        )
-    if diverged.any():
-        _logger.warning("training: %d of %d restarts diverged and are left out", diverged.sum(), len(best))
-
-
 def _collect(
-    network: StackedAutoencoders, frames: Frames, reference: FloatArray, result: Fit, train_best: FloatArray
+    layers: Sequence[Layers],
+    shape: Shape,
+    frames: Frames,
+    reference: FloatArray,
+    result: Fit,
+    train_best: FloatArray,
 ) -> TrainedAutoencoder:
     folded, best, problem = {}, result.best.copy(), None
-    for index in range(network.n_stacked):
+    for index, own in enumerate(layers):
         try:
-            folded[index] = _fold(network.layers(index), network.shape, frames, reference)
+            folded[index] = _fold(own, shape, frames, reference)
         except TrainingError as error:  # one collapsed restart must not cost the others
             best[index], problem = np.inf, error
-    if problem is not None and not np.isfinite(best).any():
-        raise problem
+    if not np.isfinite(best).any():
+        raise problem or TrainingError(f"training: the losses of all {len(best)} restarts diverged")
     winner = int(np.argmin(best))
     encoder, decoder = folded[winner]
     variance = frames.variance
@@ -274,13 +231,11 @@ def _collect(
         best_restart=winner,
         n_epochs=result.train.shape[1],
         n_validation=int(frames.held_out.sum()),
-        restart_encoders=tuple(folded.get(index, folded[winner])[0] for index in range(network.n_stacked)),
+        restart_encoders=tuple(folded.get(index, folded[winner])[0] for index in range(len(layers))),
     )
 
 
-def _fold(
-    layers: Sequence[tuple[FloatArray, FloatArray]], shape: Shape, frames: Frames, reference: FloatArray
-) -> tuple[Encoder, list[tuple[FloatArray, FloatArray]]]:
+def _fold(layers: Layers, shape: Shape, frames: Frames, reference: FloatArray) -> tuple[Encoder, Layers]:
     """Normalisation of inputs and outputs moved into the first and last layers of encoder and decoder."""
     encoder, decoder = list(layers[: shape.n_encoder_layers]), list(layers[shape.n_encoder_layers :])
     code = frames.x.astype(float)
@@ -308,14 +263,3 @@ def _fold(
         ),
         decoder,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Small batched products are fastest on one thread, and repeat exactly."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

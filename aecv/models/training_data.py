@@ -1,5 +1,6 @@
 """Frames made ready for training: aligned, standardised, split into training and validation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from aecv.numerics.encoder import align
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 MIN_FRAMES = 100
 
@@ -51,23 +53,53 @@ def prepare(
     seed: int,
 ) -> Frames:
     """Check, align and standardise frames, and choose the validation blocks; arguments of the training."""
-    positions, w = _checked(coordinates, weights, reference)
-    y = align(reference, positions).reshape(len(positions), -1)
-    w = w / w.sum()
-    mean = w @ y
-    scale = float(np.sqrt(np.mean(w @ (y - mean) ** 2)))
-    if not scale > 1e-9:
-        raise TrainingError(
-            f"training: coordinates need to vary, got a spread of {scale:.1e} nm after alignment"
-        )
-    held_out = validation_blocks(
-        len(y),
-        training.validation_blocks,
-        training.validation_fraction,
-        generator(seed, "training", "blocks"),
+    everything = np.arange(np.shape(coordinates)[0] if np.ndim(coordinates) else 0)
+    (frames,) = prepare_replicas(
+        coordinates, weights, reference, replicas=[everything], training=training, seeds=[seed]
     )
-    x = ((y - mean) / scale).astype(np.float32)
-    return Frames(x=x, weights=w, held_out=held_out, mean=mean, scale=scale)
+    return frames
+
+
+def prepare_replicas(
+    coordinates: ArrayLike,
+    weights: ArrayLike,
+    reference: ArrayLike,
+    *,
+    replicas: Sequence[IntArray],
+    training: TrainingSettings,
+    seeds: Sequence[int],
+) -> list[Frames]:
+    """For every replica what `prepare` gives for coordinates[replica] and weights[replica], aligned once.
+
+    Raises:
+        TrainingError: as `train_replicas`.
+    """
+    positions, w = _checked(coordinates, weights, reference)
+    used = np.flatnonzero(w > 0)
+    _check_finite(positions[used])
+    y = np.zeros((len(w), 3 * positions.shape[1]))
+    y[used] = align(reference, positions[used].astype(float)).reshape(len(used), -1)
+    result = []
+    for replica, seed in zip(replicas, seeds, strict=True):
+        chosen = replica[w[replica] > 0]
+        result.append(_standardised(y[chosen], w[chosen], training, seed))
+    return result
+
+
+def block_bootstrap(n_frames: int, n_blocks: int, rng: np.random.Generator) -> IntArray:
+    """Indices of a resampled data set: as many contiguous blocks as there are, drawn with replacement.
+
+    A block stands for what is independent of the others; frames inside one are not. The order of time is
+    kept, so that copies of a frame are neighbours and contiguous validation blocks stay apart from the rest.
+
+    Returns:
+        sorted indices, about n_frames of them.
+
+    Source: Carlstein, Ann. Stat. 14, 1171 (1986), doi:10.1214/aos/1176350057 (blocks without overlap).
+    """
+    n_blocks = min(n_blocks, n_frames)
+    copies = np.bincount(rng.integers(n_blocks, size=n_blocks), minlength=n_blocks)
+    return np.repeat(np.arange(n_frames), copies[np.arange(n_frames) * n_blocks // n_frames])
 
 
 def validation_blocks(n_frames: int, n_blocks: int, fraction: float, rng: np.random.Generator) -> BoolArray:
@@ -85,15 +117,38 @@ def validation_blocks(n_frames: int, n_blocks: int, fraction: float, rng: np.ran
     return np.isin(np.arange(n_frames) * n_blocks // n_frames, chosen)
 
 
-def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
     """n indices in random order, index i about n w_i / sum w times."""
     marks = (np.arange(n) + rng.random()) / n * cumulative[-1]
     return rng.permutation(np.minimum(np.searchsorted(cumulative, marks, side="right"), len(cumulative) - 1))
 
 
+def _standardised(y: FloatArray, w: FloatArray, training: TrainingSettings, seed: int) -> Frames:
+    if len(w) < MIN_FRAMES:
+        raise TrainingError(
+            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(w)}; "
+            "run longer (--ns) or write frames more often (sampling.frame_ps)"
+        )
+    w = w / w.sum()
+    mean = w @ y
+    scale = float(np.sqrt(np.mean(w @ (y - mean) ** 2)))
+    if not scale > 1e-9:
+        raise TrainingError(
+            f"training: coordinates need to vary, got a spread of {scale:.1e} nm after alignment"
+        )
+    held_out = validation_blocks(
+        len(y),
+        training.validation_blocks,
+        training.validation_fraction,
+        generator(seed, "training", "blocks"),
+    )
+    x = ((y - mean) / scale).astype(np.float32)
+    return Frames(x=x, weights=w, held_out=held_out, mean=mean, scale=scale)
+
+
 def _checked(
     coordinates: ArrayLike, weights: ArrayLike, reference: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[NDArray[np.floating], FloatArray]:
     positions, w = np.asarray(coordinates), np.asarray(weights, dtype=float)
     n_atoms = len(np.asarray(reference))
     if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or w.shape != (len(positions),):
@@ -103,16 +158,13 @@ def _checked(
         )
     if not np.all(np.isfinite(w)) or np.any(w < 0):
         raise TrainingError("training: weights need to be finite and not negative; check the free energy")
-    positions, w = positions[w > 0], w[w > 0]
-    if len(w) < MIN_FRAMES:
-        raise TrainingError(
-            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(w)}; "
-            "run longer (--ns) or write frames more often (sampling.frame_ps)"
-        )
+    return positions, w
+
+
+def _check_finite(positions: NDArray[np.floating]) -> None:
     bad = ~np.all(np.isfinite(positions), axis=(1, 2))
     if bad.any():
         raise TrainingError(
-            f"training: coordinates need to be finite, got NaN or infinity in {bad.sum()} of {len(w)}; "
-            "the simulation exploded, or a trajectory file is damaged"
+            f"training: coordinates need to be finite, got NaN or infinity in {bad.sum()} of "
+            f"{len(positions)}; the simulation exploded, or a trajectory file is damaged"
         )
-    return positions.astype(float), w

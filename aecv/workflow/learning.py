@@ -1,4 +1,4 @@
-"""Learning stage, second half: train the next CV on weighted frames and compare it with the last one."""
+"""Learning stage, second half: train the next CV on weighted frames, compare it with the last one."""
 
 import logging
 from collections.abc import Sequence
@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
 from aecv.ground.seeds import seed_31bit
+from aecv.ground.settings import Settings
 from aecv.models.cv import CV, export_cv
 from aecv.models.training import TrainedAutoencoder, train_autoencoder
 from aecv.numerics.abf import data_grid
-from aecv.numerics.convergence import mutual_scores, nonlinear_r2, periodic_features, score, weighted_r2
+from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
 from aecv.numerics.encoder import Encoder, encode
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.pool import Pool, stride
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Samples
+from aecv.workflow.threshold import Choice, WeightedFrames, consensus_restart
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
@@ -36,15 +38,23 @@ class Trained:
         autoencoder: the training.
         n_frames: frames that it saw.
         n_effective: (sum w)^2 / sum w^2 of them.
-        restart: index of the restart that was chosen.
-        restart_score: its median score with the other restarts that are as good; None where there is none.
+        choice: the restart that was chosen, and how alike the good ones are.
     """
 
     autoencoder: TrainedAutoencoder
     n_frames: int
     n_effective: float
-    restart: int
-    restart_score: float | None
+    choice: Choice
+
+    @property
+    def loss(self) -> float:
+        """Validation loss of the chosen restart [nm^2]."""
+        return float(self.autoencoder.losses[self.choice.restart])
+
+    @property
+    def loss_spread(self) -> float:
+        """Validation loss of the worst restart over that of the best."""
+        return float(np.max(self.autoencoder.losses) / np.min(self.autoencoder.losses))
 
 
 def train_cv(
@@ -57,8 +67,8 @@ def train_cv(
         TrainingError: when the training fails.
     """
     settings = system.spec.settings
-    chosen = np.arange(0, pool.n_frames, stride(pool.n_frames, settings.training.max_frames))
-    positions, weights = pool.cv_positions[chosen], pool.weights[chosen]
+    frames = training_frames(pool, settings)
+    positions, weights = frames.positions, frames.weights
     n_effective = effective_sample_size(weights)
     if n_effective < settings.training.min_effective_frames:
         raise SamplingError(
@@ -66,19 +76,18 @@ def train_cv(
             f"effective frames, got {n_effective:.1f} of {len(weights)}; run longer (--ns), or lower "
             "training.min_effective_frames"
         )
-    temper = settings.pool.temper if settings.pool.mode == "mbar" else 1.0
     with progress(f"{folder.name} training", settings.training.max_epochs, "epoch") as advance:
         trained = train_autoencoder(
             positions,
-            weights**temper,
+            weights ** temper(settings),
             system.positions[system.cv_atom_indices],
             autoencoder=settings.autoencoder,
             training=settings.training,
             seed=seed_31bit(settings.run.seed, "training", iteration),
             on_epoch=lambda: advance(1),
         )
-    restart, restart_score = consensus_restart(trained, positions, weights, settings.training.loss_tolerance)
-    encoder = trained.restart_encoders[restart]
+    choice = consensus_restart(trained, frames, settings.training.loss_tolerance)
+    encoder = trained.restart_encoders[choice.restart]
     if previous is not None:
         encoder = matched(encoder, encode(encoder, positions), previous(positions), weights)
     grid = data_grid(encode(encoder, pool.cv_positions), bins=settings.eabf.bins, margin=settings.eabf.margin)
@@ -91,44 +100,20 @@ def train_cv(
         system=system.spec.name,
         system_hash=system.spec.hash,
     )
-    result = Trained(
-        autoencoder=trained,
-        n_frames=len(weights),
-        n_effective=n_effective,
-        restart=restart,
-        restart_score=restart_score,
-    )
+    result = Trained(autoencoder=trained, n_frames=len(weights), n_effective=n_effective, choice=choice)
     write_json(folder / "training.json", _training_report(result))
     return result
 
 
-def consensus_restart(
-    trained: TrainedAutoencoder, positions: FloatArray, weights: FloatArray, tolerance: float
-) -> tuple[int, float | None]:
-    """The restart that is most like the others, among those whose loss is as good as the best one.
+def training_frames(pool: Pool, settings: Settings) -> WeightedFrames:
+    """The pool, thinned to what trains, with Boltzmann weights."""
+    chosen = slice(None, None, stride(pool.n_frames, settings.training.max_frames))
+    return WeightedFrames(positions=pool.cv_positions[chosen], weights=pool.weights[chosen])
 
-    Restarts end at slightly different CVs whose losses differ by less than these CVs do: which of them has
-    the lowest loss is chance, and chance again in the next iteration. The one with the highest median score
-    against the others repeats itself. No CV of another iteration enters.
 
-    Args:
-        trained: all restarts.
-        positions, weights: the frames that trained them.
-        tolerance: share by which a loss may exceed the lowest one.
-
-    Returns:
-        Its index, and its median score with the others; None where it has none.
-    """
-    good = np.flatnonzero(trained.losses <= (1.0 + tolerance) * np.min(trained.losses))
-    if len(good) < 2:
-        return trained.best_restart, None
-    some = slice(None, None, max(1, len(weights) // 20_000))
-    values = [encode(trained.restart_encoders[restart], positions[some]) for restart in good]
-    scores = mutual_scores(values, weights[some])
-    others = np.array([np.delete(scores[:, k], k) for k in range(len(good))])
-    medians = np.median(others, axis=1)
-    chosen = int(np.argmax(medians))
-    return int(good[chosen]), float(medians[chosen])
+def temper(settings: Settings) -> float:
+    """Power of the Boltzmann weights that trains."""
+    return settings.pool.temper if settings.pool.mode == "mbar" else 1.0
 
 
 def _training_report(result: Trained) -> dict[str, Any]:
@@ -137,9 +122,11 @@ def _training_report(result: Trained) -> dict[str, Any]:
         "n_frames": result.n_frames,
         "n_effective": result.n_effective,
         "losses_nm2": trained.losses,
-        "restart": result.restart,
-        "restart_score": result.restart_score,
-        "fraction_of_variance": trained.losses[result.restart] / trained.variance,
+        "loss_spread": result.loss_spread,
+        "restart": result.choice.restart,
+        "restart_score": result.choice.score,
+        "restart_lowest": result.choice.lowest,
+        "fraction_of_variance": result.loss / trained.variance,
         "train_nm2": trained.train_curves,
         "validation_nm2": trained.validation_curves,
     }

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from aecv.ground.files import read_json, write_arrays, write_json
 from aecv.ground.seeds import seed_31bit
 from aecv.models.cv import CV, load_cv
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
-from aecv.workflow.learning import Trained, compare, train_cv
+from aecv.workflow.learning import Trained, compare, temper, train_cv, training_frames
 from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.progress import Progress
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
+from aecv.workflow.threshold import Threshold, WeightedFrames, bootstrap_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ def learn(
         previous: the CVs of all earlier iterations; iteration k was biased along previous[k - 1].
 
     Raises:
-        SamplingError, TrainingError: as `learning.train_cv`.
+        SamplingError, TrainingError: as `learning.train_cv` and `threshold.bootstrap_threshold`.
     """
     began = time.perf_counter()
     folder = run.iteration_dir(iteration)
@@ -62,10 +61,18 @@ def learn(
     new = load_cv(folder)
     seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
     scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
-    write_json(folder / "score.json", scores)
+    threshold = _threshold(iteration, pool, samples, scores["score"], system, progress)
+    write_json(folder / "score.json", scores | threshold.report())
     wall_s = float(read_json(folder / "timing.json")["wall_s"])
     record = _record(
-        iteration, samples, wall_s, analysis, trained, scores, system, time.perf_counter() - began
+        iteration,
+        samples,
+        wall_s,
+        analysis,
+        trained,
+        scores | threshold.fields(),
+        system,
+        time.perf_counter() - began,
     )
     write_json(folder / "record.json", record.as_dict())
     _warn(record, samples)
@@ -92,6 +99,34 @@ def _pool(
     return mbar_pool(biased, settings), biased[-1]
 
 
+def _threshold(
+    iteration: int,
+    pool: Pool,
+    samples: Samples,
+    score: float | None,
+    system: MolecularSystem,
+    progress: Progress,
+) -> Threshold:
+    """What the iteration's score has to reach; bootstrapped only where the score may reach it."""
+    settings = system.spec.settings
+    convergence = settings.convergence
+    if score is None or convergence.s_min != "bootstrap":
+        return Threshold(s_min=None if score is None else float(convergence.s_min))
+    if score < convergence.floor:
+        return Threshold(s_min=None)
+    title = f"iteration_{iteration:02d} bootstrap"
+    with progress(title, settings.training.max_epochs, "epoch") as advance:
+        return bootstrap_threshold(
+            training_frames(pool, settings),
+            WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights),
+            system.positions[system.cv_atom_indices],
+            settings=settings,
+            temper=temper(settings),
+            seed=seed_31bit(settings.run.seed, "bootstrap", iteration),
+            on_epoch=lambda: advance(1),
+        )
+
+
 def _record(
     iteration: int,
     samples: Samples,
@@ -104,17 +139,17 @@ def _record(
 ) -> IterationRecord:
     dynamics = system.spec.settings.dynamics
     ns = samples.n_frames * system.spec.settings.sampling.frame_ps / 1000.0
-    autoencoder = trained.autoencoder
     return IterationRecord(
         index=iteration,
         **scores,
         **asdict(analysis),
         n_effective=trained.n_effective,
         n_frames=trained.n_frames,
-        loss=float(autoencoder.losses[trained.restart]),
-        loss_spread=float(np.max(autoencoder.losses) / np.min(autoencoder.losses)),
-        explained_variance=1.0 - float(autoencoder.losses[trained.restart]) / autoencoder.variance,
-        restart_score=trained.restart_score,
+        loss=trained.loss,
+        loss_spread=trained.loss_spread,
+        explained_variance=1.0 - trained.loss / trained.autoencoder.variance,
+        restart_score=trained.choice.score,
+        restart_lowest=trained.choice.lowest,
         n_inverted=samples.n_inverted,
         n_turned=samples.n_turned,
         ns=ns,

@@ -9,7 +9,7 @@ from aecv.ground.units import thermal_energy
 from aecv.models.cv import load_cv
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
-from aecv.workflow.records import IterationRecord
+from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
 
@@ -27,7 +27,10 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
             "nonlinear": [record.score_nonlinear for record in records],
         }
         plots.save(
-            plots.score_history(iterations, scores, s_min=settings.convergence.s_min), folder / "scores.png"
+            plots.score_history(
+                iterations, scores, s_min=[required_score(record, settings.convergence) for record in records]
+            ),
+            folder / "scores.png",
         )
         _draw_biases(run, records, system)
     if settings.delta_f is not None and len(records) > 1:

@@ -17,6 +17,9 @@ class IterationRecord:
         score: R^2 of the regression of the new CV on the old one, worst component, with Boltzmann weights, on
             this iteration's frames; None in iteration 0. `score_unweighted` is the same without weights,
             `score_nonlinear` out of sample by nearest neighbours.
+        s_min: what the score had to reach when the iteration was finished; None in iteration 0, and where a
+            score below convergence.floor made the bootstrap needless.
+        s_min_replicas, s_min_quantile: of the bootstrap that gave s_min; None where it was a given number.
         observables: per observable, R^2 of it (of its sine and cosine where it is an angle; the worse one) on
             xi, linear and nonlinear; under "xi" the reverse: of the worse xi on all of them.
         n_effective: (sum w)^2 / sum w^2 of the frames that trained the CV; `n_frames` is their number.
@@ -28,8 +31,8 @@ class IterationRecord:
         loss: validation loss of the chosen restart [nm^2]; `loss_spread` is worst over best restart;
             `explained_variance` is 1 - loss/variance; all under the weights that train, which are tempered
             (pool.temper), while n_effective is of the weights themselves. `restart_score` is the median score
-            of the chosen restart with the others on the same frames: more agreement than that between
-            iterations cannot be expected.
+            of the chosen restart with the other good ones on the same frames, `restart_lowest` the lowest
+            score among those: more agreement than that between iterations cannot be expected.
         visited_bins: bins that lambda visited; `n_islands` how many unconnected regions they form.
         n_inverted, n_turned: frames with a changed chirality, or a turned peptide bond.
         ns, steps_per_s, wall_s: simulated time, speed of the integrator, time for everything.
@@ -39,6 +42,9 @@ class IterationRecord:
     score: float | None
     score_unweighted: float | None
     score_nonlinear: float | None
+    s_min: float | None
+    s_min_replicas: int | None
+    s_min_quantile: float | None
     observables: dict[str, dict[str, float]]
     n_effective: float
     n_frames: int
@@ -50,6 +56,7 @@ class IterationRecord:
     loss_spread: float
     explained_variance: float
     restart_score: float | None
+    restart_lowest: float | None
     visited_bins: int | None
     n_islands: int | None
     n_inverted: int
@@ -75,11 +82,31 @@ class IterationRecord:
         return cls(**plain)
 
 
+def required_score(record: IterationRecord, settings: ConvergenceSettings) -> float | None:
+    """What an iteration's score needs to be for convergence; None where that is not known.
+
+    A number in the settings counts for all iterations, also for those finished before it was set. With
+    "bootstrap" it is the iteration's own s_min, but not less than the floor; an iteration that was finished
+    under a number has none, and one whose score is below the floor needs none.
+    """
+    if settings.s_min != "bootstrap":
+        return float(settings.s_min)
+    if record.s_min is None or record.s_min_replicas is None:
+        return None
+    return max(record.s_min, settings.floor)
+
+
 def converged_at(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> int | None:
-    """First iteration with which `consecutive` scores in a row are at least s_min, or None."""
+    """First iteration with which `consecutive` scores in a row are at least what is required, or None."""
     run_length = 0
     for record in records:
-        run_length = run_length + 1 if record.score is not None and record.score >= settings.s_min else 0
+        run_length = run_length + 1 if is_good(record, settings) else 0
         if run_length >= settings.consecutive:
             return record.index
     return None
+
+
+def is_good(record: IterationRecord, settings: ConvergenceSettings) -> bool:
+    """Whether an iteration's CV repeats the one before as well as `required_score` says."""
+    required = required_score(record, settings)
+    return record.score is not None and required is not None and record.score >= required

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 _PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
 _FREE = ("run.iterations", "convergence.", "training.min_effective_frames")
-"""Settings that a resumed run may change: they decide where it ends, not what an iteration holds."""
+"""Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
+that a finished iteration bootstrapped stays as it is; see `records.required_score`."""
 
 
 def versions() -> dict[str, str]:
@@ -200,7 +201,7 @@ def write_summary(run: RunDirectory, records: Sequence[IterationRecord], setting
         run.path / "summary.json",
         {
             "system": settings.system.name,
-            "s_min": settings.convergence.s_min,
+            "convergence": settings.convergence.model_dump(mode="json"),
             "converged_at": converged_at(records, settings.convergence),
             "iterations": [record.as_dict() for record in records],
         },

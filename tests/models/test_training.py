@@ -8,8 +8,15 @@ import torch
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start, random_start
-from aecv.models.training import fit, train_autoencoder
-from aecv.models.training_data import prepare, systematic_resample, validation_blocks
+from aecv.models.optimisation import fit, rows_of
+from aecv.models.training import train_autoencoder, train_replicas
+from aecv.models.training_data import (
+    block_bootstrap,
+    prepare,
+    prepare_replicas,
+    systematic_resample,
+    validation_blocks,
+)
 from aecv.numerics.encoder import align, encode
 
 ONE = AutoencoderSettings(hidden=(20,), latent=1)
@@ -63,7 +70,10 @@ def test_linear_autoencoder_reaches_the_principal_component_residual(data):
     shape = Shape(n_inputs=15, hidden=(20,), latent=2)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(3)]
     result = fit(
-        StackedAutoencoders(shape, starts, activation="linear"), frames, settings, np.random.default_rng(0)
+        StackedAutoencoders(shape, starts, activation="linear"),
+        [frames],
+        settings,
+        [np.random.default_rng(0)],
     )
     train = ~frames.held_out
     x_train, w_train = frames.x[train].astype(float), frames.weights[train]
@@ -187,10 +197,87 @@ def test_restarts_do_not_touch_each_other(data):
     shape = Shape(n_inputs=15, hidden=(8,), latent=1)
     start = random_start(shape, np.random.default_rng(0))
     broken = [(np.full_like(a, np.nan), b) for a, b in start]
-    healthy = fit(StackedAutoencoders(shape, [start, start]), frames, QUICK, np.random.default_rng(1))
-    beside = fit(StackedAutoencoders(shape, [start, broken]), frames, QUICK, np.random.default_rng(1))
+    healthy = fit(StackedAutoencoders(shape, [start, start]), [frames], QUICK, [np.random.default_rng(1)])
+    beside = fit(StackedAutoencoders(shape, [start, broken]), [frames], QUICK, [np.random.default_rng(1)])
     assert beside.best[0] == healthy.best[0]
     assert np.isinf(beside.best[1])
+
+
+def test_a_replica_of_all_frames_is_the_ordinary_training(data, trained):
+    _, x, w = data
+    (replica,) = train_replicas(
+        x, w, REFERENCE, replicas=[np.arange(len(x))], autoencoder=ONE, training=QUICK, seeds=[3]
+    )
+    np.testing.assert_array_equal(replica.validation_curves, trained.validation_curves)
+    np.testing.assert_array_equal(replica.encoder.weights[0], trained.encoder.weights[0])
+
+
+def test_a_replica_of_half_the_frames_is_a_training_on_that_half(data):
+    """Beside another one in the stack; products of another size round differently, and Adam amplifies it."""
+    _, x, w = data
+    halves = [np.arange(2000), np.arange(2000, 4000)]
+    both = train_replicas(x, w, REFERENCE, replicas=halves, autoencoder=ONE, training=QUICK, seeds=[5, 6])
+    for half, seed, replica in zip(halves, (5, 6), both, strict=True):
+        alone = train_autoencoder(x[half], w[half], REFERENCE, autoencoder=ONE, training=QUICK, seed=seed)
+        np.testing.assert_allclose(replica.losses, alone.losses, rtol=0.01)
+        np.testing.assert_allclose(replica.train_curves[:, 0], alone.train_curves[:, 0], rtol=1e-3)
+        assert replica.variance == alone.variance
+        assert replica.n_validation == alone.n_validation
+        same = np.corrcoef(encode(replica.encoder, x)[:, 0], encode(alone.encoder, x)[:, 0])[0, 1]
+        assert same**2 > 0.999
+
+
+def test_copies_of_a_frame_are_weight(data):
+    """A frame that is there twice counts as one of twice the weight; one of weight zero as none."""
+    _, x, w = data
+    twice = prepare_replicas(
+        x, w, REFERENCE, replicas=[np.repeat(np.arange(1000), 2)], training=QUICK, seeds=[1]
+    )[0]
+    once = prepare(x[:1000], 2 * w[:1000], REFERENCE, training=QUICK, seed=1)
+    np.testing.assert_allclose(twice.mean, once.mean, rtol=1e-12)
+    np.testing.assert_allclose(twice.scale, once.scale, rtol=1e-12)
+    np.testing.assert_allclose(twice.weights[::2] + twice.weights[1::2], once.weights, rtol=1e-12)
+    some = np.where(np.arange(4000) % 2 == 0, w, 0.0)
+    half = prepare_replicas(x, some, REFERENCE, replicas=[np.arange(1000)], training=QUICK, seeds=[1])[0]
+    np.testing.assert_array_equal(
+        half.x, prepare(x[:1000:2], w[:1000:2], REFERENCE, training=QUICK, seed=1).x
+    )
+
+
+def test_held_out_frames_of_every_set_have_the_loss_of_their_own_networks(data):
+    """Sets of different sizes in one table: the filling counts nothing."""
+    _, x, w = data
+    sets = [
+        prepare(x[:1000], w[:1000], REFERENCE, training=QUICK, seed=1),
+        prepare(x[1000:3500], w[1000:3500], REFERENCE, training=QUICK, seed=2),
+    ]
+    shape = Shape(n_inputs=15, hidden=(8,), latent=1)
+    starts = [random_start(shape, np.random.default_rng(k)) for k in range(4)]
+    losses = rows_of(sets, held_out=True).loss(StackedAutoencoders(shape, starts))
+    for k, frames in enumerate(sets):
+        inputs = torch.from_numpy(frames.x[frames.held_out])
+        with torch.no_grad():
+            outputs = StackedAutoencoders(shape, starts[2 * k : 2 * k + 2])(inputs)
+        squares = (outputs - inputs).square().mean(dim=2).double().numpy()
+        expected = np.average(squares, weights=frames.weights[frames.held_out], axis=1)
+        np.testing.assert_allclose(losses[2 * k : 2 * k + 2], expected, rtol=1e-6)
+
+
+def test_blocks_are_resampled_whole_and_on_average_once():
+    n_frames, n_blocks = 1003, 50
+    block = np.arange(n_frames) * n_blocks // n_frames
+    total = np.zeros(n_blocks)
+    for seed in range(400):
+        index = block_bootstrap(n_frames, n_blocks, np.random.default_rng(seed))
+        copies = np.bincount(index, minlength=n_frames)
+        for k in range(n_blocks):
+            assert len(set(copies[block == k])) == 1
+        assert np.all(np.diff(index) >= 0)
+        drawn = copies[np.searchsorted(block, np.arange(n_blocks))]
+        assert drawn.sum() == n_blocks
+        total += drawn
+    # Binomial(400 * 50, 1/50): mean 400, standard deviation 19.8
+    assert np.abs(total - 400).max() < 4.5 * 19.8
 
 
 def test_validation_blocks_are_contiguous_and_spread():

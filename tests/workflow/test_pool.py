@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.numerics.encoder import Encoder, encode
 from aecv.workflow.coupling import SAFE_PHASE, extended_variable
-from aecv.workflow.learning import compare, consensus_restart, matched
+from aecv.workflow.learning import compare, matched
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.samples import Bias, Samples
@@ -291,20 +290,6 @@ def test_components_are_matched_to_the_old_cv_in_order_and_sign() -> None:
     again = matched(shuffled, encode(shuffled, frames), old, np.ones(500))
     new = encode(again, frames)
     np.testing.assert_allclose(new, old * [1.0, 2.0, 1.0], atol=1e-12)
-
-
-def test_of_equally_good_restarts_the_one_like_the_others_is_taken() -> None:
-    """Five CVs of nearly the same loss: the lowest is an outlier, one of a group in the middle is chosen."""
-    rng = np.random.default_rng(2)
-    base, other = rng.normal(size=(1, 12)), rng.normal(size=(1, 12))
-    rows = [other, base + 0.4 * rng.normal(size=(1, 12)), base, base + 0.4 * rng.normal(size=(1, 12)), -other]
-    encoders = tuple(linear_encoder(row) for row in rows)
-    frames = encoders[0].reference + 0.05 * rng.normal(size=(800, 4, 3))
-    trained: Any = SimpleNamespace(
-        losses=np.array([1.0, 1.03, 1.02, 1.04, 1.5]), restart_encoders=encoders, best_restart=0
-    )
-    assert consensus_restart(trained, frames, np.ones(800), 0.05)[0] == 2
-    assert consensus_restart(trained, frames, np.ones(800), 0.0) == (0, None)
 
 
 def test_the_score_explains_the_new_cv_by_the_old_one() -> None:

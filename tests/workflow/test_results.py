@@ -89,8 +89,18 @@ def test_summary_has_a_complete_record_per_iteration(small_run: Path) -> None:
     first, *biased = summary["iterations"]
     assert first["score"] is None
     assert first["delta_f_kj_mol"] is None
+    assert first["s_min"] is None
     for record in biased:
         assert 0 <= record["score"] <= 1
+        scores = json.loads((small_run / f"iteration_{record['index']:02d}" / "score.json").read_text())
+        matrix = np.array(scores["replica_scores"])
+        np.testing.assert_allclose(np.diag(matrix), 1.0, atol=1e-9)
+        between = matrix[~np.eye(3, dtype=bool)]
+        quantile = summary["convergence"]["quantile"]
+        assert record["s_min"] == pytest.approx(np.quantile(between, quantile), abs=1e-12)
+        assert record["s_min"] == scores["s_min"]
+        assert (record["s_min_replicas"], record["s_min_quantile"]) == (3, quantile)
+        assert record["restart_lowest"] <= record["restart_score"] <= 1
         assert set(record["observables"]) == {"phi", "psi", "xi"}
 
 

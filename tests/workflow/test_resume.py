@@ -111,6 +111,16 @@ def test_a_finished_run_is_reused_as_it_is(copy_of_run: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
 
 
+def test_another_threshold_on_resume_counts_at_once_and_keeps_what_was_measured(copy_of_run: Path) -> None:
+    before = json.loads((copy_of_run / "summary.json").read_text())["iterations"]
+    change = ("convergence.s_min=1e-6", "convergence.consecutive=1")
+    iterate(load_system("ala2", overrides=(*SMALL, *change)), copy_of_run, resume=True)
+    summary = json.loads((copy_of_run / "summary.json").read_text())
+    assert summary["converged_at"] == 1
+    assert summary["iterations"] == before
+    assert before[1]["s_min"] > 1e-6
+
+
 def test_more_iterations_may_be_asked_for_on_resume(copy_of_run: Path) -> None:
     records = iterate(load_system("ala2", overrides=(*SMALL, "run.iterations=4")), copy_of_run, resume=True)
     assert [record.index for record in records] == [0, 1, 2, 3]

@@ -1,0 +1,204 @@
+"""Optimisation of stacked autoencoders, each on its own weighted frames."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aecv.ground.errors import TrainingError
+from aecv.ground.settings import TrainingSettings
+from aecv.models.autoencoder import StackedAutoencoders
+from aecv.models.training_data import Frames, systematic_resample
+
+FloatArray = NDArray[np.float64]
+
+MIN_STEPS_PER_EPOCH = 100
+WARM_UP = 0.1
+"""Part of the optimiser steps during which the learning rate rises linearly, before it falls as a cosine."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fit:
+    """Curves of an optimisation, as fractions of the variance, shape (R, n_epochs), and the best of each."""
+
+    train: FloatArray
+    validation: FloatArray
+    best: FloatArray
+
+    def of(self, chosen: slice) -> "Fit":
+        """The same of some of the autoencoders."""
+        return Fit(train=self.train[chosen], validation=self.validation[chosen], best=self.best[chosen])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """One part, training or held out, of the frames of G data sets, as tensors.
+
+    Attributes:
+        x: all of them one below the other, shape (n_rows, D).
+        index: row of each frame of a set, shape (G, n), the sets filled up to the longest one.
+        weights: shape (G, n); 0 where `index` is filled up.
+        cumulative: running sum of a set's own weights, per set.
+    """
+
+    x: Tensor
+    index: Tensor
+    weights: Tensor
+    cumulative: tuple[FloatArray, ...]
+
+    def draw(self, n: int, rngs: Sequence[np.random.Generator]) -> Tensor:
+        """Rows drawn per set in proportion to the weights, shape (G, n)."""
+        parts = zip(self.index, self.cumulative, rngs, strict=True)
+        return torch.stack([own[torch.from_numpy(systematic_resample(c, n, rng))] for own, c, rng in parts])
+
+    def loss(self, network: StackedAutoencoders) -> FloatArray:
+        """Weighted loss per coordinate of every network on the frames of its set, shape (R,), in float64."""
+        total = torch.zeros(network.n_stacked, dtype=torch.float64)
+        with torch.no_grad():
+            for rows, part in zip(
+                self.index.split(5000, dim=1), self.weights.split(5000, dim=1), strict=True
+            ):
+                inputs = _spread(self.x[rows], network.n_stacked)
+                squares = (network(inputs) - inputs).square().mean(dim=2).double()
+                total += (squares.view(len(part), -1, part.shape[1]) * part[:, None]).sum(dim=2).flatten()
+        n_each = network.n_stacked // len(self.weights)
+        return (total / self.weights.sum(dim=1).repeat_interleave(n_each)).numpy()
+
+
+def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
+    """The frames of every set that are held out, or those that are not."""
+    chosen = [np.flatnonzero(frames.held_out == held_out) for frames in data_sets]
+    weights = [frames.weights[rows] for frames, rows in zip(data_sets, chosen, strict=True)]
+    index = torch.zeros((len(chosen), max(map(len, chosen))), dtype=torch.int64)
+    filled, first = torch.zeros(index.shape, dtype=torch.float64), 0
+    for k, own in enumerate(weights):
+        index[k, : len(own)] = torch.arange(first, first + len(own))
+        filled[k, : len(own)] = torch.from_numpy(own)
+        first += len(own)
+    return Rows(
+        x=torch.from_numpy(np.concatenate([f.x[rows] for f, rows in zip(data_sets, chosen, strict=True)])),
+        index=index,
+        weights=filled,
+        cumulative=tuple(np.cumsum(own) for own in weights),
+    )
+
+
+def fit(
+    network: StackedAutoencoders,
+    data_sets: Sequence[Frames],
+    training: TrainingSettings,
+    rngs: Sequence[np.random.Generator],
+    on_epoch: Callable[[], None] = lambda: None,
+) -> Fit:
+    """Optimise in place; on return the network holds each autoencoder's best weights.
+
+    Each epoch draws frames by systematic resampling in proportion to their weights, so that frame i
+    appears floor or ceil of (its expected number) times, and shuffles them: the expected loss is the
+    weighted one, with far less noise than weights inside small batches. With equal weights that is a pass
+    over the data. An epoch has at least 100 steps, so that few frames still get enough of them.
+
+    Args:
+        network: R autoencoders; R is a multiple of the number of data sets.
+        data_sets: the first R/G autoencoders learn from the first of the G sets, and so on. Steps per epoch
+            and the size of a batch follow from the mean size of the sets.
+        training: epochs, patience, batch size and learning rate.
+        rngs: source of the batches, one per data set.
+        on_epoch: called after each epoch.
+
+    Raises:
+        TrainingError: when every autoencoder diverged.
+    """
+    seen, held_out = rows_of(data_sets, held_out=False), rows_of(data_sets, held_out=True)
+    n_frames = len(seen.x) // len(data_sets)
+    n_batch = min(training.batch_size, max(n_frames // 20, 1))
+    n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
+    optimiser = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _one_cycle(n_steps * training.max_epochs))
+    best, kept = np.full(network.n_stacked, np.inf), [p.detach().clone() for p in network.parameters()]
+    stale = np.zeros(network.n_stacked, dtype=int)
+    train, validation = [], []
+    for _ in range(training.max_epochs):
+        batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
+        train.append(_epoch(network, seen.x, batches.unbind(dim=1), optimiser, schedule))
+        validation.append(held_out.loss(network))
+        improved = (validation[-1] < best) & (stale < training.patience)
+        best = np.where(improved, validation[-1], best)
+        stale = np.where(improved, 0, stale + 1)
+        on_epoch()
+        mask = torch.from_numpy(improved)
+        for parameter, copy in zip(network.parameters(), kept, strict=True):
+            copy[mask] = parameter.detach()[mask]
+        if np.all(stale >= training.patience):
+            break
+    _check_losses(best, training)
+    with torch.no_grad():
+        for parameter, copy in zip(network.parameters(), kept, strict=True):
+            parameter.copy_(copy)
+    return Fit(train=np.transpose(train), validation=np.transpose(validation), best=best)
+
+
+def _epoch(
+    network: StackedAutoencoders,
+    x: Tensor,
+    batches: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> FloatArray:
+    """One epoch; returns each autoencoder's mean loss per coordinate over the batches, shape (R,)."""
+    total = torch.zeros(network.n_stacked)
+    for batch in batches:
+        inputs = _spread(x[batch], network.n_stacked)
+        losses = (network(inputs) - inputs).square().mean(dim=(1, 2))
+        optimiser.zero_grad(set_to_none=True)
+        # The sum over coordinates, not their mean: Adam's epsilon then stays negligible beside gradients.
+        (losses.sum() * x.shape[1]).backward()
+        optimiser.step()
+        schedule.step()
+        total += losses.detach()
+    return (total / len(batches)).double().numpy()
+
+
+def _spread(inputs: Tensor, n_stacked: int) -> Tensor:
+    """Inputs per data set, shape (G, B, D), for every autoencoder of each, shape (R, B, D)."""
+    return inputs[:, None].expand(-1, n_stacked // len(inputs), -1, -1).flatten(0, 1)
+
+
+def _one_cycle(n_steps: int) -> Callable[[int], float]:
+    """Factor on the learning rate: linear warm-up, then half a cosine."""
+
+    def factor(step: int) -> float:
+        progress = min(step / n_steps, 1.0)
+        if progress < WARM_UP:
+            return max(progress / WARM_UP, 1e-3)
+        return max(0.5 * (1 + float(np.cos(np.pi * (progress - WARM_UP) / (1 - WARM_UP)))), 1e-3)
+
+    return factor
+
+
+def _check_losses(best: FloatArray, training: TrainingSettings) -> None:
+    diverged = ~np.isfinite(best)
+    if diverged.all():
+        raise TrainingError(
+            f"training: the loss of all {len(best)} autoencoders became NaN or infinite; "
+            f"lower training.learning_rate, now {training.learning_rate}"
+        )
+    if diverged.any():
+        _logger.warning("training: %d of %d autoencoders diverged, left out", diverged.sum(), len(best))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small batched products are fastest on one thread, and repeat exactly."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
