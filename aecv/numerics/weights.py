@@ -199,9 +199,11 @@ def _solve_mbar(u: FloatArray, counts: FloatArray) -> FloatArray:
     # <u_k> over a state's own frames is below f_k (Jensen) but follows large offsets between the states.
     f = np.array([row[end - int(n) : end].mean() for row, end, n in zip(u, ends, counts, strict=True)])
     f -= f[0]
-    thinned, thinned_counts = _thinned(counts.astype(np.int64), max(1, int(counts.sum()) // _PRESOLVE_FRAMES))
+    thinned, n_thinned = every_nth(counts.astype(np.int64), max(1, int(counts.sum()) // _PRESOLVE_FRAMES))
     with _quiet_pymbar() as solvers:
-        f, _ = solvers.solve_mbar(u[:, thinned], thinned_counts, f, solver_protocol=_steps("trust-exact"))
+        f, _ = solvers.solve_mbar(
+            u[:, thinned], n_thinned.astype(float), f, solver_protocol=_steps("trust-exact")
+        )
         f, _ = solvers.solve_mbar(u, counts, f, solver_protocol=_steps("adaptive", "trust-exact", "adaptive"))
     return np.asarray(f, dtype=np.float64)
 
@@ -215,11 +217,11 @@ def _steps(*methods: str) -> tuple[dict[str, Any], ...]:
     return tuple({"method": name, "continuation": True, **deepcopy(known[name])} for name in methods)
 
 
-def _thinned(counts: IntArray, stride: int) -> tuple[IntArray, FloatArray]:
-    """Indices of every stride-th frame of every state, and how many these are per state."""
+def every_nth(counts: IntArray, stride: int) -> tuple[IntArray, IntArray]:
+    """Indices of every stride-th frame of every state, and how many these are per state, shape (K,)."""
     ends = np.cumsum(counts)
     chosen = [np.arange(end - size, end, stride) for end, size in zip(ends, counts, strict=True)]
-    return np.concatenate(chosen), np.array([len(c) for c in chosen], dtype=np.float64)
+    return np.concatenate(chosen), np.array([len(c) for c in chosen], dtype=np.int64)
 
 
 def _log_denominator(u: FloatArray, counts: FloatArray, f: FloatArray) -> FloatArray:
