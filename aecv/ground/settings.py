@@ -206,16 +206,14 @@ class ConvergenceSettings(_Section):
     )
     replicas: int = Field(8, ge=2, le=64, description="resampled data sets of the bootstrap")
     replica_restarts: int = Field(1, ge=1, le=64, description="restarts on each of them")
-    quantile: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="of the scores between the replicas' CVs; lower it with more replica_restarts",
-    )
+    quantile: float = Field(0.25, ge=0, le=1, description="of the scores between the replicas' CVs")
     floor: float = Field(
         0.95, ge=0, lt=1, description="a lower score is never convergence, and needs no bootstrap"
     )
     consecutive: int = Field(2, ge=1, description="iterations in a row that need it")
+    coverage: bool = Field(
+        True, description="an iteration whose walkers did not cover what is known does not count"
+    )
     stop: bool = Field(False, description="end the run there")
 
     @field_validator("s_min", mode="plain")
@@ -227,6 +225,15 @@ class ConvergenceSettings(_Section):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise ValueError('needs "bootstrap" or a number between 0 and 1')
         return float(value)
+
+
+class ProductionSettings(_Section):
+    """[production]: the longer run along the final CV."""
+
+    ns: float | None = Field(
+        None, ge=0, description="simulated time over all walkers; left out: twice sampling.ns; 0: none"
+    )
+    replicates: int = Field(200, ge=20, le=10_000, description="of the bootstrap behind its error bars")
 
 
 class RunSettings(_Section):
@@ -251,6 +258,7 @@ class Settings(_Section):
     eabf: ExtendedABFSettings = ExtendedABFSettings()
     pool: PoolSettings = PoolSettings()
     convergence: ConvergenceSettings = ConvergenceSettings()
+    production: ProductionSettings = ProductionSettings()
     run: RunSettings = RunSettings()
 
     @model_validator(mode="after")

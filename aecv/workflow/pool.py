@@ -8,12 +8,11 @@ effective potential
 
 where B_jb is known exactly, and MBAR gives each frame
 
-    w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q)));
+    w(q) ~ 1 / sum_jb N_jb exp(f_jb - beta u_jb(xi_j(q))).
 
-the frames of iteration j alone, which are no sample of the whole mixture, the same with the sum over its own
-stages. Frames taken while the bias adapted are left out. An iteration that adapts throughout is cut into
-blocks of time instead, B_jb integrates the bias force as it was in the middle of the block, and the frames of
-its first `discard` share are left out.
+Iteration j alone is the same over its own stages. Frames taken while the bias adapted are left out. An
+iteration that adapts throughout is cut into blocks of time instead, B_jb integrates the bias force as it was
+in the middle of the block, and the frames of its first `discard` share are left out.
 
 Once there are later ones, the first `exploration` biased iterations leave the pool: their CV comes from
 basins that no frame connected, hides what lies between them, and lets walkers pass once and not return.
@@ -41,6 +40,9 @@ from aecv.workflow.samples import Bias, Samples
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
+
+Part = tuple[int, Samples, NDArray[np.int64]]
+"""Number of an iteration, its samples, and some of its frames."""
 
 SMALL_OVERLAP = 1e-3
 """Share of a state's weight on other states' frames under which MBAR was seen to be off by up to 1 kT."""
@@ -82,23 +84,46 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class BiasedSample:
+    """What MBAR gets: frames in the order of their states.
+
+    Attributes:
+        energies: u_jb(xi_j(q_n)) of every state and frame [kJ/mol], shape (n_states, n).
+        n_per_state: frames of each state, shape (n_states,).
+    """
+
+    energies: FloatArray
+    n_per_state: NDArray[np.int64]
+
+    @classmethod
+    def of_weights(cls, weights: FloatArray, kt: float) -> "BiasedSample":
+        """The one state whose frames have these weights, all > 0."""
+        return cls(energies=kt * np.log(weights / weights.max())[None], n_per_state=np.array([len(weights)]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
     """Weighted frames.
 
     Attributes:
-        iteration, frame: where each comes from, shape (n,).
+        iteration, frame, walker: where each comes from, shape (n,).
+        progress: its time as a share of its iteration, shape (n,).
         cv_positions: shape (n, n_cv_atoms, 3) [nm], in order of iteration, block, walker and time.
         observables: name -> shape (n,).
         weights: Boltzmann weights, sum 1, shape (n,).
+        sample: what the weights were made from; None for unbiased frames.
         last_weights: Boltzmann weights of all frames of the last iteration as a sample of that iteration's
             biased ensemble alone, sum 1, zero for those left out.
     """
 
     iteration: NDArray[np.int64]
     frame: NDArray[np.int64]
+    walker: NDArray[np.int64]
+    progress: FloatArray
     cv_positions: FloatArray
     observables: dict[str, FloatArray]
     weights: FloatArray
+    sample: BiasedSample | None
     last_weights: FloatArray
 
     @property
@@ -112,6 +137,7 @@ def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
     return _pool(
         [(0, samples, frames)],
         weights=np.full(len(frames), 1.0 / len(frames)),
+        sample=None,
         last_weights=np.full(samples.n_frames, 1.0 / samples.n_frames),
     )
 
@@ -122,11 +148,14 @@ def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
     last_weights = eabf_weights(samples.lam, bias.total.free_energy(), kt=bias.extended.kt)
     last_weights = np.where(samples.progress > settings.discard, last_weights, 0.0)
     last_weights /= last_weights.sum()
-    kept = np.flatnonzero(samples.progress > settings.discard)
+    kept = np.flatnonzero(last_weights > 0)
     frames = kept[:: stride(len(kept), settings.max_frames)]
-    weights = last_weights[frames]
+    weights = last_weights[frames] / last_weights[frames].sum()
     return _pool(
-        [(iteration.index, samples, frames)], weights=weights / weights.sum(), last_weights=last_weights
+        [(iteration.index, samples, frames)],
+        weights=weights,
+        sample=BiasedSample.of_weights(weights, bias.extended.kt),
+        last_weights=last_weights,
     )
 
 
@@ -134,19 +163,10 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
     """The frames of several biased iterations with MBAR weights; the last one is the newest."""
     kt = iterations[-1].bias.extended.kt
     states = [_states(item, settings) for item in iterations]
-    kept = [
-        (item, state.frames(item.samples))
-        for item, own in zip(iterations, states, strict=True)
-        for state in own
-    ]
-    step = stride(sum(len(frames) for _, frames in kept), settings.max_frames)
-    parts = [(item.index, item.samples, frames[::step]) for item, frames in kept]
-    counts = [len(frames) for _, _, frames in parts]
-    positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
-    energies = _energies(iterations, states, positions)
-    result = mbar_log_weights(energies, np.array(counts), kt=kt)
+    parts, sample = _sample(iterations, states, settings)
+    result = mbar_log_weights(sample.energies, sample.n_per_state, kt=kt)
     groups = np.repeat(np.arange(len(iterations)), [len(own) for own in states])
-    overlap = shared_weight(energies, np.array(counts), result, groups, kt=kt)
+    overlap = shared_weight(sample.energies, sample.n_per_state, result, groups, kt=kt)
     if len(iterations) > 1 and overlap.min() < SMALL_OVERLAP:
         logger.warning(
             "pool: of %d iterations the one that shares least with the others shares %.1e of its weight "
@@ -155,11 +175,35 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
             overlap.min(),
             SMALL_OVERLAP,
         )
-    last, own = iterations[-1].samples, slice(-len(states[-1]), None)
-    energies = _energies(iterations[-1:], states[-1:], last.cv_positions)
-    log_weights = _log_weights(energies, result.free_energies[own], np.array(counts[own]), kt)
-    log_weights[last.progress <= states[-1][0].low] = -np.inf
-    return _pool(parts, weights=normalised(result.log_weights), last_weights=normalised(log_weights))
+    last = iterations[-1].samples
+    alone, own = _sample(
+        iterations[-1:], states[-1:], settings.model_copy(update={"max_frames": last.n_frames})
+    )
+    last_weights = np.zeros(last.n_frames)
+    last_weights[np.concatenate([frames for _, _, frames in alone])] = normalised(
+        mbar_log_weights(own.energies, own.n_per_state, kt=kt).log_weights
+    )
+    return _pool(parts, weights=normalised(result.log_weights), sample=sample, last_weights=last_weights)
+
+
+def _sample(
+    iterations: Sequence[BiasedIteration], states: Sequence[Sequence[State]], settings: PoolSettings
+) -> tuple[list[Part], BiasedSample]:
+    """Every stride-th frame of each state, and the energies of all of them in all states."""
+    kept = [
+        (item, state.frames(item.samples))
+        for item, own in zip(iterations, states, strict=True)
+        for state in own
+    ]
+    step = stride(sum(len(frames) for _, frames in kept), settings.max_frames)
+    parts = [(item.index, item.samples, frames[::step]) for item, frames in kept]
+    positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
+    rows = []
+    for item, own in zip(iterations, states, strict=True):
+        xi = item.cv(positions)
+        rows += [state.marginal(xi) for state in own]
+    counts = np.array([len(frames) for _, _, frames in parts], dtype=np.int64)
+    return parts, BiasedSample(energies=np.array(rows), n_per_state=counts)
 
 
 def first_pooled(iteration: int, settings: PoolSettings) -> int:
@@ -188,38 +232,20 @@ def _states(item: BiasedIteration, settings: PoolSettings) -> list[State]:
     ]
 
 
-def _energies(
-    iterations: Sequence[BiasedIteration],
-    states: Sequence[Sequence[State]],
-    cv_positions: NDArray[np.floating],
-) -> FloatArray:
-    """u_jb(xi_j(q_n)) of every state and frame, shape (n_states, n_frames) [kJ/mol]."""
-    rows = []
-    for item, own in zip(iterations, states, strict=True):
-        xi = item.cv(cv_positions)
-        rows += [state.marginal(xi) for state in own]
-    return np.array(rows)
-
-
-def _log_weights(
-    energies: FloatArray, free_energies: FloatArray, counts: FloatArray, kt: float
-) -> FloatArray:
-    """-ln sum_k N_k exp(f_k - beta u_k) per frame, shape (n_frames,)."""
-    exponents = np.log(counts)[:, None] + free_energies[:, None] - energies / kt
-    return -np.asarray(np.logaddexp.reduce(exponents, axis=0))
-
-
 def _pool(
-    parts: Sequence[tuple[int, Samples, NDArray[np.int64]]], *, weights: FloatArray, last_weights: FloatArray
+    parts: Sequence[Part], *, weights: FloatArray, sample: BiasedSample | None, last_weights: FloatArray
 ) -> Pool:
     names = parts[0][1].observables
     return Pool(
         iteration=np.concatenate([np.full(len(frames), index) for index, _, frames in parts]),
         frame=np.concatenate([frames for _, _, frames in parts]),
+        walker=np.concatenate([s.walker[frames] for _, s, frames in parts]),
+        progress=np.concatenate([s.progress[frames] for _, s, frames in parts]),
         cv_positions=np.concatenate([s.cv_positions[frames] for _, s, frames in parts]).astype(float),
         observables={
             name: np.concatenate([s.observables[name][frames] for _, s, frames in parts]) for name in names
         },
         weights=weights,
+        sample=sample,
         last_weights=last_weights,
     )

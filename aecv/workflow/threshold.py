@@ -4,10 +4,10 @@ The CV of an iteration depends on which frames it happened to see and on where i
 again on resampled frames, with the same number of them, repeats both kinds of chance; how these CVs score
 against each other is what a score between iterations can reach when nothing else differs.
 
-Alanine dipeptide, 8e4 frames. Eight replicas of one network each: the median of their 56 scores is 0.991 and
-repeats itself within 0.002 with other seeds; the lower quartile (0.983 to 0.988) and the lowest tenth (0.974
-to 0.982) hang on the one or two replicas that went astray. Four replicas chosen among 16 restarts, as the CV
-itself is, score 0.994 to 0.998, at sixteen times the cost each: the median of single networks lies below.
+Alanine dipeptide, 8e4 frames. Eight replicas of one network each: the lower quartile of their 56 scores is
+0.983 to 0.988, the median 0.991; lower quantiles (0.974 to 0.982 for the lowest tenth) hang on the one or two
+replicas that went astray. Four replicas chosen among 16 restarts, as the CV itself is, score 0.994 to 0.998
+among each other, at sixteen times the cost: a CV that repeats itself is well above the threshold.
 """
 
 from collections.abc import Callable
