@@ -113,7 +113,13 @@ class StartSettings(_Section):
         "auto", description="auto: conformers of a hot run; one: the structure; given: system.starts"
     )
     hot_temperature_k: float = Field(1000.0, gt=0)
-    hot_ps: float = Field(500.0, gt=0, description="length of the hot run")
+    hot_ps: float = Field(1000.0, gt=0, description="length of the hot run")
+    hot_share: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="weight of the hot run's frames in the first training: they connect the basins",
+    )
     candidates: int = Field(100, ge=2, description="snapshots of the hot run that are minimised")
     max_starts: int = Field(4, ge=1)
     min_rmsd_nm: float = Field(0.05, gt=0, description="between distinct conformers, heavy atoms")
@@ -166,11 +172,14 @@ class ExtendedABFSettings(_Section):
         80.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
     )
     warm_start: bool = Field(True, description="begin with the pool's mean force along the new CV")
-    adaptive_share: float = Field(
-        0.3, gt=0, le=1, description="first share of an iteration, in which the bias adapts in every step"
-    )
     frozen_stages: int = Field(
-        3, ge=0, le=50, description="stages of frozen bias after that; 0: it adapts throughout (mode mbar)"
+        0,
+        ge=0,
+        le=50,
+        description="stages of frozen bias in an iteration (mode mbar); 0: it adapts throughout",
+    )
+    adaptive_share: float = Field(
+        0.3, gt=0, le=1, description="first share of the time, before the frozen stages, if there are any"
     )
 
 
@@ -232,6 +241,12 @@ class ProductionSettings(_Section):
 
     ns: float | None = Field(
         None, ge=0, description="simulated time over all walkers; left out: twice sampling.ns; 0: none"
+    )
+    frozen_stages: int = Field(
+        4,
+        ge=0,
+        le=50,
+        description="stages of frozen bias, after eabf.adaptive_share; 0: it adapts throughout",
     )
     replicates: int = Field(200, ge=20, le=10_000, description="of the bootstrap behind its error bars")
 

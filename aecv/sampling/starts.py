@@ -7,6 +7,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import unit
 
 from aecv.ground.errors import MolecularSystemError, SimulationError
@@ -54,13 +55,29 @@ class StartReport:
         return {**self.__dict__, "energies": list(self.energies), "n_starts": len(self.energies)}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Starts:
+    """What simulations begin with.
+
+    Attributes:
+        positions: minimised structures, the one of lowest energy first, shape (n_starts, N, 3) [nm].
+        hot_frames: frames of the hot run with the structure's stereochemistry, every sampling.frame_ps, shape
+            (n, N, 3) [nm], float32; n = 0 without a hot run.
+        report: what came of looking for starts.
+    """
+
+    positions: FloatArray
+    hot_frames: NDArray[np.float32]
+    report: StartReport
+
+
 def find_starts(
     molecular_system: MolecularSystem,
     settings: StartSettings,
     seed: int,
     *,
     platform: PlatformChoice | str | None = None,
-) -> tuple[FloatArray, StartReport]:
+) -> Starts:
     """Minimised structures to start simulations from, the one of lowest energy first.
 
     Mode "auto": snapshots of a hot run from the minimised structure are minimised; those with another
@@ -73,9 +90,6 @@ def find_starts(
         settings: the [starts] section.
         seed: root seed >= 0; the same seed gives the same arrays on the Reference platform.
         platform: as in `make_context`.
-
-    Returns:
-        Positions [nm], shape (n_starts, N, 3), and a report.
 
     Raises:
         SimulationError: when the hot run or a minimisation explodes, or no minimum keeps its stereochemistry.
@@ -92,15 +106,18 @@ def find_starts(
     else:
         first, _ = minimise(context, molecular_system.positions)
         candidates = first[None]
+    hot_frames = np.empty((0, molecular_system.n_atoms, 3), dtype=np.float32)
     if settings.mode == "auto":
-        snapshots = _hot_run(molecular_system, context, integrator, settings, seed)
+        snapshots, hot_frames = _hot_run(molecular_system, context, integrator, settings, seed)
         candidates = np.concatenate([candidates, snapshots])
     minima = [minimise(context, positions) for positions in candidates]
     positions, energies = np.array([p for p, _ in minima]), np.array([e for _, e in minima])
     if settings.mode == "auto":
-        return _select(molecular_system, positions, energies, settings)
-    chosen = np.arange(len(positions))
-    return positions, _report(molecular_system, settings.mode, positions, energies, chosen, (0, 0))
+        positions, report = _select(molecular_system, positions, energies, settings)
+    else:
+        chosen = np.arange(len(positions))
+        report = _report(molecular_system, settings.mode, positions, energies, chosen, (0, 0))
+    return Starts(positions=positions, hot_frames=hot_frames, report=report)
 
 
 def minimise(
@@ -154,8 +171,9 @@ def _hot_run(
     integrator: openmm.LangevinMiddleIntegrator,
     settings: StartSettings,
     seed: int,
-) -> FloatArray:
-    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of a run from the context's positions.
+) -> tuple[FloatArray, NDArray[np.float32]]:
+    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of a run from the context's positions, and the
+    sound ones of its frames every sampling.frame_ps, shape (n, N, 3).
 
     A snapshot with another chirality or cis-trans state is kept, for the report, but the run goes back to the
     last sound one: a peptide bond that turned over would stay so for hundreds of ps and waste them.
@@ -165,21 +183,34 @@ def _hot_run(
     doing = f"hot run at {settings.hot_temperature_k:g} K (starts.hot_temperature_k)"
     sound, heat = checked_state(context, doing=doing)[0], True
     timestep = integrator.getStepSize().value_in_unit(unit.picosecond)
-    n_steps = max(1, round(settings.hot_ps / settings.candidates / timestep))
+    frame_ps = molecular_system.spec.settings.sampling.frame_ps
+    n_frames = max(1, round(settings.hot_ps / settings.candidates / frame_ps))
+    n_steps = max(1, round(settings.hot_ps / settings.candidates / n_frames / timestep))
     snapshots: list[FloatArray] = []
+    hot_frames: list[NDArray[np.float32]] = []
     for candidate in range(settings.candidates):
         if heat:
             context.setPositions(sound)
             velocity_seed = seed_31bit(seed, "starts", "velocities", candidate)
             context.setVelocitiesToTemperature(settings.hot_temperature_k, velocity_seed)
-        try:
-            integrator.step(n_steps)
-        except openmm.OpenMMException as error:
-            raise SimulationError(f"{doing} failed ({error}); lower the temperature") from error
-        snapshots.append(checked_state(context, doing=doing)[0])
-        heat = any(molecular_system.stereo.count_changes(snapshots[-1][None]))
+        frames = np.array([_after(context, integrator, n_steps, doing) for _ in range(n_frames)])
+        changed = molecular_system.stereo.inverted(frames) | molecular_system.stereo.turned(frames)
+        snapshots.append(frames[-1])
+        hot_frames.append(frames[~changed].astype(np.float32))
+        heat = bool(changed[-1])
         sound = sound if heat else snapshots[-1]
-    return np.array(snapshots)
+    return np.array(snapshots), np.concatenate(hot_frames)
+
+
+def _after(
+    context: openmm.Context, integrator: openmm.LangevinMiddleIntegrator, n_steps: int, doing: str
+) -> FloatArray:
+    """Positions after some steps [nm], shape (N, 3)."""
+    try:
+        integrator.step(n_steps)
+    except openmm.OpenMMException as error:
+        raise SimulationError(f"{doing} failed ({error}); lower the temperature") from error
+    return checked_state(context, doing=doing)[0]
 
 
 def _given(molecular_system: MolecularSystem) -> FloatArray:

@@ -58,9 +58,21 @@ class Trained:
 
 
 def train_cv(
-    folder: Path, pool: Pool, system: MolecularSystem, previous: CV | None, iteration: int, progress: Progress
+    folder: Path,
+    pool: Pool,
+    system: MolecularSystem,
+    previous: CV | None,
+    iteration: int,
+    progress: Progress,
+    *,
+    hot: NDArray[np.floating] | None = None,
 ) -> Trained:
     """Train on a pool and export cv.pt, cv.npz, cv.json and training.json.
+
+    Args:
+        hot: frames of the hot run that train as well, with the weight starts.hot_share, shape
+            (n, n_cv_atoms, 3) [nm]; None for none. They belong to no ensemble at the run's temperature, and
+            nothing but the first CV sees them.
 
     Raises:
         SamplingError: when too few frames are effective; the message says what to change.
@@ -76,10 +88,15 @@ def train_cv(
             f"effective frames, got {n_effective:.1f} of {len(weights)}; run longer (--ns), or lower "
             "training.min_effective_frames"
         )
+    everything = _with_hot(
+        WeightedFrames(positions=positions, weights=weights ** temper(settings)),
+        hot,
+        settings.starts.hot_share,
+    )
     with progress(f"{folder.name} training", settings.training.max_epochs, "epoch") as advance:
         trained = train_autoencoder(
-            positions,
-            weights ** temper(settings),
+            everything.positions,
+            everything.weights,
             system.positions[system.cv_atom_indices],
             autoencoder=settings.autoencoder,
             training=settings.training,
@@ -90,7 +107,8 @@ def train_cv(
     encoder = trained.restart_encoders[choice.restart]
     if previous is not None:
         encoder = matched(encoder, encode(encoder, positions), previous(positions), weights)
-    grid = data_grid(encode(encoder, pool.cv_positions), bins=settings.eabf.bins, margin=settings.eabf.margin)
+    seen = pool.cv_positions if hot is None else np.concatenate([pool.cv_positions, hot])
+    grid = data_grid(encode(encoder, seen), bins=settings.eabf.bins, margin=settings.eabf.margin)
     cv_range = np.array([grid.lower, grid.upper]).T
     export_cv(
         encoder,
@@ -103,6 +121,18 @@ def train_cv(
     result = Trained(autoencoder=trained, n_frames=len(weights), n_effective=n_effective, choice=choice)
     write_json(folder / "training.json", _training_report(result))
     return result
+
+
+def _with_hot(frames: WeightedFrames, hot: NDArray[np.floating] | None, share: float) -> WeightedFrames:
+    """Frames and weights with those of the hot run at the end, which get a share of the weight."""
+    if hot is None or not len(hot) or share == 0.0:
+        return frames
+    return WeightedFrames(
+        positions=np.concatenate([frames.positions, hot]),
+        weights=np.concatenate(
+            [(1.0 - share) * frames.weights / frames.weights.sum(), np.full(len(hot), share / len(hot))]
+        ),
+    )
 
 
 def training_frames(pool: Pool, settings: Settings) -> WeightedFrames:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from aecv.ground.files import read_json, write_arrays, write_json
+from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.ground.seeds import seed_31bit
 from aecv.models.cv import CV, load_cv
 from aecv.sampling.system import MolecularSystem
@@ -57,7 +57,8 @@ def learn(
     )
     analysis = analyse(folder, pool, samples, last, system)
     old = previous[-1] if previous else None
-    trained = train_cv(folder, pool, system, old, iteration, progress)
+    hot = read_arrays(folder / "starts.npz")["hot_cv_positions"] if iteration == 0 else None
+    trained = train_cv(folder, pool, system, old, iteration, progress, hot=hot)
     new = load_cv(folder)
     seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
     scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)

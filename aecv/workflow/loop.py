@@ -120,16 +120,24 @@ class _Loop:
         if not self._run.is_done(0, "starts", {}):
             settings = self._settings
             with self._progress("starting structures", 1, "run") as advance:
-                starts, report = find_starts(
+                starts = find_starts(
                     self._system, settings.starts, settings.run.seed, platform=self._platform
                 )
                 states = equilibrate(
-                    self._system, starts, n_walkers=settings.sampling.walkers, platform=self._platform
+                    self._system,
+                    starts.positions,
+                    n_walkers=settings.sampling.walkers,
+                    platform=self._platform,
                 )
                 advance(1)
-            _log_starts(report)
-            write_arrays(folder / "starts.npz", minimised=starts, **pack_states(states))
-            write_json(folder / "starts.json", report.as_dict())
+            _log_starts(starts.report)
+            write_arrays(
+                folder / "starts.npz",
+                minimised=starts.positions,
+                hot_cv_positions=starts.hot_frames[:, self._system.cv_atom_indices],
+                **pack_states(states),
+            )
+            write_json(folder / "starts.json", starts.report.as_dict())
             self._run.mark_done(0, "starts", {}, ("starts.npz", "starts.json"))
         return unpack_states(read_arrays(folder / "starts.npz"))
 
@@ -145,7 +153,10 @@ class _Loop:
         if not self._run.is_done(iteration, "sampling", inputs):
             self._run.begin(iteration, "sampling", inputs)
             plan = plan_of(self._settings, iteration)
-            task = Sampling(folder=folder, plan=plan, system=self._system, progress=self._progress)
+            starts = read_arrays(self._run.iteration_dir(0) / "starts.npz")["minimised"]
+            task = Sampling(
+                folder=folder, plan=plan, system=self._system, starts=starts, progress=self._progress
+            )
             if iteration == 0:
                 sampling_stage.sample_unbiased(task, self._unbiased_engine, states)
             else:
@@ -183,6 +194,7 @@ class _Loop:
             f"samples.npz of iteration {k}": self._run.output_hash(k, "sampling", "samples.npz")
             for k in range(first, iteration + 1)
         }
+        inputs["starts.npz"] = self._run.output_hash(0, "starts", "starts.npz")
         if not self._run.is_done(iteration, "learning", inputs):
             previous = [self._cv(k) for k in range(iteration)]
             learning_stage.learn(self._run, iteration, previous, self._system, self._progress)

@@ -14,6 +14,10 @@ Iteration j alone is the same over its own stages. Frames taken while the bias a
 iteration that adapts throughout is cut into blocks of time instead, B_jb integrates the bias force as it was
 in the middle of the block, and the frames of its first `discard` share are left out.
 
+MBAR takes frames for independent. Those of an iteration whose walkers went from basin to basin only now and
+then are not, and would count as if they knew its populations: each iteration is therefore thinned in
+proportion to its statistical inefficiency.
+
 Once there are later ones, the first `exploration` biased iterations leave the pool: their CV comes from
 basins that no frame connected, hides what lies between them, and lets walkers pass once and not return.
 
@@ -33,6 +37,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.settings import PoolSettings
 from aecv.models.cv import CV
+from aecv.numerics.correlation import statistical_inefficiency
 from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised, shared_weight
 from aecv.sampling.walkers import BiasRule
@@ -112,6 +117,8 @@ class Pool:
         observables: name -> shape (n,).
         weights: Boltzmann weights, sum 1, shape (n,).
         sample: what the weights were made from; None for unbiased frames.
+        last_frames: frames of the last iteration that have a weight in it alone, shape (m,).
+        last_sample: what these weights were made from; None for unbiased frames.
         last_weights: Boltzmann weights of all frames of the last iteration as a sample of that iteration's
             biased ensemble alone, sum 1, zero for those left out.
     """
@@ -124,6 +131,8 @@ class Pool:
     observables: dict[str, FloatArray]
     weights: FloatArray
     sample: BiasedSample | None
+    last_frames: NDArray[np.int64]
+    last_sample: BiasedSample | None
     last_weights: FloatArray
 
     @property
@@ -138,6 +147,8 @@ def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
         [(0, samples, frames)],
         weights=np.full(len(frames), 1.0 / len(frames)),
         sample=None,
+        last_frames=np.arange(samples.n_frames),
+        last_sample=None,
         last_weights=np.full(samples.n_frames, 1.0 / samples.n_frames),
     )
 
@@ -155,6 +166,8 @@ def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
         [(iteration.index, samples, frames)],
         weights=weights,
         sample=BiasedSample.of_weights(weights, bias.extended.kt),
+        last_frames=kept,
+        last_sample=BiasedSample.of_weights(last_weights[kept], bias.extended.kt),
         last_weights=last_weights,
     )
 
@@ -179,24 +192,32 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
     alone, own = _sample(
         iterations[-1:], states[-1:], settings.model_copy(update={"max_frames": last.n_frames})
     )
-    last_weights = np.zeros(last.n_frames)
-    last_weights[np.concatenate([frames for _, _, frames in alone])] = normalised(
-        mbar_log_weights(own.energies, own.n_per_state, kt=kt).log_weights
+    last_weights, last_frames = np.zeros(last.n_frames), np.concatenate([frames for _, _, frames in alone])
+    last_weights[last_frames] = normalised(mbar_log_weights(own.energies, own.n_per_state, kt=kt).log_weights)
+    return _pool(
+        parts,
+        weights=normalised(result.log_weights),
+        sample=sample,
+        last_frames=last_frames,
+        last_sample=own,
+        last_weights=last_weights,
     )
-    return _pool(parts, weights=normalised(result.log_weights), sample=sample, last_weights=last_weights)
 
 
 def _sample(
     iterations: Sequence[BiasedIteration], states: Sequence[Sequence[State]], settings: PoolSettings
 ) -> tuple[list[Part], BiasedSample]:
-    """Every stride-th frame of each state, and the energies of all of them in all states."""
+    """Frames of each state, thinned by iteration, and the energies of all of them in all states."""
     kept = [
-        (item, state.frames(item.samples))
-        for item, own in zip(iterations, states, strict=True)
+        (index, item, state.frames(item.samples))
+        for index, (item, own) in enumerate(zip(iterations, states, strict=True))
         for state in own
     ]
-    step = stride(sum(len(frames) for _, frames in kept), settings.max_frames)
-    parts = [(item.index, item.samples, frames[::step]) for item, frames in kept]
+    slowness = _slowness([(item, own[0].low) for item, own in zip(iterations, states, strict=True)])
+    step = stride(int(sum(len(frames) / slowness[index] for index, _, frames in kept)), settings.max_frames)
+    parts = [
+        (item.index, item.samples, _thinned(frames, step * slowness[index])) for index, item, frames in kept
+    ]
     positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
     rows = []
     for item, own in zip(iterations, states, strict=True):
@@ -204,6 +225,24 @@ def _sample(
         rows += [state.marginal(xi) for state in own]
     counts = np.array([len(frames) for _, _, frames in parts], dtype=np.int64)
     return parts, BiasedSample(energies=np.array(rows), n_per_state=counts)
+
+
+def _slowness(items: Sequence[tuple[BiasedIteration, float]]) -> FloatArray:
+    """Statistical inefficiency of each iteration, after a share of its time, over the smallest, >= 1."""
+    found = []
+    for item, low in items:
+        samples = item.samples
+        settled = samples.progress > low
+        n_walkers = len(np.unique(samples.walker))
+        rows = [values[settled].reshape(n_walkers, -1) for values in samples.slow]
+        found.append(max([statistical_inefficiency(r) for r in rows if np.ptp(r) > 0], default=1.0))
+    return np.asarray(np.array(found) / min(found))
+
+
+def _thinned(frames: NDArray[np.int64], step: float) -> NDArray[np.int64]:
+    """About every step-th of the frames, and at least one."""
+    n = max(1, round(len(frames) / step)) if len(frames) else 0
+    return frames[(np.arange(n) * len(frames)) // max(n, 1)]
 
 
 def first_pooled(iteration: int, settings: PoolSettings) -> int:
@@ -233,7 +272,13 @@ def _states(item: BiasedIteration, settings: PoolSettings) -> list[State]:
 
 
 def _pool(
-    parts: Sequence[Part], *, weights: FloatArray, sample: BiasedSample | None, last_weights: FloatArray
+    parts: Sequence[Part],
+    *,
+    weights: FloatArray,
+    sample: BiasedSample | None,
+    last_frames: NDArray[np.int64],
+    last_sample: BiasedSample | None,
+    last_weights: FloatArray,
 ) -> Pool:
     names = parts[0][1].observables
     return Pool(
@@ -247,5 +292,7 @@ def _pool(
         },
         weights=weights,
         sample=sample,
+        last_frames=last_frames,
+        last_sample=last_sample,
         last_weights=last_weights,
     )

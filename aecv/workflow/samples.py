@@ -15,6 +15,7 @@ from aecv.workflow.segments import History
 FloatArray = NDArray[np.float64]
 
 _OBSERVABLE = "observable_"
+_PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +27,7 @@ class Samples:
         observables: name -> shape (n,).
         time_ps: time since the walker's start, shape (n,).
         walker: index of the walker, shape (n,).
+        basin: start that the frame is clearly nearest to, -1 for none, shape (n,); see `basins`.
         xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
         lam: extended variable, shape (n, d) [CV].
         n_inverted, n_turned: frames with another chirality, or another cis-trans state, than the structure.
@@ -35,6 +37,7 @@ class Samples:
     observables: dict[str, FloatArray]
     time_ps: FloatArray
     walker: NDArray[np.int64]
+    basin: NDArray[np.int64]
     xi: FloatArray
     lam: FloatArray
     n_inverted: int
@@ -49,6 +52,13 @@ class Samples:
         """Time of each frame as a share of the iteration, in (0, 1], shape (n,)."""
         return self.time_ps / self.time_ps.max()
 
+    @property
+    def slow(self) -> tuple[FloatArray, ...]:
+        """Series that tell how slowly the walkers mix: membership of each basin, and the CV, each (n,)."""
+        basins = np.unique(self.basin[self.basin >= 0])
+        members = [(self.basin == basin).astype(float) for basin in basins]
+        return (*members, *self.xi.T)
+
     def save(self, path: Path) -> None:
         """Write samples.npz."""
         arrays = {_OBSERVABLE + name: values for name, values in self.observables.items()}
@@ -57,6 +67,7 @@ class Samples:
             cv_positions=self.cv_positions,
             time_ps=self.time_ps,
             walker=self.walker,
+            basin=self.basin,
             xi=self.xi,
             lam=self.lam,
             n_inverted=np.array(self.n_inverted),
@@ -77,7 +88,7 @@ class Samples:
                 },
                 n_inverted=int(stored["n_inverted"]),
                 n_turned=int(stored["n_turned"]),
-                **{name: stored[name] for name in ("cv_positions", "time_ps", "walker", "xi", "lam")},
+                **{name: stored[name] for name in _PLAIN},
             )
         except KeyError as error:
             raise StoreError(f"{path}: needs an array named {error}") from error

@@ -18,6 +18,7 @@ from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import Engine, WalkerState
 from aecv.sampling.system import MolecularSystem
 from aecv.sampling.walkers import BiasRule, Ensemble, Plan, run_rounds
+from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.segments import SegmentFolder
@@ -36,12 +37,14 @@ class Sampling:
         folder: of the iteration.
         plan: lengths and random streams.
         system: the molecular system.
+        starts: minimised starting structures, the basins that are known, shape (n_starts, N, 3) [nm].
         progress: opens a bar.
     """
 
     folder: Path
     plan: Plan
     system: MolecularSystem
+    starts: FloatArray
     progress: Progress
 
 
@@ -139,7 +142,8 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     """Stream the segments into frames.dcd and gather what the analysis needs in samples.npz."""
     system, plan, settings = task.system, task.plan, task.system.spec.settings
     write_pdb(task.folder / "topology.pdb", system.mdtraj_topology, system.positions)
-    gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "lam": [], "xi": []}
+    gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "basin": [], "lam": [], "xi": []}
+    starts = task.starts[:, system.cv_atom_indices]
     observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
     changes = np.zeros(2, dtype=int)
 
@@ -147,6 +151,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
         for frames, lam in segments.segments():
             cv_positions = frames[:, system.cv_atom_indices]
             gathered["cv_positions"].append(cv_positions)
+            gathered["basin"].append(basin_of_frames(cv_positions, starts, superpose=True))
             gathered["lam"].append(lam)
             gathered["xi"].append(np.empty_like(lam) if cv is None else cv(cv_positions))
             for name, values in system.observables.compute(frames).items():
@@ -161,6 +166,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
         observables={name: np.concatenate(values) for name, values in observables.items()},
         time_ps=np.tile((np.arange(n_frames) + 1) * settings.sampling.frame_ps, plan.n_walkers),
         walker=np.repeat(np.arange(plan.n_walkers), n_frames),
+        basin=np.concatenate(gathered["basin"]).astype(np.int64),
         xi=np.concatenate(gathered["xi"]).astype(float),
         lam=np.concatenate(gathered["lam"]).astype(float),
         n_inverted=int(changes[0]),

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
-_FREE = ("run.iterations", "convergence.", "training.min_effective_frames")
+_FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
 that a finished iteration bootstrapped stays as it is; see `records.required_score`."""
 

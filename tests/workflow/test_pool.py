@@ -56,6 +56,7 @@ def samples_of(x: np.ndarray, lam: np.ndarray, *, garbage: float = 1.0) -> Sampl
         observables={"x": x},
         time_ps=time,
         walker=np.repeat([0, 1], n),
+        basin=np.full(2 * n, -1),
         xi=x[:, None],
         lam=lam[:, None],
         n_inverted=0,
@@ -157,7 +158,8 @@ def test_frozen_stages_are_weighted_by_their_own_potentials() -> None:
     # the draws know a force that is constant in every bin, the potential is linear between centres
     assert abs(p - P_RIGHT) < 4 * error + 0.003
     late = runs[-1].samples.progress > 0.6
-    assert pool.n_frames == sum(int((run.samples.progress > 0.6).sum()) for run in runs)
+    # thinned by up to a tenth, since inefficiencies of uncorrelated frames are 1 but for noise
+    assert 0.9 < pool.n_frames / sum(int((run.samples.progress > 0.6).sum()) for run in runs) <= 1.0
     assert pool.last_weights[~late].max() == 0.0
     x = runs[-1].samples.observables["x"]
     p, error = share_right(x, pool.last_weights)

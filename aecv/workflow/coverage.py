@@ -1,0 +1,119 @@
+"""What the walkers of an iteration covered: basins, mixing, and whether the visited range still grows.
+
+A CV that never saw a basin repeats itself perfectly. What can be known of coverage is checked here, against
+what is known of the molecule: the starting structures are its basins.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import SamplingError
+from aecv.numerics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.samples import Bias, Samples
+
+FloatArray = NDArray[np.float64]
+
+MIN_ENTRIES = 2
+"""Entries into a basin from elsewhere, by any walkers, below which its population hangs on chance."""
+LARGEST_R_HAT = 1.2
+"""Above 1.1 chains are badly mixed (Vehtari et al. 2021); walkers of a short iteration get a little more, since
+they differ by the few passages that they make."""
+LARGEST_GROWTH = 0.05
+"""Share of the visited range that may be found in the last third of an iteration."""
+_MOST_FRAMES = 25_000
+"""Frames per walker that mixing is measured on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coverage:
+    """What an iteration covered.
+
+    Attributes:
+        visits: of the basins, over all of the iteration.
+        r_hat: per component of the CV and observable, between walkers under the frozen bias; NaN or absent
+            where it cannot be told.
+        growth: per component and observable, share of its visited range found in the last third.
+        problems: sentences about what was not covered; empty where nothing speaks against it.
+    """
+
+    visits: BasinVisits
+    r_hat: dict[str, float]
+    growth: dict[str, float]
+    problems: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "transitions": self.visits.transitions,
+            "visited_by": self.visits.visited_by,
+            "entered_by": self.visits.entered_by,
+            "round_trips": self.visits.round_trips,
+            "r_hat": self.r_hat,
+            "growth": self.growth,
+            "problems": list(self.problems),
+        }
+
+
+def assess(samples: Samples, bias: Bias | None, n_starts: int, system: MolecularSystem) -> Coverage:
+    """Coverage of one iteration.
+
+    Args:
+        bias: of the iteration; None for an unbiased one, from which nothing is asked.
+        n_starts: starting structures, the basins that are known.
+    """
+    visits = basin_visits(samples.basin, samples.walker, n_starts)
+    series = _series(samples, system)
+    settled = samples.progress > (bias.stage_edges[0] if bias is not None and len(bias.stage_edges) else 0.0)
+    mixing = {name: _r_hat(values, samples, settled) for name, values, _ in series}
+    growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
+    problems = () if bias is None else tuple(_problems(visits, mixing, growth, n_starts))
+    return Coverage(visits=visits, r_hat=mixing, growth=growth, problems=problems)
+
+
+def _series(samples: Samples, system: MolecularSystem) -> list[tuple[str, FloatArray, bool]]:
+    """Name, values and whether it is periodic, of each component of the CV and of each observable."""
+    components = [(f"xi_{c + 1}", samples.xi[:, c], False) for c in range(samples.xi.shape[1])]
+    periodic = system.observables.periodic_names
+    return components + [(name, values, name in periodic) for name, values in samples.observables.items()]
+
+
+def _r_hat(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> float:
+    """R-hat between walkers over the frames after the bias settled; NaN for one walker or too few frames."""
+    rows = [values[settled & (samples.walker == walker)] for walker in np.unique(samples.walker)]
+    n = min(len(row) for row in rows)
+    if len(rows) < 2 or n < 4:
+        return float("nan")
+    return r_hat(np.array([row[-n:][:: max(1, n // _MOST_FRAMES)] for row in rows]))
+
+
+def _growth(values: FloatArray, samples: Samples, periodic: bool) -> float:
+    """Share of the visited bins of a coordinate that were found in the last third; NaN for too few frames."""
+    try:
+        return float(range_growth(values, samples.progress, periodic=periodic)[-1])
+    except SamplingError:
+        return float("nan")
+
+
+def _problems(
+    visits: BasinVisits, mixing: dict[str, float], growth: dict[str, float], n_starts: int
+) -> Iterable[str]:
+    if n_starts == 1:
+        yield "all walkers began in one structure, so that other basins may be unknown (starts.mode)"
+    entries = visits.transitions.sum(axis=0)
+    few = [f"{basin} ({entries[basin]} times)" for basin in range(n_starts) if entries[basin] < MIN_ENTRIES]
+    if n_starts > 1 and few:
+        yield f"hardly entered from elsewhere: the basin of start {', '.join(few)}"
+    apart = [f"{name} {value:.2f}" for name, value in mixing.items() if value > LARGEST_R_HAT]
+    if apart:
+        yield f"walkers disagree (R-hat, wanted <= {LARGEST_R_HAT:g}): {', '.join(apart)}"
+    growing = [f"{name} {value:.0%}" for name, value in growth.items() if value > LARGEST_GROWTH]
+    if growing:
+        yield (
+            f"the visited range was still growing in the last third (wanted <= {LARGEST_GROWTH:.0%} of it): "
+            f"{', '.join(growing)}"
+        )

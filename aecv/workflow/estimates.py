@@ -1,0 +1,130 @@
+"""What an iteration's weights and their replicates say: of the pool, and of the iteration alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.seeds import seed_31bit
+from aecv.ground.units import thermal_energy
+from aecv.numerics.diagnostics import basin_visits
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.pool import BiasedIteration, Pool
+from aecv.workflow.samples import Samples
+from aecv.workflow.uncertainty import Origins, Resampled, resample
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Estimates:
+    """Weights with their bootstrap replicates.
+
+    Attributes:
+        pooled: of the pool's frames, in its order.
+        alone: of the last iteration's frames, those of `Pool.last_frames`.
+    """
+
+    pooled: Resampled
+    alone: Resampled
+
+
+def estimate(
+    pool: Pool,
+    iterations: Sequence[BiasedIteration],
+    basins_inside: BoolArray | None,
+    system: MolecularSystem,
+    *,
+    place: int | str,
+    n_replicates: int,
+) -> Estimates:
+    """Bootstrap the pool and its last iteration.
+
+    Args:
+        iterations: those of the pool, the last one last.
+        basins_inside: which starts lie in the region of [delta_f], shape (n_starts,); None without one.
+        place: the iteration's number or the production's name, for the random stream.
+        n_replicates: of the bootstrap.
+    """
+    settings = system.spec.settings
+    kt = thermal_energy(settings.dynamics.temperature_k)
+    passages = [_passages(item, basins_inside, system) for item in iterations]
+    slow = {item.index: item.samples.slow for item in iterations}
+    last = iterations[-1].samples
+    assert pool.sample is not None
+    assert pool.last_sample is not None
+    pooled = resample(
+        pool.sample,
+        pool.weights,
+        Origins(run=pool.iteration, walker=pool.walker, progress=pool.progress, slow=_at_frames(pool, slow)),
+        kt=kt,
+        inside=inside_region(pool.observables, system),
+        passages=_sum(passages),
+        n_replicates=n_replicates,
+        seed=seed_31bit(settings.run.seed, "replicates", "pool", place),
+    )
+    frames = pool.last_frames
+    alone = resample(
+        pool.last_sample,
+        pool.last_weights[frames],
+        Origins(
+            run=np.zeros(len(frames), dtype=np.int64),
+            walker=last.walker[frames],
+            progress=last.progress[frames],
+            slow=tuple(values[frames] for values in last.slow),
+        ),
+        kt=kt,
+        inside=inside_region({name: values[frames] for name, values in last.observables.items()}, system),
+        passages=passages[-1],
+        n_replicates=n_replicates,
+        seed=seed_31bit(settings.run.seed, "replicates", "alone", place),
+    )
+    return Estimates(pooled=pooled, alone=alone)
+
+
+def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -> BoolArray | None:
+    """Which frames lie in the region of [delta_f], shape (n,); None where none is defined."""
+    region = system.spec.settings.delta_f
+    if region is None:
+        return None
+    values = observables[region.observable]
+    return np.asarray((values > region.lower) & (values < region.upper))
+
+
+def passages(samples: Samples, basins_inside: BoolArray | None, inside: BoolArray) -> tuple[int, int]:
+    """How often walkers entered and left the region.
+
+    From basin to basin, where starts lie on both sides, so that steps to and fro across the border do not
+    count; else every change of side.
+    """
+    if basins_inside is not None and basins_inside.any() and not basins_inside.all():
+        return basin_visits(samples.basin, samples.walker, len(basins_inside)).crossings(basins_inside)
+    same = samples.walker[1:] == samples.walker[:-1]
+    entered = int(np.sum(inside[1:] & ~inside[:-1] & same))
+    left = int(np.sum(~inside[1:] & inside[:-1] & same))
+    return entered, left
+
+
+def _passages(
+    item: BiasedIteration, basins_inside: BoolArray | None, system: MolecularSystem
+) -> tuple[int, int] | None:
+    inside = inside_region(item.samples.observables, system)
+    return None if inside is None else passages(item.samples, basins_inside, inside)
+
+
+def _sum(found: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
+    known = [pair for pair in found if pair is not None]
+    return (sum(pair[0] for pair in known), sum(pair[1] for pair in known)) if known else None
+
+
+def _at_frames(pool: Pool, slow: dict[int, tuple[FloatArray, ...]]) -> tuple[FloatArray, ...]:
+    """Slow series of the iterations at the pool's frames; where an iteration has fewer, 0."""
+    most = max(len(series) for series in slow.values())
+    columns = np.zeros((most, pool.n_frames))
+    for index, series in slow.items():
+        mine = pool.iteration == index
+        for row, values in enumerate(series):
+            columns[row, mine] = values[pool.frame[mine]]
+    return tuple(columns)

@@ -1,0 +1,213 @@
+"""Error bars of an iteration's free energies: bootstrap over walkers and blocks of time.
+
+Blocks are several statistical inefficiencies long, MBAR is solved anew in every replicate, and no interval is
+narrower than the number of passages between the region and the rest allows.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import SamplingError
+from aecv.numerics.bootstrap import Replicates, resampled_weights
+from aecv.numerics.correlation import n_blocks
+from aecv.numerics.free_energy import delta_f
+from aecv.numerics.intervals import (
+    Interval,
+    aligned,
+    crossing_error,
+    interval,
+    profile_crossing_error,
+)
+from aecv.numerics.units import block_units
+from aecv.workflow.pool import BiasedSample
+
+logger = logging.getLogger(__name__)
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Origins:
+    """Where frames come from, and what is slow in them.
+
+    Attributes:
+        run: number of their iteration, in any order of numbers, shape (n,).
+        walker: shape (n,).
+        progress: time as a share of the iteration, shape (n,).
+        slow: series whose correlation sets the length of the blocks, each of shape (n,).
+    """
+
+    run: IntArray
+    walker: IntArray
+    progress: FloatArray
+    slow: tuple[FloatArray, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resampled:
+    """Frames with their weights and those of the replicates; gives intervals.
+
+    Attributes:
+        weights: Boltzmann weights of all frames, sum 1, shape (n,).
+        replicates: of a thinned part of them.
+        kt: thermal energy [kJ/mol].
+        passages: how often walkers entered and left the region of Delta F, if there is one.
+        inside: which frames lie in it, shape (n,); None without one.
+    """
+
+    weights: FloatArray
+    replicates: Replicates
+    kt: float
+    passages: tuple[int, int] | None
+    inside: BoolArray | None
+
+    @property
+    def _floor(self) -> float:
+        return 0.0 if self.passages is None else crossing_error(*self.passages, kt=self.kt)
+
+    def delta_f(self, chosen: BoolArray | None = None) -> Interval | None:
+        """Delta F of the region [kJ/mol], with its 95 % interval; None without a region.
+
+        Args:
+            chosen: count these frames only, shape (n,); None for all.
+        """
+        if self.inside is None:
+            return None
+        used = np.ones(len(self.weights), dtype=bool) if chosen is None else chosen
+        frames = self.replicates.frames
+        some = self.inside[frames]
+        draws = [_odds(some, row * used[frames], self.kt) for row in self.replicates.replicates]
+        value = _odds(self.inside, self.weights * used, self.kt)
+        return self._interval(value, np.array(draws), self._floor)
+
+    def profile(self, values: ArrayLike, edges: Sequence[FloatArray]) -> Interval:
+        """F along one or two coordinates from weighted histograms [kJ/mol], with 95 % intervals per bin.
+
+        Args:
+            values: the coordinates of all frames, shape (n,) or (n, d).
+            edges: bin edges per coordinate.
+
+        Returns:
+            shape (n_bins_0, ...), minimum 0 of the estimate, NaN where no weight fell. Errors are relative to
+            the populated bins, not to the lowest one: see `intervals.aligned`.
+        """
+        points = np.asarray(values, dtype=float).reshape(len(self.weights), -1)
+        shape = tuple(len(axis) - 1 for axis in edges)
+        bins, size = _flat_bins(points, edges), int(np.prod(shape))
+        estimate = self._free_energy(bins, self.weights, size, edges)
+        estimate -= np.nanmin(estimate)
+        some = bins[self.replicates.frames]
+        draws = np.array([self._free_energy(some, row, size, edges) for row in self.replicates.replicates])
+        floor = self._profile_floor(bins, size)
+        # A bin that the thinned frames never see has no spread to take an error from.
+        seen = np.isfinite(self._free_energy(some, self.replicates.weights, size, edges))
+        draws = np.where(seen, aligned(draws, estimate, kt=self.kt), np.nan)
+        found = self._interval(estimate, draws, floor)
+        return Interval(
+            estimate=found.estimate.reshape(shape),
+            lower=found.lower.reshape(shape),
+            upper=found.upper.reshape(shape),
+            standard_error=found.standard_error.reshape(shape),
+        )
+
+    def _interval(self, estimate: ArrayLike, draws: FloatArray, floor: ArrayLike) -> Interval:
+        return interval(
+            estimate, draws, n_units=self.replicates.n_units, n_strata=self.replicates.n_strata, floor=floor
+        )
+
+    def _free_energy(
+        self, bins: IntArray, weights: FloatArray, size: int, edges: Sequence[FloatArray]
+    ) -> FloatArray:
+        """-kT ln(weight per bin), NaN in empty bins; bins are even, so that no volume enters."""
+        mass = np.bincount(bins[bins >= 0], weights[bins >= 0], minlength=size)
+        result = np.full(size, np.nan)
+        np.log(mass, out=result, where=mass > 0)
+        return -self.kt * result
+
+    def _profile_floor(self, bins: IntArray, size: int) -> FloatArray:
+        if self.inside is None or self.passages is None:
+            return np.zeros(size)
+        on_grid = bins >= 0
+        mass = np.bincount(bins[on_grid], self.weights[on_grid], minlength=size)
+        part = np.bincount(bins[on_grid], (self.weights * self.inside)[on_grid], minlength=size)
+        share = np.divide(part, mass, out=np.full(size, np.nan), where=mass > 0)
+        p_inside = float(self.weights @ self.inside)
+        return np.nan_to_num(profile_crossing_error(self._floor, share, p_inside), nan=0.0, posinf=np.inf)
+
+
+def resample(
+    sample: BiasedSample,
+    weights: FloatArray,
+    origins: Origins,
+    *,
+    kt: float,
+    inside: BoolArray | None,
+    passages: tuple[int, int] | None,
+    n_replicates: int,
+    seed: int,
+) -> Resampled:
+    """Bootstrap the weights of frames.
+
+    Args:
+        sample: energies that gave the weights.
+        weights: shape (n,), sum 1.
+        origins: of the same frames.
+        inside, passages: see `Resampled`.
+        seed: of the resampling.
+    """
+    runs = np.unique(origins.run)
+    run = np.searchsorted(runs, origins.run)
+    blocks = [_blocks(origins, run == index) for index in range(len(runs))]
+    units = block_units(run, origins.walker, origins.progress, blocks)
+    replicates = resampled_weights(
+        sample.energies, sample.n_per_state, units, kt=kt, n_replicates=n_replicates, seed=seed
+    )
+    if replicates.n_unsolved:
+        logger.warning(
+            "error bars: in %d of %d bootstrap replicates MBAR did not converge; they are rough",
+            replicates.n_unsolved,
+            n_replicates,
+        )
+    return Resampled(weights=weights, replicates=replicates, kt=kt, passages=passages, inside=inside)
+
+
+def _blocks(origins: Origins, mine: BoolArray) -> int:
+    """Blocks per walker of one run: as many as its slowest series allows."""
+    order = np.lexsort((origins.progress[mine], origins.walker[mine]))
+    walker = origins.walker[mine][order]
+    n = int(np.unique(walker, return_counts=True)[1].min())
+    if n < 2:
+        return 1
+    found = []
+    for values in origins.slow:
+        series = values[mine][order]
+        rows = np.array([series[walker == index][:n] for index in np.unique(walker)])
+        # what never changes tells no time scale; whether that is a problem the passages know
+        if np.ptp(rows) > 0:
+            found.append(n_blocks(rows))
+    return min(found, default=1)
+
+
+def _odds(inside: BoolArray, weights: FloatArray, kt: float) -> float:
+    """Delta F of a replicate; not finite where it dropped all units on one side."""
+    try:
+        return delta_f(inside, weights, kt=kt)
+    except SamplingError:
+        return float("nan")
+
+
+def _flat_bins(points: FloatArray, edges: Sequence[FloatArray]) -> IntArray:
+    """Flat index of each point's bin, -1 outside; the upper edge of the last bin belongs to it."""
+    flat = np.zeros(len(points), dtype=np.int64)
+    outside = np.zeros(len(points), dtype=bool)
+    for dim, axis in enumerate(edges):
+        place = np.searchsorted(axis, points[:, dim], side="right") - 1
+        place[points[:, dim] == axis[-1]] = len(axis) - 2
+        outside |= (place < 0) | (place > len(axis) - 2) | ~np.isfinite(points[:, dim])
+        flat = flat * (len(axis) - 1) + np.clip(place, 0, len(axis) - 2)
+    return np.where(outside, -1, flat)
