@@ -67,6 +67,7 @@ def find_starts(
     chirality or cis-trans state are dropped; the others are clustered, lowest energy first, by the RMSD of
     the heavy atoms; of the clusters the lowest and then always the one farthest from those taken are kept.
     Mode "one": the minimised structure alone. Mode "given": the files of system.starts, minimised.
+    A particle has its starts_nm in place of structure and files; the hot run's time is shared among them.
 
     Args:
         molecular_system: what is simulated.
@@ -87,13 +88,14 @@ def find_starts(
         seed=seed_31bit(seed, "starts", "hot"),
         temperature=settings.hot_temperature_k,
     )
+    firsts = molecular_system.start_positions
     if settings.mode == "given":
-        candidates = _given(molecular_system)
+        candidates = _given(molecular_system) if molecular_system.spec.settings.particle is None else firsts
     else:
-        first, _ = minimise(context, molecular_system.positions)
-        candidates = first[None]
+        chosen_firsts = firsts if settings.mode == "auto" else firsts[:1]
+        candidates = np.array([minimise(context, positions)[0] for positions in chosen_firsts])
     if settings.mode == "auto":
-        snapshots = _hot_run(molecular_system, context, integrator, settings, seed)
+        snapshots = _hot_run(molecular_system, context, integrator, settings, seed, candidates)
         candidates = np.concatenate([candidates, snapshots])
     minima = [minimise(context, positions) for positions in candidates]
     positions, energies = np.array([p for p, _ in minima]), np.array([e for _, e in minima])
@@ -154,8 +156,9 @@ def _hot_run(
     integrator: openmm.LangevinMiddleIntegrator,
     settings: StartSettings,
     seed: int,
+    firsts: FloatArray,
 ) -> FloatArray:
-    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of a run from the context's positions.
+    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of runs from `firsts`, shape (n, N, 3).
 
     A snapshot with another chirality or cis-trans state is kept, for the report, but the run goes back to the
     last sound one: a peptide bond that turned over would stay so for hundreds of ps and waste them.
@@ -163,11 +166,13 @@ def _hot_run(
     # Reinitialising seeds the random generator anew, so that what the process did before does not matter.
     context.reinitialize(preserveState=True)
     doing = f"hot run at {settings.hot_temperature_k:g} K (starts.hot_temperature_k)"
-    sound, heat = checked_state(context, doing=doing)[0], True
     timestep = integrator.getStepSize().value_in_unit(unit.picosecond)
     n_steps = max(1, round(settings.hot_ps / settings.candidates / timestep))
     snapshots: list[FloatArray] = []
+    heat, run = True, -1
     for candidate in range(settings.candidates):
+        if (run_now := candidate * len(firsts) // settings.candidates) != run:
+            run, heat, sound = run_now, True, firsts[run_now]
         if heat:
             context.setPositions(sound)
             velocity_seed = seed_31bit(seed, "starts", "velocities", candidate)
@@ -231,7 +236,11 @@ def _select(
 
 
 def _rmsd_matrix(molecular_system: MolecularSystem, positions: FloatArray) -> FloatArray:
-    """RMSD of the heavy atoms after optimal superposition [nm], shape (n, n)."""
+    """RMSD of the heavy atoms after optimal superposition [nm], shape (n, n); of a particle the distance."""
+    if not molecular_system.spec.settings.cv.align:
+        return np.asarray(
+            np.sqrt(np.mean(np.sum((positions[:, None] - positions[None]) ** 2, axis=3), axis=2)), dtype=float
+        )
     heavy = molecular_system.heavy_atom_indices
     atoms = heavy if len(heavy) >= 3 else np.arange(molecular_system.n_atoms)
     trajectory = mdtraj.Trajectory(positions[:, atoms], molecular_system.mdtraj_topology.subset(atoms))
