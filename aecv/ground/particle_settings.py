@@ -3,7 +3,7 @@
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aecv.ground.section import Section
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aecv.ground.settings import Settings
 
 MOST_PHASE = 0.3
-"""Largest omega dt of the spring along z: the integrator's frequency is then off by (omega dt)^2/24 = 0.4 %."""
+"""Largest omega dt of the spring along z: the frequency is then off by (omega dt)^2/24 = 0.4 %."""
 _MOLECULAR = ("starts", "nonbonded", "cutoff_nm", "constraints", "hydrogen_mass_da")
 
 
@@ -33,6 +33,11 @@ class ParticleSettings(Section):
     z_stiffness_kj_mol_nm2: float = Field(
         500.0, gt=0, description="k of the spring that keeps the particle near z = 0"
     )
+
+    @field_validator("potential")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        return " ".join(text.split())
 
     @model_validator(mode="after")
     def _inside(self) -> "ParticleSettings":

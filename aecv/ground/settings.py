@@ -214,7 +214,7 @@ class Settings(_Section):
     particle: ParticleSettings | None = None
     dynamics: DynamicsSettings = DynamicsSettings()
     cv: CVAtomSettings
-    observables: dict[str, ObservableSettings] = {}
+    observables: dict[str, ObservableSettings] = Field(default_factory=dict)
     delta_f: DeltaFSettings | None = None
     sampling: SamplingSettings = SamplingSettings()
     starts: StartSettings = StartSettings()

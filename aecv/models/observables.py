@@ -1,7 +1,7 @@
 """Atom selections, the observables of checks and pictures, and the stereochemistry of frames."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mdtraj
 import numpy as np
@@ -61,7 +61,7 @@ class ObservableSet:
 
     kinds: dict[str, str]
     indices: dict[str, IntArray]
-    axes: dict[str, int]
+    axes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -81,7 +81,7 @@ class ObservableSet:
             )
             for name, observable in settings.items()
         }
-        kinds = {name: item.kind for name, item in settings.items()}
+        kinds: dict[str, str] = {name: item.kind for name, item in settings.items()}
         axes = {name: "xyz".index(item.axis) for name, item in settings.items() if item.axis is not None}
         return cls(kinds=kinds, indices=indices, axes=axes)
 

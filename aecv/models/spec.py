@@ -142,9 +142,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _check_files(directory: Path, settings: Settings) -> None:
     system, source = settings.system, directory / FILE_NAME
-    named = [
-        ("structure" if name == system.structure else "starts", name) for name in _structures(settings)
-    ]
+    named = [("structure" if name == system.structure else "starts", name) for name in _structures(settings)]
     for key, name in [*named, *(("forcefield", name) for name in system.forcefield)]:
         if Path(name).is_absolute() or not (directory / name).resolve().is_relative_to(directory):
             raise MolecularSystemError(

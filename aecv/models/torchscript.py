@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class EncoderModule(torch.nn.Module):
     input. An encoder without alignment gives the network alone.
     """
 
-    is_aligned: torch.jit.Final[bool]
+    is_aligned: Final[bool]
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

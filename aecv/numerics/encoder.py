@@ -56,7 +56,7 @@ class Encoder:
 
     @property
     def n_atoms(self) -> int:
-        return self.weights[0].shape[1] // 3
+        return int(self.weights[0].shape[1]) // 3
 
     @property
     def n_components(self) -> int:
@@ -150,8 +150,8 @@ def _frames(positions: ArrayLike, n_atoms: int | None) -> FloatArray:
     frames = np.ascontiguousarray(positions, dtype=float)
     if frames.ndim != 3 or frames.shape[2] != 3 or frames.shape[1] != (n_atoms or frames.shape[1]):
         raise CVError(
-            f"CV: positions need shape (n_frames, {n_atoms or 'n_atoms'}, 3) in nm, got {np.shape(positions)}; "
-            "pass the CV's atoms only, in its order"
+            f"CV: positions need shape (n_frames, {n_atoms or 'n_atoms'}, 3) in nm, "
+            f"got {np.shape(positions)}; pass the CV's atoms only, in its order"
         )
     return frames
 
@@ -172,7 +172,8 @@ def _check_fit(failed: int, frames: FloatArray, *, is_aligned: bool) -> None:
 def _check_shapes(reference: FloatArray, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
     if reference.ndim != 2 or reference.shape[1] != 3 or len(reference) in (1, 2):
         raise CVError(
-            f"CV: the reference needs shape (n_atoms >= 3, 3), or (0, 3) without alignment, got {reference.shape}"
+            "CV: the reference needs shape (n_atoms >= 3, 3), or (0, 3) without alignment, "
+            f"got {reference.shape}"
         )
     if not weights or len(weights) != len(biases):
         raise CVError(f"CV: needs one bias per layer, got {len(weights)} weights and {len(biases)} biases")

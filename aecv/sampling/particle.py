@@ -62,8 +62,8 @@ def _check_domain(spec: SystemSpec) -> None:
         raise MolecularSystemError(f"particle.potential on particle.domain_nm: {error}") from error
     if plane.edge_share > MOST_OUTSIDE:
         raise MolecularSystemError(
-            f"particle.domain_nm: needs to hold all of the Boltzmann weight, but {plane.edge_share:.1e} of it "
-            f"lies at the border (at most {MOST_OUTSIDE:g}); widen it, or make particle.potential confine"
+            f"particle.domain_nm: needs to hold all of the Boltzmann weight, but {plane.edge_share:.1e} of "
+            f"it lies at the border (at most {MOST_OUTSIDE:g}); widen it, or make particle.potential confine"
         )
     starts = np.array(particle.starts_nm)
     if not np.isfinite(potential(x=starts[:, 0], y=starts[:, 1])).all():

@@ -23,6 +23,9 @@ FORCE_TOLERANCE = 1.0
 MAX_ITERATIONS = 10_000
 """Where a minimisation ends at the latest."""
 
+MAX_RESTARTS = 10
+"""How often a minimisation that stopped early is begun again."""
+
 EXPLODED_NM = 1e4
 """A coordinate beyond this is no longer a simulation [nm]."""
 
@@ -110,6 +113,9 @@ def minimise(
 ) -> tuple[FloatArray, float]:
     """The next local minimum of the potential energy, by L-BFGS.
 
+    OpenMM ends without a word where a line search fails (on a surface with thin wells once in 100 starts):
+    as long as the forces are too large, short steps downhill lead away from there, and it begins again.
+
     Args:
         context: its positions and velocities change.
         positions: start [nm], shape (N, 3).
@@ -123,13 +129,41 @@ def minimise(
     """
     context.setPositions(positions)
     checked_state(context, doing="structure to minimise")  # OpenMM's L-BFGS never returns from NaN
-    try:
-        openmm.LocalEnergyMinimizer.minimize(context, tolerance, MAX_ITERATIONS)
-    except openmm.OpenMMException as error:
-        raise SimulationError(
-            f"minimisation failed ({error}); check the structure and its force field"
-        ) from error
-    return checked_state(context, doing="minimisation")
+    for _ in range(MAX_RESTARTS):
+        try:
+            openmm.LocalEnergyMinimizer.minimize(context, tolerance, MAX_ITERATIONS)
+        except openmm.OpenMMException as error:
+            raise SimulationError(
+                f"minimisation failed ({error}); check the structure and its force field"
+            ) from error
+        minimum, energy = checked_state(context, doing="minimisation")
+        is_flat = np.sqrt(np.mean(_forces(context) ** 2)) <= 2.0 * tolerance
+        # bonds of fixed length carry forces at a minimum too, so that nothing can be told from them
+        if is_flat or context.getSystem().getNumConstraints() or not _descend(context, energy):
+            break
+    return minimum, energy
+
+
+def _descend(context: openmm.Context, energy: float, *, n_steps: int = 50, step: float = 0.001) -> bool:
+    """Short steps along the forces that lower the energy, the first one `step` [nm]; whether any did."""
+    positions, _ = checked_state(context, doing="minimisation")
+    start = energy
+    for _ in range(n_steps):
+        forces = _forces(context)
+        context.setPositions(positions + step * forces / np.abs(forces).max())
+        moved, lower = checked_state(context, doing="minimisation")
+        if lower < energy:
+            positions, energy, step = moved, lower, 1.2 * step
+        else:
+            step *= 0.25
+            context.setPositions(positions)
+    return energy < start
+
+
+def _forces(context: openmm.Context) -> FloatArray:
+    """Forces [kJ/mol/nm], shape (N, 3)."""
+    forces = context.getState(getForces=True).getForces(asNumpy=True)
+    return np.asarray(forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer), dtype=float)
 
 
 def checked_state(context: openmm.Context, *, doing: str) -> tuple[FloatArray, float]:

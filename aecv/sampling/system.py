@@ -65,7 +65,7 @@ class MolecularSystem:
 
     @property
     def start_positions(self) -> FloatArray:
-        """What the search for starts begins with: the structure, or all starts of a particle [nm], (n, N, 3)."""
+        """What the search for starts begins with: the structure, or a particle's starts [nm], (n, N, 3)."""
         particle = self.spec.settings.particle
         if particle is None:
             return self.positions[None]

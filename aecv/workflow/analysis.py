@@ -53,7 +53,7 @@ def analyse(
         return Analysis(**_region(samples, system))
     _write_observable_fes(folder, pool, system)
     visited_bins, n_islands = _write_grids(folder, biased)
-    write_exact(folder, system, biased.cv, biased.bias.grid)
+    write_exact(folder, system, biased.cv, biased.bias.extended)
     pooled, alone = _delta_f(pool, samples, system)
     return Analysis(
         **_region(samples, system),

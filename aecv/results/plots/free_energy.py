@@ -18,6 +18,8 @@ from aecv.results.plots.style import FloatArray
 
 PER_ROW = 5
 UNIT = "kJ/mol"
+LOW_KJ_MOL = 20.0
+"""Where an exact F and an estimate are brought to the same mean."""
 
 
 def free_energy_in_xi(
@@ -37,7 +39,7 @@ def free_energy_in_xi(
         kt: thermal energy [kJ/mol] for the 3-D case; without it the minimum is shown.
         ceiling: the energy scale ends here or at the highest value [kJ/mol].
         exact: per panel the exact F, shape (grid.size,), or None; drawn in black behind 1-D estimates, moved
-            to the same mean over the bins that both know.
+            to the same mean over the bins with exact F < 20 kJ/mol.
 
     Raises:
         GridError: when F does not have the size of its grid, or the grids differ in dimension.
@@ -174,13 +176,11 @@ def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float)
         style.say(axis, "nothing visited")
 
 
-def _answer(
-    axis: Axes, title: str, grid: Grid, values: FloatArray, exact: FloatArray, *, top: float
-) -> None:
-    """The exact F, with the mean of the estimate over the bins that both know up to `top`."""
+def _answer(axis: Axes, title: str, grid: Grid, values: FloatArray, exact: FloatArray, *, top: float) -> None:
+    """The exact F, with the mean of the estimate over the bins that are low; walls are not well sampled."""
     if np.shape(exact) != (grid.size,):
         raise GridError(f"{title}: exact F needs shape ({grid.size},), got {np.shape(exact)}")
-    both = np.isfinite(values) & (exact < top)
+    both = np.isfinite(values) & (exact < min(top, LOW_KJ_MOL))
     shift = float(np.mean(values[both] - exact[both])) if both.any() else 0.0
     axis.plot(grid.centers(0), exact + shift, color="black", linewidth=3.2, alpha=0.85)
 
