@@ -3,9 +3,11 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aecv.ground.errors import suggestion
+from aecv.ground.particle_settings import ParticleSettings, check_kind
+from aecv.ground.section import Section as _Section
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 """What may become part of a path, a column or a TOML key."""
@@ -21,20 +23,16 @@ MOST_BINS = 30_000
 """Bins of a grid that a free energy is integrated on in seconds."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class MolecularSettings(_Section):
-    """[system]: what is simulated."""
+    """[system]: what is simulated; structure and force field are those of a molecule, see [particle]."""
 
     name: str = Field(pattern=NAME, description="names the run folder and the CV")
     description: str = Field("", description="for people")
-    structure: str = Field(
-        description=".pdb or .cif in this folder; its chirality and peptide bonds are the reference"
+    structure: str | None = Field(
+        None, description=".pdb or .cif in this folder; its chirality and peptide bonds are the reference"
     )
     forcefield: tuple[str, ...] = Field(
-        min_length=1, description="OpenMM force-field files, OpenMM's own or in this folder"
+        (), description="OpenMM force-field files, OpenMM's own or in this folder"
     )
     starts: tuple[str, ...] = Field((), description='further structures, for starts.mode = "given"')
     nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = Field(
@@ -62,17 +60,21 @@ class CVAtomSettings(_Section):
     """[cv]: which atoms the autoencoder sees, as an mdtraj selection."""
 
     atoms: str = Field(min_length=1, description="mdtraj selection; at least 3 atoms that are not on a line")
+    align: bool = Field(True, description="superpose frames on a reference; false for a [particle] alone")
 
 
 class ObservableSettings(_Section):
     """[observables.NAME]: a quantity for checks and pictures; one mdtraj selection per atom."""
 
-    kind: Literal["dihedral", "angle", "distance"]
+    kind: Literal["dihedral", "angle", "distance", "coordinate"]
     atoms: tuple[str, ...] = Field(description="one mdtraj selection per atom")
+    axis: Literal["x", "y", "z"] | None = Field(None, description="of a coordinate [nm]")
 
     @model_validator(mode="after")
     def _count(self) -> "ObservableSettings":
-        needed = {"dihedral": 4, "angle": 3, "distance": 2}[self.kind]
+        if (self.kind == "coordinate") != (self.axis is not None):
+            raise ValueError("a coordinate needs axis = 'x', 'y' or 'z', and only a coordinate has one")
+        needed = {"dihedral": 4, "angle": 3, "distance": 2, "coordinate": 1}[self.kind]
         if len(self.atoms) != needed:
             raise ValueError(f"a {self.kind} needs {needed} atom selections, got {len(self.atoms)}")
         return self
@@ -262,9 +264,10 @@ class Settings(_Section):
     """Everything that determines a run."""
 
     system: MolecularSettings
+    particle: ParticleSettings | None = None
     dynamics: DynamicsSettings = DynamicsSettings()
     cv: CVAtomSettings
-    observables: dict[str, ObservableSettings] = {}
+    observables: dict[str, ObservableSettings] = Field(default_factory=dict)
     delta_f: DeltaFSettings | None = None
     sampling: SamplingSettings = SamplingSettings()
     starts: StartSettings = StartSettings()
@@ -278,6 +281,7 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
+        check_kind(self)
         for name in self.observables:
             if not re.match(NAME, name) or name in RESERVED or name.startswith(("xi_", "lam_")):
                 raise ValueError(
@@ -289,7 +293,7 @@ class Settings(_Section):
                 f"delta_f.observable '{self.delta_f.observable}' is not one of the observables "
                 f"{sorted(self.observables)}{suggestion(self.delta_f.observable, self.observables)}"
             )
-        if self.starts.mode == "given" and not self.system.starts:
+        if self.starts.mode == "given" and self.particle is None and not self.system.starts:
             raise ValueError("starts.mode 'given' needs system.starts, a list of structure files")
         if self.eabf.tau_ps < 20 * self.dynamics.timestep_ps:
             raise ValueError(

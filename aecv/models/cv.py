@@ -158,7 +158,10 @@ def export_cv(
         "n_components": encoder.n_components,
         "layers": [encoder.weights[0].shape[1], *(w.shape[0] for w in encoder.weights)],
         "activation": "tanh on hidden layers",
-        "input": "positions of the atoms, centred and rotated onto the reference, flat",
+        "align": encoder.is_aligned,
+        "input": "positions of the atoms, centred and rotated onto the reference, flat"
+        if encoder.is_aligned
+        else "positions of the atoms as they are, flat",
         "units": {"positions": "nm", "reference": "nm", "xi": "1"},
         "atom_indices": indices.tolist(),
         "reference": encoder.reference.tolist(),

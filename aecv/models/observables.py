@@ -1,7 +1,7 @@
 """Atom selections, the observables of checks and pictures, and the stereochemistry of frames."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mdtraj
 import numpy as np
@@ -54,12 +54,14 @@ class ObservableSet:
     """Observables whose atoms are found once.
 
     Attributes:
-        kinds: per observable "dihedral", "angle" or "distance".
-        indices: per observable its atoms, shape (4,), (3,) or (2,).
+        kinds: per observable "dihedral", "angle", "distance" or "coordinate".
+        indices: per observable its atoms, shape (4,), (3,), (2,) or (1,).
+        axes: per coordinate 0, 1 or 2 for x, y or z.
     """
 
     kinds: dict[str, str]
     indices: dict[str, IntArray]
+    axes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -79,7 +81,9 @@ class ObservableSet:
             )
             for name, observable in settings.items()
         }
-        return cls(kinds={name: item.kind for name, item in settings.items()}, indices=indices)
+        kinds: dict[str, str] = {name: item.kind for name, item in settings.items()}
+        axes = {name: "xyz".index(item.axis) for name, item in settings.items() if item.axis is not None}
+        return cls(kinds=kinds, indices=indices, axes=axes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,17 +102,18 @@ class ObservableSet:
 
         Returns:
             Per name an array of shape (F,): dihedrals in (-pi, pi] with the IUPAC sign [rad], angles in
-            [0, pi] [rad], distances [nm].
+            [0, pi] [rad], distances and coordinates [nm].
 
         Raises:
             MolecularSystemError: when the array does not have that shape.
         """
         frames = _checked(xyz, 1 + max((int(i.max()) for i in self.indices.values()), default=-1))
         compute = {"dihedral": dihedrals, "angle": angles, "distance": distances}
-        return {
-            name: compute[kind](np.asarray(frames[:, self.indices[name]], dtype=float))
-            for name, kind in self.kinds.items()
-        }
+        values = {}
+        for name, kind in self.kinds.items():
+            points = np.asarray(frames[:, self.indices[name]], dtype=float)
+            values[name] = points[:, 0, self.axes[name]] if kind == "coordinate" else compute[kind](points)
+        return values
 
 
 def compute_observables(

@@ -9,6 +9,7 @@ from typing import Any
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.layers import load_toml, merge, override, parse_override, validate
 from aecv.ground.settings import Settings
+from aecv.numerics.expression import Expression, parse_expression
 
 FILE_NAME = "system.toml"
 
@@ -35,8 +36,24 @@ class SystemSpec:
 
     @property
     def structure_path(self) -> Path:
-        """The structure that simulations start from."""
+        """The structure that simulations start from.
+
+        Raises:
+            MolecularSystemError: for a particle, which has none.
+        """
+        if self.settings.system.structure is None:
+            raise MolecularSystemError(f"system '{self.name}': needs a structure file, it is a particle")
         return self.directory / self.settings.system.structure
+
+    @property
+    def potential(self) -> Expression | None:
+        """V(x, y) of a particle, for arrays; None for a molecule.
+
+        Raises:
+            SettingsError: when it cannot be read; `load_system` has made sure that it can.
+        """
+        particle = self.settings.particle
+        return None if particle is None else parse_expression(particle.potential, place="particle.potential")
 
     @property
     def start_paths(self) -> tuple[Path, ...]:
@@ -88,7 +105,15 @@ def load_system(
         sources.append(f"--set {text}")
     settings = validate(merge(*layers), source=" with ".join(sources))
     _check_files(directory, settings)
+    if settings.particle is not None:
+        parse_expression(settings.particle.potential, place=f"{' with '.join(sources)}: particle.potential")
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
+
+
+def _structures(settings: Settings) -> tuple[str, ...]:
+    """Structure files that the settings name: none for a particle."""
+    system = settings.system
+    return system.starts if system.structure is None else (system.structure, *system.starts)
 
 
 def _shipped_root() -> Path | None:
@@ -117,7 +142,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _check_files(directory: Path, settings: Settings) -> None:
     system, source = settings.system, directory / FILE_NAME
-    named = [("structure", system.structure), *(("starts", name) for name in system.starts)]
+    named = [("structure" if name == system.structure else "starts", name) for name in _structures(settings)]
     for key, name in [*named, *(("forcefield", name) for name in system.forcefield)]:
         if Path(name).is_absolute() or not (directory / name).resolve().is_relative_to(directory):
             raise MolecularSystemError(
@@ -136,7 +161,7 @@ def _hash(directory: Path, settings: Settings) -> str:
     digest = hashlib.sha256()
     system = settings.system
     local = [name for name in system.forcefield if (directory / name).is_file()]
-    for name in (FILE_NAME, system.structure, *system.starts, *local):
+    for name in (FILE_NAME, *_structures(settings), *local):
         digest.update(f"file {name}\n".encode())
         digest.update(hashlib.sha256((directory / name).read_bytes()).digest())
     for name in system.forcefield:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -28,12 +28,15 @@ class EncoderModule(torch.nn.Module):
     """Positions [nm] of any shape that reshapes to (-1, n_atoms, 3) -> xi, shape (batch, d).
 
     Computes in float64 (or in the dtype that the module was converted to) and answers in the dtype of the
-    input.
+    input. An encoder without alignment gives the network alone.
     """
+
+    is_aligned: Final[bool]
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.n_atoms = encoder.n_atoms
+        self.is_aligned = encoder.is_aligned
         self.reference: Tensor
         self.register_buffer("reference", torch.tensor(encoder.reference))
         layers: list[torch.nn.Module] = []
@@ -46,7 +49,9 @@ class EncoderModule(torch.nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         frames = positions.reshape(-1, self.n_atoms, 3).to(self.reference.dtype)
-        return self.network(align(frames, self.reference).flatten(1)).to(positions.dtype)
+        if self.is_aligned:
+            frames = align(frames, self.reference)
+        return self.network(frames.flatten(1)).to(positions.dtype)
 
 
 def write_module(encoder: Encoder, path: Path, metadata: dict[str, Any]) -> None:
@@ -93,10 +98,10 @@ def module_arrays(module: torch.jit.ScriptModule) -> dict[str, FloatArray]:
         CVError: when they are not there.
     """
     state = {name: value.double().numpy() for name, value in module.state_dict().items()}
-    arrays = {"reference": state.pop("reference", np.empty(0))}
     layers = sorted({int(name.split(".")[1]) for name in state if name.startswith("network.")})
-    if not layers or not arrays["reference"].size:
+    if not layers or "reference" not in state:
         raise CVError("CV: the TorchScript module says it is aecv's but lacks its reference or layers")
+    arrays = {"reference": state.pop("reference")}
     for index, layer in enumerate(layers):
         arrays[f"weights_{index}"] = state[f"network.{layer}.weight"]
         arrays[f"biases_{index}"] = state[f"network.{layer}.bias"]

@@ -97,7 +97,7 @@ def train_autoencoder(
     Args:
         coordinates: raw or aligned positions in the order of time, shape (F, n_atoms, 3) [nm].
         weights: not negative, any normalisation, shape (F,).
-        reference: what frames are aligned onto, shape (n_atoms, 3) [nm].
+        reference: what frames are aligned onto, shape (n_atoms, 3) [nm]; (0, 3) for no alignment.
         autoencoder: layer sizes.
         training: restarts, epochs and the like.
         seed: root of the random numbers.

@@ -150,7 +150,7 @@ def _checked(
     coordinates: ArrayLike, weights: ArrayLike, reference: ArrayLike
 ) -> tuple[NDArray[np.floating], FloatArray]:
     positions, w = np.asarray(coordinates), np.asarray(weights, dtype=float)
-    n_atoms = len(np.asarray(reference))
+    n_atoms = len(np.asarray(reference)) or (positions.shape[1] if positions.ndim == 3 else 1)
     if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or w.shape != (len(positions),):
         raise TrainingError(
             f"training: needs coordinates (F, {n_atoms}, 3) and weights (F,), "

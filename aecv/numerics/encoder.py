@@ -1,4 +1,4 @@
-"""The encoder as plain arrays: alignment onto a reference, then a tanh network."""
+"""The encoder as plain arrays: alignment onto a reference (or none), then a tanh network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,20 @@ from aecv.numerics import kernels
 
 FloatArray = NDArray[np.float64]
 
+NO_REFERENCE: FloatArray = np.empty((0, 3))
+"""The reference of an encoder that takes positions as they are: y = q."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoder:
     """xi(q) = W_L tanh(... tanh(W_1 y + b_1) ...) + b_L with y = R (q - mean q), flat.
 
-    R is the proper rotation that brings q closest to the reference (Kabsch). Normalisation of inputs and
-    outputs is folded into the first and the last layer.
+    R is the proper rotation that brings q closest to the reference (Kabsch). An encoder with an empty
+    reference does not align: y = q. Normalisation of inputs and outputs is folded into the first and the last
+    layer.
 
     Attributes:
-        reference: centred reference, shape (n_atoms, 3) [nm].
+        reference: centred reference, shape (n_atoms, 3) [nm], or (0, 3) for no alignment.
         weights: per layer, shape (n_out, n_in); the first takes 3 n_atoms inputs.
         biases: per layer, shape (n_out,).
 
@@ -41,12 +45,18 @@ class Encoder:
         _check_shapes(reference, weights, biases)
         for name, value in (("weights", weights), ("biases", biases)):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "reference", reference - reference.mean(axis=0))
-        align(self.reference, self.reference[None])
+        object.__setattr__(self, "reference", _centred(reference))
+        if self.is_aligned:
+            align(self.reference, self.reference[None])
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether positions are superposed on the reference before the network sees them."""
+        return len(self.reference) > 0
 
     @property
     def n_atoms(self) -> int:
-        return len(self.reference)
+        return int(self.weights[0].shape[1]) // 3
 
     @property
     def n_components(self) -> int:
@@ -78,13 +88,13 @@ def encode(encoder: Encoder, positions: ArrayLike) -> FloatArray:
         xi, shape (n_frames, n_components).
 
     Raises:
-        CVError: for another shape. AlignmentError: for a frame whose fit is not unique, or NaN.
+        CVError: for another shape, or NaN where nothing is aligned. AlignmentError: for a frame whose fit is
+            not unique, or NaN.
     """
     frames = _frames(positions, encoder.n_atoms)
     xi = np.empty((len(frames), encoder.n_components))
-    _check_fit(
-        kernels.encode_batch(frames, encoder.reference, encoder.parameters, encoder.layers, xi), frames
-    )
+    failed = kernels.encode_batch(frames, encoder.reference, encoder.parameters, encoder.layers, xi)
+    _check_fit(failed, frames, is_aligned=encoder.is_aligned)
     return xi
 
 
@@ -107,7 +117,7 @@ def encode_gradient(encoder: Encoder, positions: ArrayLike) -> tuple[FloatArray,
     failed = kernels.encode_gradient_batch(
         frames, encoder.reference, encoder.parameters, encoder.layers, xi, gradient
     )
-    _check_fit(failed, frames)
+    _check_fit(failed, frames, is_aligned=encoder.is_aligned)
     return xi, gradient
 
 
@@ -115,7 +125,7 @@ def align(reference: ArrayLike, positions: ArrayLike) -> FloatArray:
     """Frames superposed on a reference: centred, and turned by the optimal proper rotation.
 
     Args:
-        reference: shape (n_atoms, 3) [nm]; it is centred here.
+        reference: shape (n_atoms, 3) [nm]; it is centred here. NO_REFERENCE: frames stay as they are.
         positions: shape (n_frames, n_atoms, 3) [nm].
 
     Returns:
@@ -124,27 +134,33 @@ def align(reference: ArrayLike, positions: ArrayLike) -> FloatArray:
     Raises:
         As `encode`.
     """
-    target = np.array(reference, dtype=float)
-    target -= target.mean(axis=0)
-    frames = _frames(positions, len(target))
-    aligned = np.empty((len(frames), target.size))
-    _check_fit(kernels.align_batch(frames, target, aligned), frames)
-    return aligned.reshape(len(frames), -1, 3)
+    target = _centred(np.array(reference, dtype=float))
+    frames = _frames(positions, len(target) or None)
+    aligned = np.empty((len(frames), frames[0].size))
+    _check_fit(kernels.align_batch(frames, target, aligned), frames, is_aligned=len(target) > 0)
+    return aligned.reshape(frames.shape)
 
 
-def _frames(positions: ArrayLike, n_atoms: int) -> FloatArray:
+def _centred(reference: FloatArray) -> FloatArray:
+    return reference - reference.mean(axis=0) if len(reference) else reference
+
+
+def _frames(positions: ArrayLike, n_atoms: int | None) -> FloatArray:
+    """Frames as the kernels read them; n_atoms None for any number of atoms."""
     frames = np.ascontiguousarray(positions, dtype=float)
-    if frames.ndim != 3 or frames.shape[1:] != (n_atoms, 3):
+    if frames.ndim != 3 or frames.shape[2] != 3 or frames.shape[1] != (n_atoms or frames.shape[1]):
         raise CVError(
-            f"CV: positions need shape (n_frames, {n_atoms}, 3) in nm, got {np.shape(positions)}; "
-            "pass the CV's atoms only, in its order"
+            f"CV: positions need shape (n_frames, {n_atoms or 'n_atoms'}, 3) in nm, "
+            f"got {np.shape(positions)}; pass the CV's atoms only, in its order"
         )
     return frames
 
 
-def _check_fit(failed: int, frames: FloatArray) -> None:
+def _check_fit(failed: int, frames: FloatArray, *, is_aligned: bool) -> None:
     if failed < 0:
         return
+    if not is_aligned:
+        raise CVError(f"CV: frame {failed} holds NaN or infinite positions; the simulation exploded")
     why = (
         "its atoms lie on a line, or a mirror image fits equally well"
         if np.all(np.isfinite(frames[failed]))
@@ -154,11 +170,14 @@ def _check_fit(failed: int, frames: FloatArray) -> None:
 
 
 def _check_shapes(reference: FloatArray, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
-    if reference.ndim != 2 or reference.shape[1] != 3 or len(reference) < 3:
-        raise CVError(f"CV: the reference needs shape (n_atoms >= 3, 3), got {reference.shape}")
+    if reference.ndim != 2 or reference.shape[1] != 3 or len(reference) in (1, 2):
+        raise CVError(
+            "CV: the reference needs shape (n_atoms >= 3, 3), or (0, 3) without alignment, "
+            f"got {reference.shape}"
+        )
     if not weights or len(weights) != len(biases):
         raise CVError(f"CV: needs one bias per layer, got {len(weights)} weights and {len(biases)} biases")
-    n_in = reference.size
+    n_in = reference.size or 3 * max(1, weights[0].shape[-1] // 3)
     for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
         if w.ndim != 2 or w.shape[1] != n_in or b.shape != (w.shape[0],):
             raise CVError(

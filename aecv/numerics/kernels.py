@@ -2,7 +2,7 @@
 
 `extended_abf_force` does in one call, without allocation, all that a biased MD step needs:
 
-    y = R (q - mean q)                                       alignment, see `superposition`
+    y = R (q - mean q), or q                                 alignment or none, see `superposition`
     xi = W_L tanh(... tanh(W_1 y + b_1)) + b_L               encoder, see `network`
     E = sum_c kappa_c/2 (xi_c - lam_c)^2;  -dE/dq            spring, backpropagation, closed-form fit
     ABF sample of kappa (lam - xi), bias on lam, Langevin step of lam

@@ -8,6 +8,8 @@ For E(y) with g = dE/dy, B = sum_i y_i r_i^T, M = tr(B) I - B:
 
 It follows from the stationarity of the fit, sum_i y_i x r_i = 0: a change dy turns the optimal rotation by
 M^-1 sum_i dy_i x r_i. Tests hold it against finite differences and autograd.
+
+A reference without atoms stands for no superposition: y = q, and dE/dq = g.
 """
 
 import numpy as np
@@ -189,7 +191,9 @@ def fit(positions, reference, aligned, center, matrices, quartic):  # type: igno
     """Superpose positions on a centred reference.
 
     Args:
-        positions, reference: shape (n_atoms, 3) [nm]; the reference has its mean at the origin.
+        positions: shape (n_atoms, 3) [nm].
+        reference: shape (n_atoms, 3) [nm], its mean at the origin; or (0, 3) for y = q, where center and
+            matrices stay as they are.
         aligned: written, y_i = R (q_i - c), flat, shape (3 n_atoms,) or longer.
         center: written, c, shape (3,).
         matrices: scratch (4, 3, 3); afterwards [1] holds R, [3] holds M^-1.
@@ -199,6 +203,13 @@ def fit(positions, reference, aligned, center, matrices, quartic):  # type: igno
         False where the rotation is not unique (atoms on a line, a reflected fit at its tipping point, NaN).
     """
     n_atoms = positions.shape[0]
+    if reference.shape[0] == 0:
+        total = 0.0
+        for i in range(n_atoms):
+            for k in range(3):
+                aligned[3 * i + k] = positions[i, k]
+                total += positions[i, k]
+        return bool(np.isfinite(total))
     for k in range(3):
         center[k] = 0.0
     for i in range(n_atoms):
@@ -233,6 +244,11 @@ def fit(positions, reference, aligned, center, matrices, quartic):  # type: igno
 def unfit(gradient, aligned, reference, matrices, forces):  # type: ignore[no-untyped-def]
     """forces_i = -R^T (g_i - mean(g) - omega x r_i), from g = dE/dy (flat); as the module says."""
     n_atoms = reference.shape[0]
+    if n_atoms == 0:
+        for i in range(forces.shape[0]):
+            for k in range(3):
+                forces[i, k] = -gradient[3 * i + k]
+        return
     rotation, inverse = matrices[1], matrices[3]
     mean0 = mean1 = mean2 = 0.0
     torque0 = torque1 = torque2 = 0.0

@@ -24,6 +24,9 @@ FORCE_TOLERANCE = 1.0
 MAX_ITERATIONS = 10_000
 """Where a minimisation ends at the latest."""
 
+MAX_RESTARTS = 10
+"""How often a minimisation that stopped early is begun again."""
+
 EXPLODED_NM = 1e4
 """A coordinate beyond this is no longer a simulation [nm]."""
 
@@ -84,6 +87,7 @@ def find_starts(
     chirality or cis-trans state are dropped; the others are clustered, lowest energy first, by the RMSD of
     the heavy atoms; of the clusters the lowest and then always the one farthest from those taken are kept.
     Mode "one": the minimised structure alone. Mode "given": the files of system.starts, minimised.
+    A particle has its starts_nm in place of structure and files; the hot run's time is shared among them.
 
     Args:
         molecular_system: what is simulated.
@@ -101,14 +105,15 @@ def find_starts(
         seed=seed_31bit(seed, "starts", "hot"),
         temperature=settings.hot_temperature_k,
     )
+    firsts = molecular_system.start_positions
     if settings.mode == "given":
-        candidates = _given(molecular_system)
+        candidates = _given(molecular_system) if molecular_system.spec.settings.particle is None else firsts
     else:
-        first, _ = minimise(context, molecular_system.positions)
-        candidates = first[None]
+        chosen_firsts = firsts if settings.mode == "auto" else firsts[:1]
+        candidates = np.array([minimise(context, positions)[0] for positions in chosen_firsts])
     hot_frames = np.empty((0, molecular_system.n_atoms, 3), dtype=np.float32)
     if settings.mode == "auto":
-        snapshots, hot_frames = _hot_run(molecular_system, context, integrator, settings, seed)
+        snapshots, hot_frames = _hot_run(molecular_system, context, integrator, settings, seed, candidates)
         candidates = np.concatenate([candidates, snapshots])
     minima = [minimise(context, positions) for positions in candidates]
     positions, energies = np.array([p for p, _ in minima]), np.array([e for _, e in minima])
@@ -125,6 +130,9 @@ def minimise(
 ) -> tuple[FloatArray, float]:
     """The next local minimum of the potential energy, by L-BFGS.
 
+    OpenMM ends without a word where a line search fails (on a surface with thin wells once in 100 starts):
+    as long as the forces are too large, short steps downhill lead away from there, and it begins again.
+
     Args:
         context: its positions and velocities change.
         positions: start [nm], shape (N, 3).
@@ -138,13 +146,41 @@ def minimise(
     """
     context.setPositions(positions)
     checked_state(context, doing="structure to minimise")  # OpenMM's L-BFGS never returns from NaN
-    try:
-        openmm.LocalEnergyMinimizer.minimize(context, tolerance, MAX_ITERATIONS)
-    except openmm.OpenMMException as error:
-        raise SimulationError(
-            f"minimisation failed ({error}); check the structure and its force field"
-        ) from error
-    return checked_state(context, doing="minimisation")
+    for _ in range(MAX_RESTARTS):
+        try:
+            openmm.LocalEnergyMinimizer.minimize(context, tolerance, MAX_ITERATIONS)
+        except openmm.OpenMMException as error:
+            raise SimulationError(
+                f"minimisation failed ({error}); check the structure and its force field"
+            ) from error
+        minimum, energy = checked_state(context, doing="minimisation")
+        is_flat = np.sqrt(np.mean(_forces(context) ** 2)) <= 2.0 * tolerance
+        # bonds of fixed length carry forces at a minimum too, so that nothing can be told from them
+        if is_flat or context.getSystem().getNumConstraints() or not _descend(context, energy):
+            break
+    return minimum, energy
+
+
+def _descend(context: openmm.Context, energy: float, *, n_steps: int = 50, step: float = 0.001) -> bool:
+    """Short steps along the forces that lower the energy, the first one `step` [nm]; whether any did."""
+    positions, _ = checked_state(context, doing="minimisation")
+    start = energy
+    for _ in range(n_steps):
+        forces = _forces(context)
+        context.setPositions(positions + step * forces / np.abs(forces).max())
+        moved, lower = checked_state(context, doing="minimisation")
+        if lower < energy:
+            positions, energy, step = moved, lower, 1.2 * step
+        else:
+            step *= 0.25
+            context.setPositions(positions)
+    return energy < start
+
+
+def _forces(context: openmm.Context) -> FloatArray:
+    """Forces [kJ/mol/nm], shape (N, 3)."""
+    forces = context.getState(getForces=True).getForces(asNumpy=True)
+    return np.asarray(forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer), dtype=float)
 
 
 def checked_state(context: openmm.Context, *, doing: str) -> tuple[FloatArray, float]:
@@ -171,9 +207,10 @@ def _hot_run(
     integrator: openmm.LangevinMiddleIntegrator,
     settings: StartSettings,
     seed: int,
+    firsts: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.float32]]:
-    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of a run from the context's positions, and the
-    sound ones of its frames every sampling.frame_ps, shape (n, N, 3).
+    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of runs from `firsts`, shape (n, N, 3), and the
+    sound ones of their frames every sampling.frame_ps, shape (n_frames, N, 3).
 
     A snapshot with another chirality or cis-trans state is kept, for the report, but the run goes back to the
     last sound one: a peptide bond that turned over would stay so for hundreds of ps and waste them.
@@ -181,14 +218,16 @@ def _hot_run(
     # Reinitialising seeds the random generator anew, so that what the process did before does not matter.
     context.reinitialize(preserveState=True)
     doing = f"hot run at {settings.hot_temperature_k:g} K (starts.hot_temperature_k)"
-    sound, heat = checked_state(context, doing=doing)[0], True
     timestep = integrator.getStepSize().value_in_unit(unit.picosecond)
     frame_ps = molecular_system.spec.settings.sampling.frame_ps
     n_frames = max(1, round(settings.hot_ps / settings.candidates / frame_ps))
     n_steps = max(1, round(settings.hot_ps / settings.candidates / n_frames / timestep))
     snapshots: list[FloatArray] = []
     hot_frames: list[NDArray[np.float32]] = []
+    heat, run = True, -1
     for candidate in range(settings.candidates):
+        if (run_now := candidate * len(firsts) // settings.candidates) != run:
+            run, heat, sound = run_now, True, firsts[run_now]
         if heat:
             context.setPositions(sound)
             velocity_seed = seed_31bit(seed, "starts", "velocities", candidate)
@@ -262,7 +301,11 @@ def _select(
 
 
 def _rmsd_matrix(molecular_system: MolecularSystem, positions: FloatArray) -> FloatArray:
-    """RMSD of the heavy atoms after optimal superposition [nm], shape (n, n)."""
+    """RMSD of the heavy atoms after optimal superposition [nm], shape (n, n); of a particle the distance."""
+    if not molecular_system.spec.settings.cv.align:
+        return np.asarray(
+            np.sqrt(np.mean(np.sum((positions[:, None] - positions[None]) ** 2, axis=3), axis=2)), dtype=float
+        )
     heavy = molecular_system.heavy_atom_indices
     atoms = heavy if len(heavy) >= 3 else np.arange(molecular_system.n_atoms)
     trajectory = mdtraj.Trajectory(positions[:, atoms], molecular_system.mdtraj_topology.subset(atoms))

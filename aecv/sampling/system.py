@@ -16,7 +16,8 @@ from aecv.ground.errors import AlignmentError, MolecularSystemError, SettingsErr
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.observables import ObservableSet, StereoReference, select_atoms
 from aecv.models.spec import SystemSpec
-from aecv.numerics.encoder import align
+from aecv.numerics.encoder import NO_REFERENCE, align
+from aecv.sampling.particle import particle_system, particle_topology
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class MolecularSystem:
         spec: where it comes from, with all settings.
         topology: OpenMM's topology.
         mdtraj_topology: the same atoms for mdtraj.
-        positions: positions of the structure file [nm], shape (N, 3).
+        positions: positions of the structure file, or the first start of a particle [nm], shape (N, 3).
         system: OpenMM's System with the physical forces only.
         cv_atom_indices: the atoms that the collective variable sees, shape (n_cv_atoms,).
         masses: atomic masses [Da], shape (N,).
@@ -63,6 +64,19 @@ class MolecularSystem:
         return len(self.masses)
 
     @property
+    def start_positions(self) -> FloatArray:
+        """What the search for starts begins with: the structure, or a particle's starts [nm], (n, N, 3)."""
+        particle = self.spec.settings.particle
+        if particle is None:
+            return self.positions[None]
+        return np.array([[[x, y, 0.0]] for x, y in particle.starts_nm])
+
+    @property
+    def cv_reference(self) -> FloatArray:
+        """What frames are aligned onto, shape (n_cv_atoms, 3) [nm]; (0, 3) where they are not aligned."""
+        return self.positions[self.cv_atom_indices] if self.spec.settings.cv.align else NO_REFERENCE
+
+    @property
     def heavy_atom_indices(self) -> IntArray:
         """Indices of all atoms but hydrogens, shape (n_heavy,)."""
         atoms = self.mdtraj_topology.atoms
@@ -74,13 +88,18 @@ def build(spec: SystemSpec) -> MolecularSystem:
 
     Raises:
         MolecularSystemError: when a file cannot be read, the force field is not known or does not fit the
-            structure, or a selection fails.
+            structure, a selection fails, or the domain of a particle does not hold its potential.
     """
-    topology, positions = read_structure(spec.structure_path)
-    system = _create_system(spec, topology)
+    if (particle := spec.settings.particle) is None:
+        topology, positions = read_structure(spec.structure_path)
+        system = _create_system(spec, topology)
+    else:
+        topology, positions = particle_topology(), np.array([[*particle.starts_nm[0], 0.0]])
+        system = particle_system(spec)
     mdtraj_topology = mdtraj.Topology.from_openmm(topology)
     cv_atoms = select_atoms(mdtraj_topology, spec.settings.cv.atoms, place="cv.atoms")
-    _check_alignable(cv_atoms, positions)
+    if spec.settings.cv.align:
+        _check_alignable(cv_atoms, positions)
     masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
     return MolecularSystem(
         spec=spec,

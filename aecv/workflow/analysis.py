@@ -14,6 +14,7 @@ from aecv.results.colvar import write_colvar
 from aecv.results.fes import write_fes
 from aecv.results.grids import write_count, write_gradient, write_pmf
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.exact import write_exact
 from aecv.workflow.pool import BiasedIteration, Pool
 from aecv.workflow.samples import Samples
 
@@ -52,6 +53,7 @@ def analyse(
         return Analysis(**_region(samples, system))
     _write_observable_fes(folder, pool, system)
     visited_bins, n_islands = _write_grids(folder, biased)
+    write_exact(folder, system, biased.cv, biased.bias.extended)
     pooled, alone = _delta_f(pool, samples, system)
     return Analysis(
         **_region(samples, system),

@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 MIN_ENTRIES = 2
 """Entries into a basin from elsewhere, by any walkers, below which its population hangs on chance."""
 LARGEST_R_HAT = 1.2
-"""Above 1.1 chains are badly mixed (Vehtari et al. 2021); walkers of a short iteration get a little more, since
+"""Above 1.1 chains are badly mixed (Vehtari et al. 2021); walkers of a short iteration get a little more:
 they differ by the few passages that they make."""
 LARGEST_GROWTH = 0.05
 """Share of the visited range that may be found in the last third of an iteration."""

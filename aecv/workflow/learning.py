@@ -97,7 +97,7 @@ def train_cv(
         trained = train_autoencoder(
             everything.positions,
             everything.weights,
-            system.positions[system.cv_atom_indices],
+            system.cv_reference,
             autoencoder=settings.autoencoder,
             training=settings.training,
             seed=seed_31bit(settings.run.seed, "training", iteration),

@@ -120,7 +120,7 @@ def _threshold(
         return bootstrap_threshold(
             training_frames(pool, settings),
             WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights),
-            system.positions[system.cv_atom_indices],
+            system.cv_reference,
             settings=settings,
             temper=temper(settings),
             seed=seed_31bit(settings.run.seed, "bootstrap", iteration),

@@ -9,6 +9,7 @@ from aecv.ground.units import thermal_energy
 from aecv.models.cv import load_cv
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.exact import read_exact_profile
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
@@ -56,7 +57,8 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
         n_bins = bias.grid.size
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
     folder = run.path / "pictures"
-    plots.save(plots.free_energy_in_xi(panels, kt=kt), folder / "free_energy_xi.png")
+    exact = [read_exact_profile(run.iteration_dir(record.index)) for record in records[1:]]
+    plots.save(plots.free_energy_in_xi(panels, kt=kt, exact=exact), folder / "free_energy_xi.png")
     plots.save(plots.coverage_history(curves, n_bins=n_bins), folder / "coverage.png")
 
 

@@ -151,7 +151,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
         for frames, lam in segments.segments():
             cv_positions = frames[:, system.cv_atom_indices]
             gathered["cv_positions"].append(cv_positions)
-            gathered["basin"].append(basin_of_frames(cv_positions, starts, superpose=True))
+            gathered["basin"].append(basin_of_frames(cv_positions, starts, superpose=settings.cv.align))
             gathered["lam"].append(lam)
             gathered["xi"].append(np.empty_like(lam) if cv is None else cv(cv_positions))
             for name, values in system.observables.compute(frames).items():

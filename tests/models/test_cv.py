@@ -15,7 +15,7 @@ import torch
 import aecv
 from aecv.ground.errors import CVError
 from aecv.models.cv import CV, compare_with_torchscript, export_cv, load_cv
-from aecv.numerics.encoder import Encoder, encode
+from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
 
 ATOMS = [1, 4, 6, 8, 10, 14, 16, 18]
 RANGE = [[-2.0, 2.0], [-3.0, 3.5]]
@@ -354,3 +354,26 @@ def test_export_checks_its_arguments(encoder, tmp_path):
     with pytest.raises(CVError, match="lower < upper"):
         export_cv(encoder, tmp_path, atom_indices=ATOMS, cv_range=[[1, 0], [0, 1]], **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cv_without_alignment_is_the_network_alone(tmp_path):
+    """One particle: kernel, plain files and cv.pt agree, and cv.pt holds no superposition."""
+    rng = np.random.default_rng(5)
+    sizes = [3, 20, 20, 1]
+    encoder = Encoder(
+        reference=NO_REFERENCE,
+        weights=tuple(rng.standard_normal((o, i)) for i, o in pairwise(sizes)),
+        biases=tuple(rng.standard_normal(o) for o in sizes[1:]),
+    )
+    export_cv(encoder, tmp_path, atom_indices=[0], cv_range=[[-1, 1]], system="toy", system_hash="abc")
+    frames = rng.standard_normal((300, 1, 3))
+    for name in ("cv.pt", "cv.json"):
+        cv = load_cv(tmp_path / name)
+        assert not cv.encoder.is_aligned
+        np.testing.assert_allclose(cv(frames), encode(encoder, frames), rtol=0, atol=1e-14)
+        assert compare_with_torchscript(cv, frames) < 1e-12
+    assert json.loads((tmp_path / "cv.json").read_text())["align"] is False
+    module = torch.jit.load(tmp_path / "cv.pt")
+    assert "eigh" not in module.code
+    shifted = module(torch.tensor(frames) + 1.0) - module(torch.tensor(frames))
+    assert shifted.abs().max() > 0.1  # a superposed CV would not see the move

@@ -1,5 +1,6 @@
 """The compiled encoder: alignment, network, and the closed-form gradient through both."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from aecv.ground.errors import AlignmentError, CVError
 from aecv.numerics import network, superposition
-from aecv.numerics.encoder import Encoder, align, encode, encode_gradient
+from aecv.numerics.encoder import NO_REFERENCE, Encoder, align, encode, encode_gradient
 
 
 def make_encoder(n_atoms: int = 8, hidden: tuple[int, ...] = (40,), d: int = 2, seed: int = 0) -> Encoder:
@@ -171,3 +172,64 @@ def test_the_quaternion_fit_agrees_with_an_svd_on_hard_cases() -> None:
             r, b, inverse = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
             assert superposition._optimal_rotation(s, r, b, inverse, np.empty((4, 4)), np.empty((4, 4)))
             np.testing.assert_allclose(r, (u @ v).T, atol=1e-9)
+
+
+def plain_encoder(n_atoms: int, hidden: tuple[int, ...], d: int) -> Encoder:
+    """The network of `make_encoder` without alignment."""
+    if n_atoms < 3:
+        rng = np.random.default_rng(7)
+        sizes = [3 * n_atoms, *hidden, d]
+        return Encoder(
+            reference=NO_REFERENCE,
+            weights=tuple(rng.normal(size=(b, a)) for a, b in pairwise(sizes)),
+            biases=tuple(rng.normal(size=b) for b in sizes[1:]),
+        )
+    return replace(make_encoder(n_atoms, hidden, d), reference=NO_REFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("n_atoms", "hidden", "d"), [(1, (20, 20), 1), (1, (), 2), (2, (5,), 3), (8, (40,), 2)]
+)
+def test_without_reference_the_network_sees_positions_as_they_are(
+    n_atoms: int, hidden: tuple[int, ...], d: int
+) -> None:
+    encoder = plain_encoder(n_atoms, hidden, d)
+    assert (encoder.n_atoms, encoder.is_aligned) == (n_atoms, False)
+    frames = np.random.default_rng(8).normal(size=(40, n_atoms, 3))
+    xi, gradient = encode_gradient(encoder, frames)
+    expected = frames.reshape(40, -1)
+    for w, b in zip(encoder.weights[:-1], encoder.biases[:-1], strict=True):
+        expected = np.tanh(expected @ w.T + b)
+    expected = expected @ encoder.weights[-1].T + encoder.biases[-1]
+    np.testing.assert_allclose(xi, expected, atol=1e-13)
+    np.testing.assert_allclose(encode(encoder, frames), expected, atol=1e-13)
+    step = 1e-5
+    for atom, axis in np.ndindex(n_atoms, 3):
+        moved = np.zeros_like(frames)
+        moved[:, atom, axis] = step
+        numeric = (encode(encoder, frames + moved) - encode(encoder, frames - moved)) / (2 * step)
+        # third derivatives of tanh times step^2, and rounding over the step
+        assert np.abs(gradient[:, :, atom, axis] - numeric).max() < 1e-8 * max(1.0, np.abs(gradient).max())
+
+
+def test_without_reference_alignment_leaves_frames_and_nan_is_an_error() -> None:
+    frames = np.random.default_rng(9).normal(size=(5, 1, 3))
+    np.testing.assert_array_equal(align(NO_REFERENCE, frames), frames)
+    encoder = plain_encoder(1, (4,), 1)
+    for bad in (np.nan, np.inf):
+        broken = frames.copy()
+        broken[3, 0, 1] = bad
+        for call in (encode, encode_gradient):
+            with pytest.raises(CVError, match="frame 3 holds NaN or infinite positions"):
+                call(encoder, broken)
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2])
+def test_a_reference_of_one_or_two_atoms_is_refused(n_atoms: int) -> None:
+    with pytest.raises(CVError, match=r"n_atoms >= 3, 3\), or \(0, 3\) without alignment"):
+        replace(plain_encoder(n_atoms, (4,), 1), reference=np.zeros((n_atoms, 3)))
+
+
+def test_inputs_that_are_no_atoms_are_refused() -> None:
+    with pytest.raises(CVError, match="layer 0 needs 6 inputs"):
+        Encoder(reference=NO_REFERENCE, weights=(np.ones((1, 7)),), biases=(np.ones(1),))

@@ -15,10 +15,16 @@ from aecv.results.plots import style, surface
 from aecv.results.plots.style import FloatArray
 
 PER_ROW = 5
+LOW_KJ_MOL = 20.0
+"""Where an exact F and an estimate are brought to the same mean."""
 
 
 def free_energy_in_xi(
-    panels: Sequence[tuple[str, Grid, FloatArray]], *, kt: float | None = None, ceiling: float = 100.0
+    panels: Sequence[tuple[str, Grid, FloatArray]],
+    *,
+    kt: float | None = None,
+    ceiling: float = 100.0,
+    exact: Sequence[FloatArray | None] = (),
 ) -> Figure:
     """Free energy over the CV, one panel per iteration, all on one energy scale.
 
@@ -29,6 +35,8 @@ def free_energy_in_xi(
         panels: per iteration a title, the grid, and F [kJ/mol], shape (grid.size,), NaN where unvisited.
         kt: thermal energy [kJ/mol] for the 3-D case; without it the minimum is shown.
         ceiling: the energy scale ends here or at the highest value [kJ/mol].
+        exact: per panel the exact F, shape (grid.size,), or None; drawn in black behind 1-D estimates, moved
+            to the same mean over the bins with exact F < 20 kJ/mol.
 
     Raises:
         GridError: when F does not have the size of its grid, or the grids differ in dimension.
@@ -42,7 +50,10 @@ def free_energy_in_xi(
     width = 2.1 if n_columns > 3 else 3.2
     figure, axes = style.panels(n_rows, n_columns, width=width, height=0.95 * width)
     if n_dims == 1:
-        for axis, (title, grid, values) in zip(axes.flat, panels, strict=False):
+        known = [*exact, *[None] * len(panels)]
+        for axis, (title, grid, values), answer in zip(axes.flat, panels, known, strict=False):
+            if answer is not None:
+                _answer(axis, title, grid, values, answer, top=level[-1])
             _line(axis, title, grid, values, top=level[-1])
     else:
         flat = [(title, grid, values, pair) for title, grid, values in panels for pair in pairs or [(0, 1)]]
@@ -152,6 +163,15 @@ def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float)
     style.open_frame(axis)
     if not np.isfinite(values).any():
         style.say(axis, "nothing visited")
+
+
+def _answer(axis: Axes, title: str, grid: Grid, values: FloatArray, exact: FloatArray, *, top: float) -> None:
+    """The exact F, with the mean of the estimate over the bins that are low; walls are not well sampled."""
+    if np.shape(exact) != (grid.size,):
+        raise GridError(f"{title}: exact F needs shape ({grid.size},), got {np.shape(exact)}")
+    both = np.isfinite(values) & (exact < min(top, LOW_KJ_MOL))
+    shift = float(np.mean(values[both] - exact[both])) if both.any() else 0.0
+    axis.plot(grid.centers(0), exact + shift, color="black", linewidth=3.2, alpha=0.85)
 
 
 def _map(axis: Axes, grid: Grid, values: FloatArray, pair: tuple[int, int], levels: FloatArray) -> Any:
