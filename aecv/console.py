@@ -3,14 +3,14 @@
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aecv.ground.settings import ConvergenceSettings
-from aecv.workflow.records import IterationRecord, converged_at, is_good, required_score
+from aecv.workflow.loop import Outcome
+from aecv.workflow.records import IterationRecord
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -22,8 +22,8 @@ COLUMNS = (
     ("nonlinear", 9),
     ("n_eff", 8),
     ("frames", 8),
-    ("dF pool", 8),
-    ("dF alone", 8),
+    ("dF pool", 12),
+    ("dF alone", 12),
     ("loss", 9),
     ("ns", 6),
     ("steps/s", 8),
@@ -77,8 +77,8 @@ def table_line(record: IterationRecord) -> str:
         _number(record.score_nonlinear, "{:.3f}"),
         _number(record.n_effective, "{:.0f}"),
         str(record.n_frames),
-        _number(record.delta_f_kj_mol, "{:.2f}"),
-        _number(record.delta_f_iteration_kj_mol, "{:.2f}"),
+        _with_error(record.delta_f_kj_mol, record.delta_f_interval),
+        _with_error(record.delta_f_iteration_kj_mol, record.delta_f_iteration_interval),
         _number(record.loss, "{:.2e}"),
         _number(record.ns, "{:g}"),
         _number(record.steps_per_s, "{:.0f}"),
@@ -90,27 +90,28 @@ def table_line(record: IterationRecord) -> str:
 def print_record(record: IterationRecord) -> None:
     """The table line of an iteration, below the header if it is the first."""
     if record.index == 0:
-        print("dF in kJ/mol, loss in nm^2, time in min:s", table_header(), sep="\n")
+        print("dF in kJ/mol with 95 % intervals, loss in nm^2, time in min:s", table_header(), sep="\n")
     print(table_line(record), flush=True)
 
 
-def verdict(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> str:
-    """Whether the CV repeats itself, in a sentence."""
-    scores = [(record.index, record.score) for record in records if record.score is not None]
-    if not scores:
-        return "one iteration has no score; run more (--iters 10 --resume)"
-    required = required_score(records[-1], settings)
-    last = f"last score {scores[-1][1]:.3f}, needs {settings.floor if required is None else required:.3f}"
-    at = converged_at(records, settings)
-    if at is None:
-        row = f" in {settings.consecutive} iterations in a row" if settings.consecutive > 1 else ""
-        return f"not converged{row} ({last}); continue with a larger --iters and --resume"
-    lost = [record.index for record in records if record.index > at and not is_good(record, settings)]
-    after = f", missed again in {', '.join(map(str, lost))}" if lost else ", and held since"
-    return (
-        f"s_min first reached at iteration {at}{after} ({last}). A CV repeats itself also when it "
-        "never saw a basin: look at the pictures"
-    )
+def closing_words(outcome: Outcome) -> str:
+    """The verdict in a few lines, and what the production gave."""
+    lines = list(outcome.verdict.sentences)
+    made = outcome.production
+    if made is not None and made.delta_f_kj_mol is not None:
+        value = _with_error(made.delta_f_kj_mol, made.delta_f_interval)
+        pooled = _with_error(made.delta_f_pool_kj_mol, made.delta_f_pool_interval)
+        lines.append(
+            f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
+            f"(95 %), {made.crossings} passages; together with the iterations {pooled}"
+        )
+    elif made is not None:
+        lines.append(
+            f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: {made.folder}"
+        )
+    if made is not None and made.problems:
+        lines.append("coverage of the production: " + "; ".join(made.problems))
+    return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
@@ -118,6 +119,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _with_error(value: float | None, interval: tuple[float, float] | None) -> str:
+    """A number and half the width of its 95 % interval."""
+    text = _number(value, "{:.2f}")
+    if value is None or interval is None or math.isinf(value):
+        return text
+    half = 0.5 * (interval[1] - interval[0])
+    return f"{text} ±{half:.2f}" if math.isfinite(half) else f"{text} ±inf"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -24,6 +24,11 @@ EXIT_INTERRUPTED = 130
     type=click.FloatRange(min=0, min_open=True),
     help="Simulated time per iteration, over all walkers.",
 )
+@click.option(
+    "--final-ns",
+    type=click.FloatRange(min=0),
+    help="Simulated time of the production along the final CV; 0 for none.  [default: twice --ns]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM]")
 @click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
@@ -98,15 +103,15 @@ def _run(
     # queues end jobs by SIGTERM: as Ctrl-C, so that what is known is saved and the way on is told
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = out if out is not None else Path("runs") / spec.name
-    records = iterate(
+    outcome = iterate(
         spec,
         folder,
         resume=resume,
         progress=console.bars,
         on_record=console.print_record,
     )
-    click.echo(console.verdict(records, spec.settings.convergence))
-    click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/")
+    click.echo(console.closing_words(outcome))
+    click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/, production_*/")
 
 
 def _overrides(options: dict[str, Any]) -> list[str]:
@@ -115,6 +120,7 @@ def _overrides(options: dict[str, Any]) -> list[str]:
         "iters": "run.iterations",
         "seed": "run.seed",
         "ns": "sampling.ns",
+        "final_ns": "production.ns",
         "platform": "dynamics.platform",
         "starts": "starts.mode",
         "pool": "pool.mode",

@@ -94,6 +94,11 @@ class ObservableSet:
         """The observables with a period of 2 pi."""
         return tuple(name for name, kind in self.kinds.items() if kind == "dihedral")
 
+    def label(self, name: str) -> str:
+        """The name with its unit, for pictures; dihedrals are shown as angles and go without."""
+        units = {"distance": " [nm]", "coordinate": " [nm]", "angle": " [rad]"}
+        return name + units.get(self.kinds[name], "")
+
     def compute(self, xyz: ArrayLike) -> dict[str, FloatArray]:
         """Every observable of every frame, without minimum image: molecules need to be whole.
 

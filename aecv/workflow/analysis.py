@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.ground.units import thermal_energy
-from aecv.numerics.free_energy import czar_gradient, delta_f, histogram_free_energy, integrate_gradient
+from aecv.numerics.free_energy import czar_gradient, integrate_gradient
+from aecv.numerics.intervals import Interval
 from aecv.results.colvar import write_colvar
 from aecv.results.fes import write_fes
 from aecv.results.grids import write_count, write_gradient, write_pmf
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.convergence import write_convergence
+from aecv.workflow.estimates import Estimates, inside_region
 from aecv.workflow.exact import write_exact
 from aecv.workflow.pool import BiasedIteration, Pool
 from aecv.workflow.samples import Samples
+from aecv.workflow.uncertainty import Resampled
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 N_BINS_1D, N_BINS_2D = 90, 60
 
@@ -29,7 +31,9 @@ class Analysis:
     """Numbers of an iteration; `IterationRecord` says what they mean."""
 
     delta_f_kj_mol: float | None = None
+    delta_f_interval: tuple[float, float] | None = None
     delta_f_iteration_kj_mol: float | None = None
+    delta_f_iteration_interval: tuple[float, float] | None = None
     crossings: int | None = None
     inside_share: float | None = None
     visited_bins: int | None = None
@@ -37,9 +41,14 @@ class Analysis:
 
 
 def analyse(
-    folder: Path, pool: Pool, samples: Samples, biased: BiasedIteration | None, system: MolecularSystem
+    folder: Path,
+    pool: Pool,
+    samples: Samples,
+    biased: BiasedIteration | None,
+    estimates: Estimates | None,
+    system: MolecularSystem,
 ) -> Analysis:
-    """Write colvar.dat, the ABF grids and the fes files of an iteration.
+    """Write colvar.dat, the ABF grids, the fes files and convergence.dat of an iteration.
 
     Args:
         folder: of the iteration.
@@ -47,21 +56,30 @@ def analyse(
         samples: the frames of this iteration.
         biased: its bias; None for the unbiased iteration, whose populations are those of its starts and give
             no free energy.
+        estimates: the weights with their replicates; None likewise.
     """
     _write_colvar(folder / "colvar.dat", pool, samples, system)
-    if biased is None:
-        return Analysis(**_region(samples, system))
-    _write_observable_fes(folder, pool, system)
+    if biased is None or estimates is None:
+        return Analysis(**_region(samples, None, system))
+    _write_observable_fes(folder, pool, estimates.pooled, system)
+    _write_xi_fes(folder / "fes_xi.dat", pool, biased, estimates.pooled)
+    write_convergence(folder / "convergence.dat", samples, pool, biased.bias, estimates.alone, system)
     visited_bins, n_islands = _write_grids(folder, biased)
     write_exact(folder, system, biased.cv, biased.bias.extended)
-    pooled, alone = _delta_f(pool, samples, system)
+    pooled, alone = estimates.pooled.delta_f(), estimates.alone.delta_f()
     return Analysis(
-        **_region(samples, system),
-        delta_f_kj_mol=pooled,
-        delta_f_iteration_kj_mol=alone,
+        **_region(samples, estimates, system),
+        delta_f_kj_mol=None if pooled is None else float(pooled.estimate),
+        delta_f_interval=_ends(pooled),
+        delta_f_iteration_kj_mol=None if alone is None else float(alone.estimate),
+        delta_f_iteration_interval=_ends(alone),
         visited_bins=visited_bins,
         n_islands=n_islands,
     )
+
+
+def _ends(found: Interval | None) -> tuple[float, float] | None:
+    return None if found is None else (float(found.lower), float(found.upper))
 
 
 def _write_colvar(path: Path, pool: Pool, samples: Samples, system: MolecularSystem) -> None:
@@ -96,22 +114,34 @@ def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
     return int((total.n_lam > 0).sum()), extended.n_islands
 
 
-def _write_observable_fes(folder: Path, pool: Pool, system: MolecularSystem) -> None:
-    """F along each observable and each pair of them, from the weights of the pool."""
-    kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
+def _write_observable_fes(folder: Path, pool: Pool, pooled: Resampled, system: MolecularSystem) -> None:
+    """F along each observable and each pair of them, from the weights of the pool, with standard errors."""
     for n_bins, n_names in ((N_BINS_1D, 1), (N_BINS_2D, 2)):
         for names in combinations(pool.observables, n_names):
             values = np.stack([pool.observables[name] for name in names], axis=1)
-            edges = [
-                _edges(pool.observables[name], name in system.observables.periodic_names, n_bins)
-                for name in names
-            ]
-            free_energy = histogram_free_energy(
-                values[:, 0] if n_names == 1 else values, pool.weights, edges, kt=kt
-            )
-            axes = [0.5 * (edge[1:] + edge[:-1]) for edge in edges]
             periodic = [name in system.observables.periodic_names for name in names]
-            write_fes(folder / f"fes_{'_'.join(names)}.dat", axes, free_energy, names, periodic)
+            edges = [
+                _edges(pool.observables[name], is_periodic, n_bins)
+                for name, is_periodic in zip(names, periodic, strict=True)
+            ]
+            found = pooled.profile(values, edges)
+            axes = [0.5 * (edge[1:] + edge[:-1]) for edge in edges]
+            path = folder / f"fes_{'_'.join(names)}.dat"
+            write_fes(path, axes, found.estimate, names, periodic, error=found.standard_error)
+
+
+def _write_xi_fes(path: Path, pool: Pool, biased: BiasedIteration, pooled: Resampled) -> None:
+    """F along the CV that was biased, from the weights of the pool, with standard errors."""
+    grid = biased.bias.grid
+    found = pooled.profile(biased.cv(pool.cv_positions), [grid.edges(dim) for dim in range(grid.n_dims)])
+    write_fes(
+        path,
+        [grid.centers(dim) for dim in range(grid.n_dims)],
+        found.estimate,
+        [f"xi_{c + 1}" for c in range(grid.n_dims)],
+        [False] * grid.n_dims,
+        error=found.standard_error,
+    )
 
 
 def _edges(values: FloatArray, periodic: bool, n_bins: int) -> FloatArray:
@@ -119,28 +149,10 @@ def _edges(values: FloatArray, periodic: bool, n_bins: int) -> FloatArray:
     return np.linspace(low, high, n_bins + 1)
 
 
-def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -> BoolArray | None:
-    """Which frames lie in the region of [delta_f], shape (n,); None where none is defined."""
-    region = system.spec.settings.delta_f
-    if region is None:
-        return None
-    values = observables[region.observable]
-    return np.asarray((values > region.lower) & (values < region.upper))
-
-
-def _region(samples: Samples, system: MolecularSystem) -> dict[str, Any]:
+def _region(samples: Samples, estimates: Estimates | None, system: MolecularSystem) -> dict[str, Any]:
     inside = inside_region(samples.observables, system)
     if inside is None:
         return {}
-    changed = (inside[1:] != inside[:-1]) & (samples.walker[1:] == samples.walker[:-1])
-    return {"crossings": int(changed.sum()), "inside_share": float(inside.mean())}
-
-
-def _delta_f(pool: Pool, samples: Samples, system: MolecularSystem) -> tuple[float | None, float | None]:
-    """Delta F of the pool, and of this iteration's frames alone."""
-    in_pool = inside_region(pool.observables, system)
-    in_iteration = inside_region(samples.observables, system)
-    if in_pool is None or in_iteration is None:
-        return None, None
-    kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
-    return delta_f(in_pool, pool.weights, kt=kt), delta_f(in_iteration, pool.last_weights, kt=kt)
+    if estimates is None or estimates.alone.passages is None:
+        return {"inside_share": float(inside.mean())}
+    return {"crossings": sum(estimates.alone.passages), "inside_share": float(inside.mean())}

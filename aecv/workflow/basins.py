@@ -1,15 +1,44 @@
 """Basins: the starting structures, and which of them a frame belongs to."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.files import read_json
 from aecv.numerics.diagnostics import core_labels
 from aecv.numerics.encoder import align
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.store import RunDirectory
 
 FloatArray = NDArray[np.float64]
 
 CORE_RATIO = 0.5
 """A frame is in a basin if it is at most half as far from its start as from any other one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KnownStarts:
+    """The starts of a run.
+
+    Attributes:
+        n_starts: how many there are.
+        inside: which of them lie in the region of [delta_f], shape (n_starts,); None without one.
+    """
+
+    n_starts: int
+    inside: NDArray[np.bool_] | None
+
+    @classmethod
+    def load(cls, run: RunDirectory, system: MolecularSystem) -> "KnownStarts":
+        """Read what was written when the starts were found."""
+        report = read_json(run.iteration_dir(0) / "starts.json")
+        region = system.spec.settings.delta_f
+        inside = None
+        if region is not None:
+            values = np.array(report["observables"][region.observable])
+            inside = (values > region.lower) & (values < region.upper)
+        return cls(n_starts=int(report["n_starts"]), inside=inside)
 
 
 def basin_of_frames(

@@ -11,6 +11,9 @@ from aecv.ground.seeds import seed_31bit
 from aecv.models.cv import CV, load_cv
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
+from aecv.workflow.basins import KnownStarts
+from aecv.workflow.coverage import Coverage, assess
+from aecv.workflow.estimates import estimate
 from aecv.workflow.learning import Trained, compare, temper, train_cv, training_frames
 from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.progress import Progress
@@ -21,8 +24,12 @@ from aecv.workflow.threshold import Threshold, WeightedFrames, bootstrap_thresho
 
 logger = logging.getLogger(__name__)
 
+N_REPLICATES = 100
+"""Of the bootstrap behind the error bars of an iteration: its standard errors are good to 7 %."""
+
 OUTPUTS = (
     "weights.npz",
+    "coverage.json",
     "colvar.dat",
     "cv.pt",
     "cv.npz",
@@ -47,7 +54,8 @@ def learn(
     began = time.perf_counter()
     folder = run.iteration_dir(iteration)
     samples = Samples.load(folder / "samples.npz")
-    pool, last = _pool(run, iteration, previous, samples, system)
+    pool, biased = weighted_pool(run, iteration, previous, samples, system)
+    last = biased[-1] if biased else None
     write_arrays(
         folder / "weights.npz",
         iteration=pool.iteration,
@@ -55,7 +63,13 @@ def learn(
         weights=pool.weights,
         last_weights=pool.last_weights,
     )
-    analysis = analyse(folder, pool, samples, last, system)
+    starts = KnownStarts.load(run, system)
+    coverage = assess(samples, None if last is None else last.bias, starts.n_starts, system)
+    write_json(folder / "coverage.json", coverage.as_dict())
+    estimates = None
+    if biased:
+        estimates = estimate(pool, biased, starts.inside, system, place=iteration, n_replicates=N_REPLICATES)
+    analysis = analyse(folder, pool, samples, last, estimates, system)
     old = previous[-1] if previous else None
     hot = read_arrays(folder / "starts.npz")["hot_cv_positions"] if iteration == 0 else None
     trained = train_cv(folder, pool, system, old, iteration, progress, hot=hot)
@@ -70,6 +84,7 @@ def learn(
         samples,
         wall_s,
         analysis,
+        coverage,
         trained,
         scores | threshold.fields(),
         system,
@@ -79,13 +94,19 @@ def learn(
     _warn(record, samples)
 
 
-def _pool(
+def weighted_pool(
     run: RunDirectory, iteration: int, previous: Sequence[CV], samples: Samples, system: MolecularSystem
-) -> tuple[Pool, BiasedIteration | None]:
-    """The weighted frames that train this iteration's CV, and its own bias where it had one."""
+) -> tuple[Pool, list[BiasedIteration]]:
+    """The weighted frames that an iteration knows, and the biased iterations that they come from.
+
+    Args:
+        iteration: its number; frames and bias of earlier ones are read from their folders.
+        previous: CVs; iteration k was biased along previous[k - 1].
+        samples: the frames of this iteration.
+    """
     settings = system.spec.settings.pool
     if iteration == 0:
-        return unbiased_pool(samples, settings.max_frames), None
+        return unbiased_pool(samples, settings.max_frames), []
     biased = [
         BiasedIteration(
             index=k,
@@ -96,8 +117,8 @@ def _pool(
         for k in range(first_pooled(iteration, settings), iteration + 1)
     ]
     if settings.mode == "none":
-        return plain_pool(biased[-1], settings), biased[-1]
-    return mbar_pool(biased, settings), biased[-1]
+        return plain_pool(biased[-1], settings), biased[-1:]
+    return mbar_pool(biased, settings), biased
 
 
 def _threshold(
@@ -133,6 +154,7 @@ def _record(
     samples: Samples,
     wall_s: float,
     analysis: Analysis,
+    coverage: Coverage,
     trained: Trained,
     scores: dict[str, Any],
     system: MolecularSystem,
@@ -144,6 +166,7 @@ def _record(
         index=iteration,
         **scores,
         **asdict(analysis),
+        problems=coverage.problems,
         n_effective=trained.n_effective,
         n_frames=trained.n_frames,
         loss=trained.loss,
@@ -170,12 +193,8 @@ def _warn(record: IterationRecord, samples: Samples) -> None:
             record.n_inverted,
             record.n_turned,
         )
-    if record.crossings == 0 and record.delta_f_kj_mol is not None:
-        logger.warning(
-            "iteration %d: no walker entered or left the region of delta_f; Delta F only tells how many "
-            "walkers began there",
-            record.index,
-        )
+    for problem in record.problems:
+        logger.warning("iteration %d: %s", record.index, problem)
     if record.n_islands is not None and record.n_islands > 1:
         logger.warning(
             "iteration %d: lambda visited %d unconnected regions; free energies are given on the "

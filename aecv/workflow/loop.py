@@ -8,8 +8,10 @@ doi:10.1021/acs.jctc.1c00415 (FEBILAE).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
@@ -22,21 +24,39 @@ from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.starts import StartReport, find_starts
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.sampling.walkers import Plan, make_plan
-from aecv.workflow import learning_stage, sampling_stage
+from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.pictures import draw_run
 from aecv.workflow.prior import prior_of_pool
+from aecv.workflow.production import Production
+from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.segments import pack_states, unpack_states
-from aecv.workflow.store import RunDirectory, write_summary
+from aecv.workflow.store import Place, RunDirectory, write_summary
+from aecv.workflow.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
 
 N_PROBE = 200
 """Frames on which the kernel is compared with cv.pt and the spring's frequency is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run has come to.
+
+    Attributes:
+        records: one per iteration.
+        verdict: whether the CV converged, and what that rests on.
+        production: the run along the final CV; None where none was asked for.
+    """
+
+    records: tuple[IterationRecord, ...]
+    verdict: Verdict
+    production: Production | None
 
 
 def iterate(
@@ -46,7 +66,7 @@ def iterate(
     resume: bool = False,
     progress: Progress = silent,
     on_record: Callable[[IterationRecord], object] = lambda _: None,
-) -> list[IterationRecord]:
+) -> Outcome:
     """Run the whole loop for a system.
 
     Args:
@@ -57,12 +77,15 @@ def iterate(
         on_record: called with each iteration's record when it is known, also for reused iterations.
 
     Returns:
-        The records of all iterations.
+        The records of all iterations, the verdict on them, and the production.
 
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
-    plan_of(spec.settings, 0)  # lengths that do not fit each other are an error before anything is written
+    # lengths that do not fit each other are an error before anything is written
+    plan_of(spec.settings, 0)
+    if production.length_ns(spec.settings):
+        production_plan(spec.settings, 0)
     system = build(spec)
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -82,8 +105,8 @@ class _Loop:
         self._platform = platform
         self._progress = progress
 
-    def run(self, on_record: Callable[[IterationRecord], object]) -> list[IterationRecord]:
-        """All iterations that are not there yet, in order."""
+    def run(self, on_record: Callable[[IterationRecord], object]) -> Outcome:
+        """All iterations that are not there yet, in order, then the production."""
         logger.info("platform %s; random seed %d", self._platform.reason, self._settings.run.seed)
         records: list[IterationRecord] = []
         self._check_length()
@@ -95,15 +118,32 @@ class _Loop:
             records.append(record)
             on_record(record)
             if not (is_known and self._run.has_finished(iteration + 1, "learning")):
-                write_summary(self._run, records, self._settings)
-                draw_run(self._run, records, self._system)
+                self._summarise(records, None)
             if (
                 self._settings.convergence.stop
                 and converged_at(records, self._settings.convergence) is not None
             ):
                 logger.info("converged at iteration %d; stopping as asked", iteration)
                 break
-        return records
+        produced = self._produce(records[-1].index, states)
+        return self._summarise(records, produced)
+
+    def _summarise(self, records: Sequence[IterationRecord], produced: Production | None) -> Outcome:
+        """Write summary.json and the pictures of what there is."""
+        outcome = Outcome(
+            records=tuple(records), verdict=judge(records, self._settings.convergence), production=produced
+        )
+        write_summary(
+            self._run,
+            records,
+            self._settings,
+            verdict=outcome.verdict.as_dict(),
+            production=None if produced is None else produced.as_dict(),
+        )
+        draw_run(self._run, records, self._system)
+        if produced is not None:
+            draw_production(self._run, produced.folder, self._system)
+        return outcome
 
     def _check_length(self) -> None:
         """A resumed run keeps what it has: fewer iterations than are finished would hide results."""
@@ -142,17 +182,31 @@ class _Loop:
         return unpack_states(read_arrays(folder / "starts.npz"))
 
     def _sample(self, iteration: int, states: tuple[WalkerState, ...]) -> None:
-        folder = self._run.iteration_dir(iteration)
         inputs = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}
-        outputs = sampling_stage.OUTPUTS if iteration == 0 else sampling_stage.BIASED_OUTPUTS
         if iteration > 0:
-            inputs |= {
-                name: self._run.output_hash(iteration - 1, "learning", name)
-                for name in ("cv.npz", "weights.npz")
-            }
-        if not self._run.is_done(iteration, "sampling", inputs):
-            self._run.begin(iteration, "sampling", inputs)
-            plan = plan_of(self._settings, iteration)
+            inputs |= self._hashes_of(iteration - 1)
+        plan = plan_of(self._settings, iteration)
+        self._run_sampling(iteration, plan, inputs, iteration, states)
+
+    def _hashes_of(self, iteration: int) -> dict[str, str]:
+        """What a run along an iteration's CV depends on."""
+        return {
+            name: self._run.output_hash(iteration, "learning", name) for name in ("cv.npz", "weights.npz")
+        }
+
+    def _run_sampling(
+        self,
+        place: Place,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        iteration: int,
+        states: tuple[WalkerState, ...],
+    ) -> None:
+        """Run what is left of the dynamics of a place, along the CV of iteration - 1; unbiased for 0."""
+        folder = self._run.iteration_dir(place)
+        outputs = sampling_stage.OUTPUTS if iteration == 0 else sampling_stage.BIASED_OUTPUTS
+        if not self._run.is_done(place, "sampling", inputs):
+            self._run.begin(place, "sampling", inputs)
             starts = read_arrays(self._run.iteration_dir(0) / "starts.npz")["minimised"]
             task = Sampling(
                 folder=folder, plan=plan, system=self._system, starts=starts, progress=self._progress
@@ -161,8 +215,32 @@ class _Loop:
                 sampling_stage.sample_unbiased(task, self._unbiased_engine, states)
             else:
                 self._sample_biased(task, iteration, states)
-            self._run.mark_done(iteration, "sampling", inputs, outputs)
+            self._run.mark_done(place, "sampling", inputs, outputs)
         sampling_stage.remove_segments(folder)
+
+    def _produce(self, last: int, states: tuple[WalkerState, ...]) -> Production | None:
+        """The longer run along the last CV; None where none is asked for."""
+        ns = production.length_ns(self._settings)
+        if ns == 0.0:
+            return None
+        place = production.folder_name(last)
+        section = self._settings.production
+        inputs = {
+            "starts.npz": self._run.output_hash(0, "starts", "starts.npz"),
+            "production.ns": ns,
+            "production.frozen_stages": section.frozen_stages,
+            **self._hashes_of(last),
+        }
+        self._run_sampling(place, production_plan(self._settings, last), inputs, last + 1, states)
+        inputs = {
+            "samples.npz": self._run.output_hash(place, "sampling", "samples.npz"),
+            "production.replicates": section.replicates,
+        }
+        if not self._run.is_done(place, "analysis", inputs):
+            cvs = [self._cv(k) for k in range(last + 1)]
+            production.conclude(self._run, last, cvs, self._system)
+            self._run.mark_done(place, "analysis", inputs, production.OUTPUTS)
+        return Production.load(self._run.iteration_dir(place))
 
     def _sample_biased(self, task: Sampling, iteration: int, states: tuple[WalkerState, ...]) -> None:
         cv, prior = self._cv(iteration - 1), None
@@ -211,18 +289,37 @@ class _Loop:
 
 def plan_of(settings: Settings, iteration: int) -> Plan:
     """How the settings cut an iteration into rounds; see `make_plan`."""
-    sampling, eabf = settings.sampling, settings.eabf
     has_stages = settings.pool.mode == "mbar" and iteration > settings.pool.exploration
+    return _plan(
+        settings,
+        f"iteration {iteration}",
+        settings.sampling.ns,
+        settings.eabf.frozen_stages if has_stages else 0,
+    )
+
+
+def production_plan(settings: Settings, cv_iteration: int) -> Plan:
+    """How the settings cut the production along an iteration's CV into rounds."""
+    return _plan(
+        settings,
+        f"production {cv_iteration}",
+        production.length_ns(settings),
+        settings.production.frozen_stages,
+    )
+
+
+def _plan(settings: Settings, stage: str, ns: float, frozen_stages: int) -> Plan:
+    sampling = settings.sampling
     return make_plan(
         root=settings.run.seed,
-        stage=f"iteration {iteration}",
+        stage=stage,
         n_walkers=sampling.walkers,
-        total_ps=1000.0 * sampling.ns,
+        total_ps=1000.0 * ns,
         segment_ps=sampling.segment_ps,
         frame_ps=sampling.frame_ps,
         timestep_ps=settings.dynamics.timestep_ps,
-        adaptive_share=eabf.adaptive_share,
-        frozen_stages=eabf.frozen_stages if has_stages else 0,
+        adaptive_share=settings.eabf.adaptive_share,
+        frozen_stages=frozen_stages,
     )
 
 

@@ -40,8 +40,14 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
             "pool": [record.delta_f_kj_mol for record in records],
             "iteration alone": [record.delta_f_iteration_kj_mol for record in records],
         }
+        bars = {
+            "pool": [record.delta_f_interval for record in records],
+            "iteration alone": [record.delta_f_iteration_interval for record in records],
+        }
         label = f"{region.lower:g} < {region.observable} < {region.upper:g} against the rest"
-        plots.save(plots.delta_f_history(iterations, values, label=label), folder / "delta_f.png")
+        plots.save(
+            plots.delta_f_history(iterations, values, label=label, error_bars=bars), folder / "delta_f.png"
+        )
     _draw_iteration(run, records[-1].index, system)
 
 

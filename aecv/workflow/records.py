@@ -26,8 +26,10 @@ class IterationRecord:
         delta_f_kj_mol: of the pool; `delta_f_iteration_kj_mol` of this iteration's frames alone. None where
             it is not defined (iteration 0: its populations are those of its starts), infinite where one side
             was never seen.
-        crossings: how often walkers entered or left the region of delta_f; `inside_share` is the share of
-            frames inside.
+        delta_f_interval, delta_f_iteration_interval: their 95 % intervals [kJ/mol].
+        crossings: how often walkers went from the basins inside the region of delta_f to those outside, or
+            back; `inside_share` is the share of frames inside.
+        problems: what the iteration did not cover, in sentences; see `aecv.workflow.coverage`.
         loss: validation loss of the chosen restart [nm^2]; `loss_spread` is worst over best restart;
             `explained_variance` is 1 - loss/variance; all under the weights that train, which are tempered
             (pool.temper), while n_effective is of the weights themselves. `restart_score` is the median score
@@ -49,7 +51,9 @@ class IterationRecord:
     n_effective: float
     n_frames: int
     delta_f_kj_mol: float | None
+    delta_f_interval: tuple[float, float] | None
     delta_f_iteration_kj_mol: float | None
+    delta_f_iteration_interval: tuple[float, float] | None
     crossings: int | None
     inside_share: float | None
     loss: float
@@ -59,6 +63,7 @@ class IterationRecord:
     restart_lowest: float | None
     visited_bins: int | None
     n_islands: int | None
+    problems: tuple[str, ...]
     n_inverted: int
     n_turned: int
     ns: float
@@ -67,19 +72,26 @@ class IterationRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no infinity: "inf" and "-inf" stand for it."""
-        return {
-            key: str(value) if isinstance(value, float) and math.isinf(value) else value
-            for key, value in asdict(self).items()
-        }
+        return {key: finite_or_word(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "IterationRecord":
         """The record that `as_dict` gave."""
-        plain = dict(fields)
-        for key, value in fields.items():
-            if value in ("inf", "-inf"):
-                plain[key] = float(value)
-        return cls(**plain)
+        return cls(**{key: from_json(value) for key, value in fields.items()})
+
+
+def finite_or_word(value: Any) -> Any:
+    """A value as JSON takes it: infinity as a word, a tuple as a list."""
+    if isinstance(value, tuple | list):
+        return [finite_or_word(item) for item in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def from_json(value: Any) -> Any:
+    """What `finite_or_word` was given."""
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    return float(value) if value in ("inf", "-inf") else value
 
 
 def required_score(record: IterationRecord, settings: ConvergenceSettings) -> float | None:
@@ -107,6 +119,11 @@ def converged_at(records: Sequence[IterationRecord], settings: ConvergenceSettin
 
 
 def is_good(record: IterationRecord, settings: ConvergenceSettings) -> bool:
-    """Whether an iteration's CV repeats the one before as well as `required_score` says."""
+    """Whether an iteration's CV repeats the one before, and its walkers covered what is known.
+
+    The score has to reach `required_score`, and coverage must show no problem, unless the settings leave that
+    out.
+    """
     required = required_score(record, settings)
-    return record.score is not None and required is not None and record.score >= required
+    repeats = record.score is not None and required is not None and record.score >= required
+    return repeats and not (settings.coverage and record.problems)

@@ -42,6 +42,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+Place = int | str
+"""The number of an iteration, or the name of a folder beside them."""
+
+
+def name_of(place: Place) -> str:
+    """The folder's name: iteration_03 for 3."""
+    return f"iteration_{place:02d}" if isinstance(place, int) else place
+
+
 class RunDirectory:
     """A run's folder, held by one process at a time.
 
@@ -123,22 +132,23 @@ class RunDirectory:
         self._log.close()
         self._lock.release()
 
-    def iteration_dir(self, iteration: int) -> Path:
-        """Folder of one iteration, made when it is missing."""
-        folder = self.path / f"iteration_{iteration:02d}"
+    def iteration_dir(self, place: Place) -> Path:
+        """Folder of one iteration or of the production, made when it is missing."""
+        folder = self.path / name_of(place)
         folder.mkdir(exist_ok=True)
         return folder
 
-    def is_done(self, iteration: int, stage: str, inputs: Mapping[str, Any]) -> bool:
+    def is_done(self, place: Place, stage: str, inputs: Mapping[str, Any]) -> bool:
         """Whether a stage is finished and may be reused.
 
         Args:
+            place: the iteration, or the production's name.
             inputs: what it depends on besides the run's settings: names and hashes or numbers.
 
         Raises:
             StoreError: when it was made from other inputs, or one of its files has changed since.
         """
-        folder = self.iteration_dir(iteration)
+        folder = self.iteration_dir(place)
         record_path = folder / f"{stage}.done"
         if not record_path.exists():
             return False
@@ -151,34 +161,32 @@ class RunDirectory:
                 raise StoreError(f"{path}: {state} since {stage} wrote it; {_advice(folder)}")
         return True
 
-    def has_finished(self, iteration: int, stage: str) -> bool:
+    def has_finished(self, place: Place, stage: str) -> bool:
         """Whether a stage was finished at some time; `is_done` says whether it may be reused."""
-        return (self.path / f"iteration_{iteration:02d}" / f"{stage}.done").exists()
+        return (self.path / name_of(place) / f"{stage}.done").exists()
 
-    def begin(self, iteration: int, stage: str, inputs: Mapping[str, Any]) -> None:
+    def begin(self, place: Place, stage: str, inputs: Mapping[str, Any]) -> None:
         """Note what a long stage is being made from, or check that it goes on from the same.
 
         Raises:
             StoreError: when it was begun from other inputs.
         """
-        path = self.iteration_dir(iteration) / f"{stage}.begun"
+        path = self.iteration_dir(place) / f"{stage}.begun"
         if path.exists():
             _compare_inputs(path, stage, read_json(path), inputs)
         else:
             write_json(path, dict(inputs))
 
-    def mark_done(
-        self, iteration: int, stage: str, inputs: Mapping[str, Any], outputs: Sequence[str]
-    ) -> None:
+    def mark_done(self, place: Place, stage: str, inputs: Mapping[str, Any], outputs: Sequence[str]) -> None:
         """Record a finished stage with the hashes of its files."""
-        folder = self.iteration_dir(iteration)
+        folder = self.iteration_dir(place)
         record = {"inputs": dict(inputs), "outputs": {name: sha256(folder / name) for name in outputs}}
         write_json(folder / f"{stage}.done", record)
         (folder / f"{stage}.begun").unlink(missing_ok=True)
 
-    def output_hash(self, iteration: int, stage: str, name: str) -> str:
+    def output_hash(self, place: Place, stage: str, name: str) -> str:
         """Hash of a file as a finished stage recorded it."""
-        record = read_json(self.iteration_dir(iteration) / f"{stage}.done")
+        record = read_json(self.iteration_dir(place) / f"{stage}.done")
         return str(record["outputs"][name])
 
 
@@ -195,14 +203,23 @@ def _advice(folder: Path) -> str:
     return f"delete {folder.name} and later ones to compute them again"
 
 
-def write_summary(run: RunDirectory, records: Sequence[IterationRecord], settings: Settings) -> None:
-    """Write summary.json: one record per iteration, and where the CV converged."""
+def write_summary(
+    run: RunDirectory,
+    records: Sequence[IterationRecord],
+    settings: Settings,
+    *,
+    verdict: Mapping[str, Any],
+    production: Mapping[str, Any] | None = None,
+) -> None:
+    """Write summary.json: one record per iteration, where the CV converged, the verdict, the production."""
     write_json(
         run.path / "summary.json",
         {
             "system": settings.system.name,
             "convergence": settings.convergence.model_dump(mode="json"),
             "converged_at": converged_at(records, settings.convergence),
+            "verdict": dict(verdict),
+            "production": None if production is None else dict(production),
             "iterations": [record.as_dict() for record in records],
         },
     )

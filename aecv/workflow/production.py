@@ -1,0 +1,168 @@
+"""Production: a longer run along the final CV, and the free energies that a run is made for.
+
+The bias adapts for the first share of the time, then it is frozen in a few stages, so that frames come from
+energies that are known exactly. The result comes from these frames alone: those of the iterations were taken
+along CVs that were still being learned. What the pool with all iterations says stands beside it.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aecv.ground.files import read_json, write_arrays, write_json
+from aecv.ground.settings import Settings
+from aecv.models.cv import CV
+from aecv.numerics.weights import effective_sample_size
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.analysis import Analysis, analyse
+from aecv.workflow.basins import KnownStarts
+from aecv.workflow.coverage import Coverage, assess
+from aecv.workflow.estimates import Estimates, estimate
+from aecv.workflow.learning_stage import weighted_pool
+from aecv.workflow.pool import BiasedIteration, mbar_pool
+from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.store import RunDirectory
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = ("production.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Production:
+    """What came of it; plain numbers for summary.json and the console.
+
+    Attributes:
+        folder: its name in the run's folder.
+        cv_iteration: whose CV was biased.
+        ns: simulated time over all walkers; steps_per_s: speed of the integrator.
+        n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
+        delta_f_kj_mol, delta_f_interval: of these frames, with the 95 % interval [kJ/mol].
+        delta_f_pool_kj_mol, delta_f_pool_interval: of them and the iterations together.
+        crossings: passages between the basins inside and outside the region of delta_f.
+        problems: what was not covered.
+    """
+
+    folder: str
+    cv_iteration: int
+    ns: float
+    steps_per_s: float
+    n_frames: int
+    n_effective: float
+    delta_f_kj_mol: float | None
+    delta_f_interval: tuple[float, float] | None
+    delta_f_pool_kj_mol: float | None
+    delta_f_pool_interval: tuple[float, float] | None
+    crossings: int | None
+    problems: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {key: finite_or_word(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def load(cls, folder: Path) -> "Production":
+        """Read production.json."""
+        return cls(**{key: from_json(value) for key, value in read_json(folder / "production.json").items()})
+
+
+def folder_name(cv_iteration: int) -> str:
+    """Folder of the production along an iteration's CV."""
+    return f"production_{cv_iteration:02d}"
+
+
+def length_ns(settings: Settings) -> float:
+    """Simulated time over all walkers [ns]; 0 for no production."""
+    asked = settings.production.ns
+    return 2.0 * settings.sampling.ns if asked is None else asked
+
+
+def conclude(
+    run: RunDirectory, cv_iteration: int, previous: Sequence[CV], system: MolecularSystem
+) -> Production:
+    """Weigh the production's frames, write its free energies, and say what they are.
+
+    Args:
+        cv_iteration: whose CV was biased; the run's last iteration.
+        previous: the CVs of all iterations up to that one.
+    """
+    name = folder_name(cv_iteration)
+    folder, settings = run.iteration_dir(name), system.spec.settings
+    samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
+    item = BiasedIteration(index=cv_iteration + 1, samples=samples, bias=bias, cv=previous[-1])
+    starts = KnownStarts.load(run, system)
+    coverage = assess(samples, bias, starts.n_starts, system)
+    pool = mbar_pool([item], settings.pool)
+    n_replicates = settings.production.replicates
+    estimates = estimate(pool, [item], starts.inside, system, place=name, n_replicates=n_replicates)
+    analysis = analyse(folder, pool, samples, item, estimates, system)
+    write_json(folder / "coverage.json", coverage.as_dict())
+    write_arrays(
+        folder / "weights.npz", frame=pool.frame, weights=pool.weights, last_weights=pool.last_weights
+    )
+    together = _with_iterations(run, cv_iteration, item, previous, starts, system)
+    result = _result(name, cv_iteration, samples, analysis, coverage, estimates, together, run, system)
+    write_json(folder / "production.json", result.as_dict())
+    for problem in result.problems:
+        logger.warning("production: %s", problem)
+    return result
+
+
+def _with_iterations(
+    run: RunDirectory,
+    cv_iteration: int,
+    item: BiasedIteration,
+    previous: Sequence[CV],
+    starts: KnownStarts,
+    system: MolecularSystem,
+) -> Estimates | None:
+    """The production pooled with the iterations; None where nothing is pooled."""
+    settings = system.spec.settings
+    if cv_iteration == 0 or settings.pool.mode == "none":
+        return None
+    samples = Samples.load(run.iteration_dir(cv_iteration) / "samples.npz")
+    _, biased = weighted_pool(run, cv_iteration, previous, samples, system)
+    everything = [*biased, item]
+    pool = mbar_pool(everything, settings.pool)
+    return estimate(
+        pool,
+        everything,
+        starts.inside,
+        system,
+        place=f"{item.index} together",
+        n_replicates=settings.production.replicates,
+    )
+
+
+def _result(
+    name: str,
+    cv_iteration: int,
+    samples: Samples,
+    analysis: Analysis,
+    coverage: Coverage,
+    estimates: Estimates,
+    together: Estimates | None,
+    run: RunDirectory,
+    system: MolecularSystem,
+) -> Production:
+    settings = system.spec.settings
+    ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
+    wall_s = float(read_json(run.iteration_dir(name) / "timing.json")["wall_s"])
+    pooled = None if together is None else together.pooled.delta_f()
+    return Production(
+        folder=name,
+        cv_iteration=cv_iteration,
+        ns=ns,
+        steps_per_s=1000.0 * ns / settings.dynamics.timestep_ps / wall_s,
+        n_frames=len(estimates.pooled.weights),
+        n_effective=effective_sample_size(estimates.pooled.weights),
+        delta_f_kj_mol=analysis.delta_f_kj_mol,
+        delta_f_interval=analysis.delta_f_interval,
+        delta_f_pool_kj_mol=None if pooled is None else float(pooled.estimate),
+        delta_f_pool_interval=None if pooled is None else (float(pooled.lower), float(pooled.upper)),
+        crossings=analysis.crossings,
+        problems=coverage.problems,
+    )

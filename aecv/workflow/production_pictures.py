@@ -1,0 +1,129 @@
+"""Pictures of the production, drawn from its files."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.files import read_json
+from aecv.ground.units import thermal_energy
+from aecv.numerics.intervals import aligned
+from aecv.results import plots
+from aecv.results.colvar import read_colvar
+from aecv.results.fes import FesFile, read_fes
+from aecv.results.plots import Curve, Estimate, Plane, Profile
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.samples import Samples
+from aecv.workflow.store import RunDirectory
+
+FloatArray = NDArray[np.float64]
+
+Z = 1.96
+"""Standard errors on each side of a 95 % interval; Student's factor for few walkers is in the numbers of
+production.json, not in the bands."""
+
+
+def draw_production(run: RunDirectory, name: str, system: MolecularSystem) -> None:
+    """Draw profiles, maps, Delta F against time and the walkers' passages into pictures/."""
+    folder, pictures = run.iteration_dir(name), run.path / "pictures"
+    kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
+    names = list(system.observables.names)
+    profiles = [_profile(folder, name, system.observables.label(name), kt) for name in names]
+    along_xi = read_fes(folder / "fes_xi.dat")
+    if len(along_xi.axes) == 1:
+        profiles.insert(0, _profile(folder, "xi", "xi_1", kt, ("fes_xi_czar.dat", "fes_xi_abf.dat")))
+    elif len(along_xi.axes) == 2:
+        plots.save(plots.plane_with_error(_plane(along_xi, None)), pictures / "production_xi.png")
+    if profiles:
+        plots.save(plots.profile_with_error(profiles), pictures / "production_profiles.png")
+    for pair in combinations(names, 2):
+        stem = "_".join(pair)
+        exact = folder / f"fes_{stem}.exact.dat"
+        plane = _plane(read_fes(folder / f"fes_{stem}.dat"), read_fes(exact) if exact.is_file() else None)
+        plots.save(plots.plane_with_error(plane), pictures / f"production_{stem}.png")
+    _draw_in_time(folder, pictures / "production_delta_f.png", system)
+    _draw_walkers(run, folder, pictures / "production_walkers.png")
+
+
+def _profile(folder: Path, stem: str, label: str, kt: float, others: tuple[str, ...] = ()) -> Profile:
+    """F along one coordinate with its band, and the exact one and other estimates where there are any."""
+    found = read_fes(folder / f"fes_{stem}.dat")
+    error = found.error if found.error is not None else np.full(found.values.shape, np.nan)
+    curves = []
+    exact = folder / f"fes_{stem}.exact.dat"
+    if exact.is_file():
+        curves.append(Curve(label="exact", values=_moved(read_fes(exact), found, kt), kind="exact"))
+    if "fes_xi_czar.dat" in others:
+        curves.append(
+            Curve(label="CZAR", values=_moved(read_fes(folder / "fes_xi_czar.dat"), found, kt), kind="czar")
+        )
+    return Profile(
+        name=label,
+        points=found.axes[0],
+        values=found.values,
+        interval=(found.values - Z * error, found.values + Z * error),
+        periodic=found.periodic[0],
+        label="reweighted",
+        curves=tuple(curves),
+    )
+
+
+def _moved(other: FesFile, reference: FesFile, kt: float) -> FloatArray:
+    """Another free energy at the zero of the first one."""
+    return aligned(other.values, reference.values, kt=kt)
+
+
+def _plane(found: FesFile, exact: FesFile | None) -> Plane:
+    return Plane(
+        names=(found.names[0], found.names[1]),
+        periodic=(found.periodic[0], found.periodic[1]),
+        x_edges=_edges(found.axes[0]),
+        y_edges=_edges(found.axes[1]),
+        values=found.values,
+        error=found.error if found.error is not None else np.full(found.values.shape, np.nan),
+        reference=None if exact is None else exact.values,
+    )
+
+
+def _edges(centers: FloatArray) -> FloatArray:
+    half = 0.5 * (centers[1] - centers[0])
+    return np.append(centers - half, centers[-1] + half)
+
+
+def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:
+    region = system.spec.settings.delta_f
+    table = read_colvar(folder / "convergence.dat")
+    if region is None or "delta_f" not in table:
+        return
+    samples = Samples.load(folder / "samples.npz")
+    n_walkers = len(np.unique(samples.walker))
+    exact = folder / "exact.json"
+    reference = read_json(exact)["delta_f_kj_mol"] if exact.is_file() else None
+    curve = Estimate(
+        label="production",
+        time_ns=table["time"] * n_walkers / 1000.0,
+        values=table["delta_f"],
+        interval=(table["delta_f_lower"], table["delta_f_upper"]),
+    )
+    label = f"{region.lower:g} < {region.observable} < {region.upper:g} against the rest"
+    plots.save(plots.convergence_in_time([curve], label=label, reference=reference), path)
+
+
+def _draw_walkers(run: RunDirectory, folder: Path, path: Path) -> None:
+    samples = Samples.load(folder / "samples.npz")
+    report = read_json(run.iteration_dir(0) / "starts.json")
+    names = [
+        ", ".join(
+            [
+                f"start {index}",
+                *(f"{key} {values[index]:.2f}" for key, values in report["observables"].items()),
+            ]
+        )
+        for index in range(int(report["n_starts"]))
+    ]
+    labels = samples.basin.reshape(len(np.unique(samples.walker)), -1)
+    counts = np.array(read_json(folder / "coverage.json")["transitions"])
+    plots.save(
+        plots.transitions(labels, counts, names=names, time_ns=float(samples.time_ps.max()) / 1000.0), path
+    )
