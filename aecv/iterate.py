@@ -16,7 +16,10 @@ EXIT_INTERRUPTED = 130
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--system", "system_name", required=True, help="A shipped system (ala2), or a folder with a system.toml."
+    "--system",
+    "system_name",
+    required=True,
+    help="A shipped system (ala2, mueller_brown), or a folder with a system.toml.",
 )
 @click.option("--iters", type=click.IntRange(min=1), help="Iterations, the unbiased one included.")
 @click.option(

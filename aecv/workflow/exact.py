@@ -175,7 +175,7 @@ def _edges_of(centers: FloatArray) -> FloatArray:
 
 
 def _error(estimate: FloatArray, exact: FloatArray, kt: float) -> dict[str, Any]:
-    """Largest and root-mean-square error where the exact F is below WITHIN_KT kT, less the mean error there."""
+    """Largest and root-mean-square error where the exact F is below WITHIN_KT kT, less its mean there."""
     wanted = exact < WITHIN_KT * kt
     known = wanted & np.isfinite(estimate)
     difference = (estimate - exact)[known]

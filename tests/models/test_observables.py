@@ -95,6 +95,17 @@ def test_values_agree_with_mdtraj(ala2: mdtraj.Trajectory, frames: NDArray[np.fl
     assert values["phi"].std() > 0.1
 
 
+def test_a_coordinate_is_that_of_its_atom(ala2: mdtraj.Trajectory) -> None:
+    settings = {
+        axis: ObservableSettings(kind="coordinate", atoms=("resname ALA and name CA",), axis=axis)
+        for axis in ("x", "z")
+    }
+    values = compute_observables(ala2.topology, ala2.xyz, settings)
+    (atom,) = ala2.topology.select("resname ALA and name CA")
+    np.testing.assert_array_equal(values["x"], ala2.xyz[:, atom, 0])
+    np.testing.assert_array_equal(values["z"], ala2.xyz[:, atom, 2])
+
+
 def test_dihedral_of_a_known_angle() -> None:
     """IUPAC: looking along the middle bond, the far end turned clockwise counts as positive."""
     angle = 0.7

@@ -76,6 +76,25 @@ class TestFreeEnergyInXi:
         np.testing.assert_array_equal(axis.lines[0].get_ydata(), values)
         assert "kJ/mol" in axis.get_ylabel()
 
+    def test_exact_curve_lies_behind_with_the_mean_of_the_estimate_where_it_is_low(self):
+        grid = square(1, 40)
+        exact = bowl(grid)
+        values = exact + 3.0  # another zero
+        values[exact > 20.0] += 50.0  # walls do not count
+        panels = [("known", grid, values), ("unknown", grid, values)]
+        known, unknown = shown_panels(plots.free_energy_in_xi(panels, exact=[exact, None]))
+        assert len(unknown.lines) == 1
+        behind, front = known.lines
+        np.testing.assert_array_equal(front.get_ydata(), values)
+        low = exact < 20.0
+        np.testing.assert_allclose(behind.get_ydata()[low], values[low], atol=1e-12)
+        assert behind.get_color() == "black"
+
+    def test_exact_curve_of_another_size_is_refused(self):
+        grid = square(1, 40)
+        with pytest.raises(GridError, match="exact F needs shape"):
+            plots.free_energy_in_xi([("one", grid, bowl(grid))], exact=[np.zeros(39)])
+
     def test_three_dimensions_integrate_the_third_out(self):
         # F = f(a) + g(b) + h(c) without holes: the marginal over any component is the sum of the others.
         grid = square(3, 9)
