@@ -200,7 +200,7 @@ class PoolSettings(_Section):
     )
     max_frames: int = Field(200_000, ge=100, description="the pool is thinned to this many")
     temper: float = Field(
-        0.5,
+        0.25,
         gt=0,
         le=1,
         description="training weights are w^temper (mode mbar); scores and free energies keep w",
