@@ -82,7 +82,7 @@ def sample_biased(
     """
     start = Ensemble(
         rounds_done=0,
-        states=tuple(_with_lambda(state, cv, extended) for state in states),
+        states=tuple(with_lambda(state, cv, extended) for state in states),
         increments=tuple(Accumulators.zeros(extended.grid) for _ in states),
         prior=prior,
     )
@@ -130,7 +130,7 @@ def _run(
     return ensemble
 
 
-def _with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> WalkerState:
+def with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> WalkerState:
     """The state with lambda = xi, inside the walls, and its velocity zero."""
     xi = cv(state.positions[None, cv.atom_indices])[0]
     half_bin = 0.5 * extended.grid.widths
