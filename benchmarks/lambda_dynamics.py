@@ -3,9 +3,10 @@
     python -m aecv.iterate --system mueller_brown --iters 3 --out runs/mb
     python benchmarks/lambda_dynamics.py runs/mb [--steps 400000] [--repeats 4] [--json FILE]
 
-Adaptive extended ABF without a warm start, along the last CV of a run on a potential with a known answer, by
-the engine and walkers of the loop; one setting is changed at a time. Printed: root-mean-square and largest
-error of F(xi) by CZAR within 8 kT of the exact one [kT], over the repeats, and how much of the grid was visited.
+Adaptive extended ABF without a warm start, along the last CV of a run on a potential with a known answer,
+by the engine and walkers of the loop; one setting is changed at a time. Printed: root-mean-square and largest
+error of F(xi) by CZAR within 8 kT of the exact one [kT], over the repeats, and how much of the grid was
+visited.
 """
 
 import argparse
