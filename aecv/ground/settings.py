@@ -322,6 +322,7 @@ class Settings(_Section):
         timestep = self.dynamics.timestep_ps
         for key, length_ps, limit in (
             ("sampling.ns", 1000.0 * self.sampling.ns, MOST_NS_STEPS),
+            ("production.ns", 1000.0 * (self.production.ns or 0.0), MOST_NS_STEPS),
             ("sampling.frame_ps", self.sampling.frame_ps, MOST_STEPS),
             ("sampling.segment_ps", self.sampling.segment_ps, MOST_STEPS),
             ("sampling.equilibration_ps", self.sampling.equilibration_ps, MOST_STEPS),

@@ -1,6 +1,5 @@
-"""Free energies on a grid: integrated from gradients, and from weighted histograms."""
+"""Free energies on a grid, integrated from gradients, and of a region."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,46 +164,6 @@ def czar_gradient(n_xi: ArrayLike, sum_xi: ArrayLike, grid: Grid, *, kt: float) 
         mean_force = np.divide(sums[:, dim], n, out=np.full(grid.size, np.nan), where=n > 0)
         gradient[:, dim] = -kt * slope.ravel() + mean_force
     return gradient
-
-
-def histogram_free_energy(
-    values: ArrayLike, weights: ArrayLike, edges: Sequence[ArrayLike], *, kt: float
-) -> FloatArray:
-    """F = -kT ln(weighted density) of one or two coordinates, from a weighted histogram of frames.
-
-    Args:
-        values: the coordinates, shape (n,) or (n, 2); frames that are NaN or outside the edges are left out.
-        weights: shape (n,), >= 0, any normalisation.
-        edges: increasing bin edges per coordinate, shapes (n_bins_c + 1,); bins may be unequal.
-        kt: thermal energy [kJ/mol].
-
-    Returns:
-        F per bin [kJ/mol], shape (n_bins,) or (n_bins_0, n_bins_1); minimum 0, NaN where no weight fell.
-
-    Raises:
-        GridError: for shapes that do not match.
-        SamplingError: for weights that are negative or not finite, or if no weight falls within the edges.
-    """
-    x = np.asarray(values, dtype=np.float64)
-    x = x[:, None] if x.ndim == 1 else x
-    w = _checked_weights(weights, "histogram_free_energy")
-    axes = [np.asarray(axis, dtype=np.float64) for axis in edges]
-    if x.ndim != 2 or x.shape != (len(w), len(axes)) or len(axes) not in (1, 2):
-        raise GridError(
-            f"histogram_free_energy: values of shape {np.shape(values)} do not fit {len(w)} weights and "
-            f"{len(axes)} arrays of edges (1 or 2)"
-        )
-    finite = np.isfinite(x).all(axis=1)
-    mass, _ = np.histogramdd(x[finite], bins=axes, weights=w[finite])
-    if not mass.any():
-        raise SamplingError("histogram_free_energy: no weight falls within the edges; widen them")
-    widths = [np.diff(axis) for axis in axes]
-    density = mass / (widths[0] if len(axes) == 1 else np.multiply.outer(widths[0], widths[1]))
-    free_energy = np.full(density.shape, np.nan)
-    np.log(density, out=free_energy, where=density > 0)
-    free_energy *= -kt
-    result: FloatArray = free_energy - np.nanmin(free_energy)
-    return result
 
 
 def delta_f(inside: ArrayLike, weights: ArrayLike, *, kt: float) -> float:

@@ -104,8 +104,9 @@ def make_plan(
     frames = int(total_ps / n_walkers / frame_ps * (1 + 1e-9))
     if frames < 1:
         raise SettingsError(
-            f"sampling: {total_ps:g} ps over {n_walkers} walkers hold no frame every {frame_ps:g} ps; "
-            "raise --ns, or lower sampling.walkers or sampling.frame_ps"
+            f"{stage}: {total_ps:g} ps over {n_walkers} walkers hold no frame every {frame_ps:g} ps; "
+            "raise its length (--ns; --final-ns of the production), or lower sampling.walkers or "
+            "sampling.frame_ps"
         )
     per_round = max(1, round(segment_ps / frame_ps))
     adaptive = max(1, round(adaptive_share * frames)) if frozen_stages else frames

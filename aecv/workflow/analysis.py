@@ -63,7 +63,7 @@ def analyse(
         return Analysis(**_region(samples, None, system))
     _write_observable_fes(folder, pool, estimates.pooled, system)
     _write_xi_fes(folder / "fes_xi.dat", pool, biased, estimates.pooled)
-    write_convergence(folder / "convergence.dat", samples, pool, biased.bias, estimates.alone, system)
+    write_convergence(folder / "convergence.dat", samples, pool, biased.bias, estimates, system)
     visited_bins, n_islands = _write_grids(folder, biased)
     write_exact(folder, system, biased.cv, biased.bias.extended)
     pooled, alone = estimates.pooled.delta_f(), estimates.alone.delta_f()

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.numerics.abf import Accumulators
 from aecv.results.colvar import write_colvar
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.estimates import Estimates, inside_region, passages
 from aecv.workflow.pool import Pool
 from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.uncertainty import Resampled
 
 FloatArray = NDArray[np.float64]
 
@@ -20,19 +20,27 @@ WITHIN_KT = 10.0
 
 
 def write_convergence(
-    path: Path, samples: Samples, pool: Pool, bias: Bias, alone: Resampled, system: MolecularSystem
+    path: Path, samples: Samples, pool: Pool, bias: Bias, estimates: Estimates, system: MolecularSystem
 ) -> None:
     """Write estimates from all frames up to a time, for times of the run.
 
     Columns: time [ps] (of every walker); delta_f, delta_f_lower, delta_f_upper [kJ/mol], of the run alone
-    with 95 % intervals, where a region is defined; xi_change [kJ/mol], root-mean-square difference between F
-    of the extended variable up to then and at the end. Values that are not known yet are NaN.
+    with 95 % intervals that know of the passages up to then, where a region is defined; xi_change [kJ/mol],
+    root-mean-square difference between F of the extended variable up to then and at the end. Values that are
+    not known yet are NaN.
     """
     shares = (np.arange(N_TIMES) + 1.0) / N_TIMES
     columns: dict[str, ArrayLike] = {"time": shares * float(samples.time_ps.max())}
-    if alone.inside is not None:
+    inside = inside_region(samples.observables, system)
+    if inside is not None:
         progress = samples.progress[pool.last_frames]
-        found = [alone.delta_f(progress <= share + 1e-9) for share in shares]
+        found = [
+            estimates.alone.delta_f(
+                progress <= share + 1e-9,
+                passages=passages(samples, estimates.basins_inside, inside, until=share),
+            )
+            for share in shares
+        ]
         columns["delta_f"] = [float(item.estimate) if item else np.nan for item in found]
         columns["delta_f_lower"] = [float(item.lower) if item else np.nan for item in found]
         columns["delta_f_upper"] = [float(item.upper) if item else np.nan for item in found]

@@ -25,10 +25,12 @@ class Estimates:
     Attributes:
         pooled: of the pool's frames, in its order.
         alone: of the last iteration's frames, those of `Pool.last_frames`.
+        basins_inside: which starts lie in the region of [delta_f], shape (n_starts,); None without one.
     """
 
     pooled: Resampled
     alone: Resampled
+    basins_inside: BoolArray | None
 
 
 def estimate(
@@ -81,7 +83,7 @@ def estimate(
         n_replicates=n_replicates,
         seed=seed_31bit(settings.run.seed, "replicates", "alone", place),
     )
-    return Estimates(pooled=pooled, alone=alone)
+    return Estimates(pooled=pooled, alone=alone, basins_inside=basins_inside)
 
 
 def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -> BoolArray | None:
@@ -93,15 +95,19 @@ def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -
     return np.asarray((values > region.lower) & (values < region.upper))
 
 
-def passages(samples: Samples, basins_inside: BoolArray | None, inside: BoolArray) -> tuple[int, int]:
-    """How often walkers entered and left the region.
+def passages(
+    samples: Samples, basins_inside: BoolArray | None, inside: BoolArray, *, until: float = 1.0
+) -> tuple[int, int]:
+    """How often walkers entered and left the region up to a share of the time.
 
     From basin to basin, where starts lie on both sides, so that steps to and fro across the border do not
     count; else every change of side.
     """
+    past = samples.progress <= until + 1e-9
+    walker, inside = samples.walker[past], inside[past]
     if basins_inside is not None and basins_inside.any() and not basins_inside.all():
-        return basin_visits(samples.basin, samples.walker, len(basins_inside)).crossings(basins_inside)
-    same = samples.walker[1:] == samples.walker[:-1]
+        return basin_visits(samples.basin[past], walker, len(basins_inside)).crossings(basins_inside)
+    same = walker[1:] == walker[:-1]
     entered = int(np.sum(inside[1:] & ~inside[:-1] & same))
     left = int(np.sum(~inside[1:] & inside[:-1] & same))
     return entered, left

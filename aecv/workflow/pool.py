@@ -235,7 +235,9 @@ def _slowness(items: Sequence[tuple[BiasedIteration, float]]) -> FloatArray:
         settled = samples.progress > low
         n_walkers = len(np.unique(samples.walker))
         rows = [values[settled].reshape(n_walkers, -1) for values in samples.slow]
-        found.append(max([statistical_inefficiency(r) for r in rows if np.ptp(r) > 0], default=1.0))
+        # neither one frame per walker nor what never changes tells a time scale
+        known = [statistical_inefficiency(r) for r in rows if r.shape[1] > 1 and np.ptp(r) > 0]
+        found.append(max(known, default=1.0))
     return np.asarray(np.array(found) / min(found))
 
 

@@ -200,7 +200,9 @@ def _compare_inputs(path: Path, stage: str, recorded: Mapping[str, Any], inputs:
 
 
 def _advice(folder: Path) -> str:
-    return f"delete {folder.name} and later ones to compute them again"
+    if folder.name.startswith("iteration_"):
+        return f"delete {folder.name} and all that came later to compute them again"
+    return f"go back to what it was, or delete {folder.name} to compute it again"
 
 
 def write_summary(

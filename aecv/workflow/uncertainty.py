@@ -66,15 +66,17 @@ class Resampled:
     passages: tuple[int, int] | None
     inside: BoolArray | None
 
-    @property
-    def _floor(self) -> float:
-        return 0.0 if self.passages is None else crossing_error(*self.passages, kt=self.kt)
+    def _floor(self, passages: tuple[int, int] | None) -> float:
+        return 0.0 if passages is None else crossing_error(*passages, kt=self.kt)
 
-    def delta_f(self, chosen: BoolArray | None = None) -> Interval | None:
+    def delta_f(
+        self, chosen: BoolArray | None = None, *, passages: tuple[int, int] | None = None
+    ) -> Interval | None:
         """Delta F of the region [kJ/mol], with its 95 % interval; None without a region.
 
         Args:
             chosen: count these frames only, shape (n,); None for all.
+            passages: entries and exits up to the last of these frames; None for those of all frames.
         """
         if self.inside is None:
             return None
@@ -83,7 +85,8 @@ class Resampled:
         some = self.inside[frames]
         draws = [_odds(some, row * used[frames], self.kt) for row in self.replicates.replicates]
         value = _odds(self.inside, self.weights * used, self.kt)
-        return self._interval(value, np.array(draws), self._floor)
+        floor = self._floor(self.passages if passages is None else passages)
+        return self._interval(value, np.array(draws), floor)
 
     def profile(self, values: ArrayLike, edges: Sequence[FloatArray]) -> Interval:
         """F along one or two coordinates from weighted histograms [kJ/mol], with 95 % intervals per bin.
@@ -137,7 +140,8 @@ class Resampled:
         part = np.bincount(bins[on_grid], (self.weights * self.inside)[on_grid], minlength=size)
         share = np.divide(part, mass, out=np.full(size, np.nan), where=mass > 0)
         p_inside = float(self.weights @ self.inside)
-        return np.nan_to_num(profile_crossing_error(self._floor, share, p_inside), nan=0.0, posinf=np.inf)
+        error = profile_crossing_error(self._floor(self.passages), share, p_inside)
+        return np.nan_to_num(error, nan=0.0, posinf=np.inf)
 
 
 def resample(

@@ -123,15 +123,15 @@ def test_bad_potentials_name_the_key(change: str, error: type[Exception], messag
 
 def test_starts_are_the_minima_and_are_told_apart_by_distance(mueller_brown: MolecularSystem) -> None:
     settings = mueller_brown.spec.settings.starts.model_copy(update={"hot_ps": 20.0, "candidates": 20})
-    starts, report = find_starts(mueller_brown, settings, seed=3)
-    places = starts[:, 0]
-    assert report.n_conformers == len(starts) == 3
+    starts = find_starts(mueller_brown, settings, seed=3)
+    places = starts.positions[:, 0]
+    assert starts.report.n_conformers == len(places) == 3
     np.testing.assert_allclose(places[0, :2], [-0.558, 1.442], atol=2e-3)
     for minimum in ([0.623, 0.028], [-0.050, 0.467]):
         assert np.abs(places[:, :2] - minimum).max(axis=1).min() < 2e-3
     for mode, n in (("one", 1), ("given", 2)):
-        found, _ = find_starts(mueller_brown, settings.model_copy(update={"mode": mode}), seed=3)
-        assert len(found) == n
+        found = find_starts(mueller_brown, settings.model_copy(update={"mode": mode}), seed=3)
+        assert len(found.positions) == n
 
 
 def test_a_minimisation_whose_line_search_fails_is_begun_again(mueller_brown: MolecularSystem) -> None:

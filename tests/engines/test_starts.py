@@ -90,7 +90,8 @@ def test_starts_in_both_basins_of_phi(ala2: MolecularSystem, seed: int) -> None:
     Seed 7 missed it while the hot run could stay caught with a cis peptide bond.
     """
     settings = StartSettings(hot_ps=300.0, candidates=60)
-    positions, report = find_starts(ala2, settings, seed)
+    starts = find_starts(ala2, settings, seed)
+    positions, report = starts.positions, starts.report
     phi = np.array(report.observables["phi"])
     assert positions.shape == (len(phi), 22, 3)
     assert 2 <= len(phi) <= settings.max_starts
@@ -103,27 +104,32 @@ def test_starts_in_both_basins_of_phi(ala2: MolecularSystem, seed: int) -> None:
 
 def test_same_seed_same_starts(ala2: MolecularSystem) -> None:
     settings = StartSettings(hot_ps=20.0, candidates=10)
-    first, _ = find_starts(ala2, settings, 3)
+    first = find_starts(ala2, settings, 3)
     _run(ala2, 1)  # moves the random generator that all contexts of the process share
-    again, _ = find_starts(ala2, settings, 3)
-    assert np.array_equal(first, again)
+    again = find_starts(ala2, settings, 3)
+    assert np.array_equal(first.positions, again.positions)
+    assert np.array_equal(first.hot_frames, again.hot_frames)
 
 
 def test_one_start(ala2: MolecularSystem) -> None:
-    positions, report = find_starts(ala2, StartSettings(mode="one"), 0)
-    assert positions.shape == (1, 22, 3)
+    starts = find_starts(ala2, StartSettings(mode="one"), 0)
+    report = starts.report
+    assert starts.positions.shape == (1, 22, 3)
+    assert starts.hot_frames.shape == (0, 22, 3)
     assert report.energies[0] == pytest.approx(-90.94, abs=0.05)
     assert report.n_candidates == 1
 
 
 def test_max_starts_and_min_rmsd(ala2: MolecularSystem) -> None:
     base = StartSettings(hot_ps=300.0, candidates=60)
-    two, report = find_starts(ala2, base.model_copy(update={"max_starts": 2}), 0)
-    assert len(two) == 2
+    two = find_starts(ala2, base.model_copy(update={"max_starts": 2}), 0)
+    report = two.report
+    assert len(two.positions) == 2
     assert report.n_conformers >= 3
     # The second start is the conformer farthest from the first: C5, psi about 160 degrees, before C7ax.
     assert np.rad2deg(report.observables["psi"][1]) == pytest.approx(159, abs=2)
-    assert len(find_starts(ala2, StartSettings(hot_ps=20.0, candidates=10, min_rmsd_nm=1.0), 0)[0]) == 1
+    alike = find_starts(ala2, StartSettings(hot_ps=20.0, candidates=10, min_rmsd_nm=1.0), 0)
+    assert len(alike.positions) == 1
 
 
 @pytest.fixture
@@ -138,9 +144,9 @@ def own_system(tmp_path: Path) -> Path:
 
 def test_given_starts(own_system: Path) -> None:
     system = build(load_system(own_system, overrides=["starts.mode=given"]))
-    positions, report = find_starts(system, system.spec.settings.starts, 0)
-    assert positions.shape == (1, 22, 3)
-    assert report.mode == "given"
+    starts = find_starts(system, system.spec.settings.starts, 0)
+    assert starts.positions.shape == (1, 22, 3)
+    assert starts.report.mode == "given"
 
 
 def test_given_start_with_other_atoms(own_system: Path) -> None:

@@ -1,4 +1,4 @@
-"""Integration, CZAR and histograms against analytic free energies."""
+"""Integration, CZAR and Delta F against analytic free energies."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from aecv.numerics.free_energy import (
     bias_potential,
     czar_gradient,
     delta_f,
-    histogram_free_energy,
     integrate_gradient,
 )
 
@@ -196,32 +195,6 @@ def test_czar_is_nan_where_no_slope_is_known():
     assert integrate_gradient(gradient, counts, grid).n_islands == 2
 
 
-def test_histogram_of_weighted_samples_is_the_free_energy():
-    """Uniform samples weighted by exp(-F/kT): each bin within 5 standard errors of the bin's own integral."""
-    rng = np.random.default_rng(11)
-    n = 400_000
-    x = rng.uniform(-1, 1, (n, 2))
-    weights = np.exp(-(8 * x[:, 0] ** 2 + 3 * x[:, 1]) / KT)
-    edges = [np.linspace(-1, 1, 21), np.array([-1.0, -0.5, 0.0, 1.0])]
-    one = histogram_free_energy(x[:, 0], weights, edges[:1], kt=KT)
-    fine = np.linspace(-1, 1, 2001)
-    middle = 0.5 * (fine[1:] + fine[:-1])
-    p = np.exp(-8 * middle**2 / KT).reshape(20, 100).mean(axis=1)
-    expected = -KT * np.log(p)
-    np.testing.assert_allclose(one - one.mean(), expected - expected.mean(), atol=5 * KT / np.sqrt(n / 40))
-    two = histogram_free_energy(x, weights, edges, kt=KT)
-    assert two.shape == (20, 3)
-    assert np.nanmin(two) == 0.0
-    # unequal bins: a density, so that the wide last bin does not look deeper
-    q = [np.exp(-3 * np.linspace(a, b, 4001) / KT).mean() for a, b in ((-1, -0.5), (-0.5, 0), (0, 1))]
-    np.testing.assert_allclose(two[10] - two[10, 0], -KT * np.log(np.array(q) / q[0]), atol=0.12)
-
-
-def test_histogram_leaves_out_nan_and_marks_empty_bins():
-    free_energy = histogram_free_energy([0.5, np.nan, 2.5, 9.0], [1, 1, np.e, 1], [np.arange(4.0)], kt=2.0)
-    np.testing.assert_allclose(free_energy, [2.0, np.nan, 0.0])
-
-
 def test_delta_f_signs_and_limits():
     inside = np.array([True, False, False])
     assert delta_f(inside, [1.0, 1.0, 1.0], kt=KT) == pytest.approx(KT * np.log(2.0))
@@ -241,5 +214,3 @@ def test_errors_name_what_is_wrong():
         integrate_gradient(np.full((20, 1), np.inf), np.ones(20), grid)
     with pytest.raises(GridError, match="finite"):
         bias_potential(np.full((20, 1), np.nan), np.ones(20), grid)
-    with pytest.raises(SamplingError, match="within the edges"):
-        histogram_free_energy([5.0], [1.0], [np.arange(3.0)], kt=KT)

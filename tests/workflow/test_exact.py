@@ -37,8 +37,8 @@ SMALL = (
 @pytest.fixture(scope="module", params=TOYS)
 def toy_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    records = iterate(load_system(request.param, overrides=SMALL), folder)
-    assert [record.index for record in records] == [0, 1]
+    outcome = iterate(load_system(request.param, overrides=SMALL), folder)
+    assert [record.index for record in outcome.records] == [0, 1]
     return folder
 
 

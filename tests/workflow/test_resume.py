@@ -106,8 +106,8 @@ def copy_of_run(small_run: Path, tmp_path: Path) -> Path:
 
 def test_a_finished_run_is_reused_as_it_is(copy_of_run: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
-    records = iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
-    assert len(records) == 3
+    outcome = iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+    assert len(outcome.records) == 3
     assert before == {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
 
 
