@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
+from aecv.numerics.correlation import burn_in
 from aecv.numerics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.samples import Bias, Samples
@@ -38,12 +39,15 @@ class Coverage:
         r_hat: per component of the CV and observable, between walkers under the frozen bias; NaN or absent
             where it cannot be told.
         growth: per component and observable, share of its visited range found in the last third.
+        burn_in: per component of the CV, share of the frames that count which Chodera's rule would drop from
+            their start; much more than 0.1 says that pool.discard or eabf.adaptive_share is too small.
         problems: sentences about what was not covered; empty where nothing speaks against it.
     """
 
     visits: BasinVisits
     r_hat: dict[str, float]
     growth: dict[str, float]
+    burn_in: dict[str, float]
     problems: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,6 +59,7 @@ class Coverage:
             "round_trips": self.visits.round_trips,
             "r_hat": self.r_hat,
             "growth": self.growth,
+            "burn_in": self.burn_in,
             "problems": list(self.problems),
         }
 
@@ -68,11 +73,26 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
     """
     visits = basin_visits(samples.basin, samples.walker, n_starts)
     series = _series(samples, system)
-    settled = samples.progress > (bias.stage_edges[0] if bias is not None and len(bias.stage_edges) else 0.0)
+    settled = samples.progress > _begin(bias, system)
     mixing = {name: _r_hat(values, samples, settled) for name, values, _ in series}
     growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
     problems = () if bias is None else tuple(_problems(visits, mixing, growth, n_starts))
-    return Coverage(visits=visits, r_hat=mixing, growth=growth, problems=problems)
+    return Coverage(
+        visits=visits,
+        r_hat=mixing,
+        growth=growth,
+        burn_in={
+            f"xi_{c + 1}": _burn_in(samples.xi[:, c], samples, settled) for c in range(samples.xi.shape[1])
+        },
+        problems=problems,
+    )
+
+
+def _begin(bias: Bias | None, system: MolecularSystem) -> float:
+    """Share of the time from which on frames count."""
+    if bias is None:
+        return 0.0
+    return float(bias.stage_edges[0]) if len(bias.stage_edges) else system.spec.settings.pool.discard
 
 
 def _series(samples: Samples, system: MolecularSystem) -> list[tuple[str, FloatArray, bool]]:
@@ -82,13 +102,23 @@ def _series(samples: Samples, system: MolecularSystem) -> list[tuple[str, FloatA
     return components + [(name, values, name in periodic) for name, values in samples.observables.items()]
 
 
-def _r_hat(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> float:
-    """R-hat between walkers over the frames after the bias settled; NaN for one walker or too few frames."""
+def _rows(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> FloatArray:
+    """A series of the frames that count, one row per walker, at most _MOST_FRAMES each."""
     rows = [values[settled & (samples.walker == walker)] for walker in np.unique(samples.walker)]
     n = min(len(row) for row in rows)
-    if len(rows) < 2 or n < 4:
-        return float("nan")
-    return r_hat(np.array([row[-n:][:: max(1, n // _MOST_FRAMES)] for row in rows]))
+    return np.array([row[len(row) - n :][:: max(1, n // _MOST_FRAMES)] for row in rows])
+
+
+def _r_hat(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> float:
+    """R-hat between walkers over the frames that count; NaN for one walker or too few frames."""
+    rows = _rows(values, samples, settled)
+    return r_hat(rows) if rows.shape[0] > 1 and rows.shape[1] >= 4 else float("nan")
+
+
+def _burn_in(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> float:
+    """What Chodera's rule would drop; NaN for too few frames."""
+    rows = _rows(values, samples, settled)
+    return burn_in(rows) if rows.shape[1] >= 20 else float("nan")
 
 
 def _growth(values: FloatArray, samples: Samples, periodic: bool) -> float:
