@@ -1,38 +1,79 @@
-"""The table of the terminal."""
+"""The table of the terminal, and the words at the end."""
 
 from typing import Any
 
-from aecv.console import table_header, table_line, verdict
-from aecv.ground.settings import ConvergenceSettings
-from aecv.workflow.records import IterationRecord
+from aecv.console import closing_words, table_header, table_line
+from aecv.workflow.loop import Outcome
+from aecv.workflow.production import Production
+from aecv.workflow.verdict import Verdict
+from tests.workflow import hand
 
-
-def record(index: int, score: float | None, s_min: float | None) -> IterationRecord:
-    values: dict[str, Any] = dict.fromkeys(IterationRecord.__dataclass_fields__)
-    values |= {
-        "n_effective": 9.0,
-        "n_frames": 10,
-        "loss": 7e-4,
-        "ns": 1.0,
-        "steps_per_s": 1e4,
-        "wall_s": 61.0,
-    }
-    values |= {"index": index, "score": score, "s_min": s_min, "s_min_replicas": 8 if s_min else None}
-    return IterationRecord(**values)
+COSTS = {"n_effective": 9.0, "n_frames": 10, "loss": 7e-4, "ns": 1.0, "steps_per_s": 1e4, "wall_s": 61.0}
 
 
 def test_every_column_stands_under_its_name() -> None:
-    header, line = table_header(), table_line(record(3, 0.98765, 0.97654))
-    for name, cell in (("score", "0.988"), ("s_min", "0.977"), ("loss", "7.00e-04"), ("time", "1:01")):
+    both = {
+        "delta_f_kj_mol": 3.14159,
+        "delta_f_interval": (2.0, 4.0),
+        "delta_f_iteration_kj_mol": 2.5,
+        "delta_f_iteration_interval": (float("-inf"), float("inf")),
+    }
+    header, line = table_header(), table_line(hand.record(3, 0.98765, 0.97654, **COSTS, **both))
+    for name, cell in (
+        ("score", "0.988"),
+        ("s_min", "0.977"),
+        ("dF pool", "3.14 ±1.00"),
+        ("dF alone", "2.50 ±inf"),
+        ("loss", "7.00e-04"),
+        ("time", "1:01"),
+    ):
         end = header.index(f" {name}") + 1 + len(name)
         assert line[:end].endswith(f" {cell}"), name
-    assert table_line(record(1, 0.9, None)).split()[1:3] == ["0.900", "-"]
+    assert table_line(hand.record(1, 0.9, None, **COSTS)).split()[1:3] == ["0.900", "-"]
 
 
-def test_verdict_holds_every_score_against_its_own_threshold() -> None:
-    good, bad = record(2, 0.99, 0.98), record(3, 0.99, 0.995)
-    settings = ConvergenceSettings(consecutive=1)
-    assert "first reached at iteration 2, missed again in 3 (last score 0.990, needs 0.995)" in verdict(
-        [good, bad], settings
+def production(**changes: Any) -> Production:
+    values: dict[str, Any] = {
+        "folder": "production_04",
+        "cv_iteration": 4,
+        "ns": 20.0,
+        "steps_per_s": 1e4,
+        "n_frames": 1000,
+        "n_effective": 700.0,
+        "delta_f_kj_mol": 7.25,
+        "delta_f_interval": (6.75, 7.75),
+        "delta_f_pool_kj_mol": 7.5,
+        "delta_f_pool_interval": (7.25, 7.75),
+        "crossings": 42,
+        "problems": (),
+    }
+    return Production(**values | changes)
+
+
+def words(made: Production | None) -> list[str]:
+    verdict = Verdict(converged=False, sentences=("not converged", "go on"))
+    return closing_words(Outcome(records=(), verdict=verdict, production=made)).splitlines()
+
+
+def test_the_last_words_are_the_verdict_and_the_production() -> None:
+    assert words(None) == ["not converged", "go on"]
+    assert words(production()) == [
+        "not converged",
+        "go on",
+        "production, 20 ns along the CV of iteration 4: dF 7.25 ±0.50 kJ/mol (95 %), 42 passages; together "
+        "with the iterations 7.50 ±0.25",
+    ]
+
+
+def test_a_production_without_a_region_or_a_passage_says_no_more_than_it_knows() -> None:
+    none = production(
+        delta_f_kj_mol=None,
+        delta_f_interval=None,
+        delta_f_pool_kj_mol=None,
+        delta_f_pool_interval=None,
+        crossings=None,
     )
-    assert verdict([record(1, 0.9, None)], settings).startswith("not converged (last score 0.900, needs 0.95")
+    assert words(none)[-1] == "production, 20 ns along the CV of iteration 4: production_04"
+    stuck = production(delta_f_interval=(float("-inf"), float("inf")), problems=("first", "second"))
+    assert "dF 7.25 ±inf kJ/mol" in words(stuck)[-2]
+    assert words(stuck)[-1] == "coverage of the production: first; second"

@@ -46,7 +46,7 @@ def test_print_config_is_toml_that_is_read_again(tmp_path: Path) -> None:
 def test_options_are_short_for_settings() -> None:
     printed = run(
         "--system", "ala2", "--iters", "3", "--ns", "1.5", "--platform", "CPU", "--starts", "one",
-        "--pool", "none", "--stop-when-converged", "--print-config",
+        "--pool", "none", "--stop-when-converged", "--final-ns", "0.25", "--print-config",
     )  # fmt: skip
     settings = tomllib.loads(printed.output)
     assert settings["run"]["iterations"] == 3
@@ -55,6 +55,14 @@ def test_options_are_short_for_settings() -> None:
     assert settings["starts"]["mode"] == "one"
     assert settings["pool"]["mode"] == "none"
     assert settings["convergence"]["stop"] is True
+    assert settings["production"]["ns"] == 0.25
+
+
+def test_no_production_is_not_the_same_as_none_said() -> None:
+    """0 means none; left out it is not in the configuration, and twice --ns."""
+    none = tomllib.loads(run("--system", "ala2", "--final-ns", "0", "--print-config").output)
+    assert none["production"]["ns"] == 0.0
+    assert "ns" not in tomllib.loads(run("--system", "ala2", "--print-config").output)["production"]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,8 @@ def test_options_are_short_for_settings() -> None:
         (("--system", "ala2", "--itres", "3"), "No such option"),
         (("--system", "ala2", "--iters", "0"), "Invalid value for '--iters'"),
         (("--system", "ala2", "--ns", "-1"), "Invalid value for '--ns'"),
+        (("--system", "ala2", "--final-ns", "-1"), "Invalid value for '--final-ns'"),
+        (("--system", "ala2", "--final-ns", "long"), "Invalid value for '--final-ns'"),
         (("--system", "ala2", "--starts", "many"), "Invalid value for '--starts'"),
     ],
 )
@@ -96,6 +106,10 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
         (("--system", "ala2", "--platform", "Refrence"), "did you mean 'Reference'?"),
         (("--system", "ala2", "--starts", "given"), "starts.mode 'given' needs system.starts"),
         (("--system", "ala2", "--ns", "0.0001"), "no frame every"),
+        (("--system", "ala2", "--final-ns", "0.0001"), "production 0: 0.1 ps over 4 walkers hold no frame"),
+        (("--system", "ala2", "--final-ns", "nan"), "production.ns"),
+        (("--system", "ala2", "--final-ns", "1e12"), "production.ns is 1e+18 time steps"),
+        (("--system", "ala2", "--set", "production.replicates=5"), "production.replicates"),
         (("--system", "ala2", "--set", "cv.atoms=nme CA"), "cv.atoms"),
         (("--system", "ala2", "--set", "cv.atoms=name ZZ"), "cv.atoms"),
         (("--system", "ala2", "--set", "cv.atoms=name CA CB"), "at least 3 atoms"),

@@ -117,7 +117,7 @@ class _Loop:
             record = self._learn(iteration)
             records.append(record)
             on_record(record)
-            if not (is_known and self._run.has_finished(iteration + 1, "learning")):
+            if not (is_known and self._is_followed(iteration)):
                 self._summarise(records, None)
             if (
                 self._settings.convergence.stop
@@ -127,6 +127,11 @@ class _Loop:
                 break
         produced = self._produce(records[-1].index, states)
         return self._summarise(records, produced)
+
+    def _is_followed(self, iteration: int) -> bool:
+        """Whether the next iteration, or the production along this one's CV, is finished."""
+        name = production.folder_name(iteration)
+        return self._run.has_finished(iteration + 1, "learning") or self._run.has_finished(name, "analysis")
 
     def _summarise(self, records: Sequence[IterationRecord], produced: Production | None) -> Outcome:
         """Write summary.json and the pictures of what there is."""

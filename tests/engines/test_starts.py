@@ -100,6 +100,11 @@ def test_starts_in_both_basins_of_phi(ala2: MolecularSystem, seed: int) -> None:
     assert report.energies[0] == min(report.energies) == pytest.approx(-90.94, abs=0.05)
     assert ala2.stereo.count_changes(positions) == (0, 0)
     assert report.as_dict()["n_starts"] == len(positions)
+    # every 0.1 ps a frame, but for those with a changed centre or peptide bond; they go from basin to basin
+    assert 2000 < len(starts.hot_frames) <= 3000
+    assert ala2.stereo.count_changes(starts.hot_frames) == (0, 0)
+    hot_phi = ala2.observables.compute(starts.hot_frames)["phi"]
+    assert 0.05 < np.mean((hot_phi > 0) & (hot_phi < 2.2)) < 0.5
 
 
 def test_same_seed_same_starts(ala2: MolecularSystem) -> None:

@@ -23,8 +23,11 @@ SMALL = (
     "eabf.bins=20",
     "eabf.full_samples=100",
     "run.iterations=3",
+    "production.ns=0.01",
+    "production.frozen_stages=2",
+    "production.replicates=40",
 )
-"""Settings of a run of three iterations in a few seconds; its numbers mean nothing."""
+"""Settings of a run of three iterations and a production in a few seconds; its numbers mean nothing."""
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,13 @@ import torch
 
 from aecv import load_cv
 from aecv.ground.files import read_arrays
+from aecv.ground.settings import ConvergenceSettings
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
+from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Bias
+from aecv.workflow.verdict import judge
 
 N_FRAMES = 1000
 
@@ -78,9 +81,12 @@ def test_summary_has_a_complete_record_per_iteration(small_run: Path) -> None:
     summary = json.loads((small_run / "summary.json").read_text())
     assert summary["converged_at"] is None or summary["converged_at"] >= 1
     assert [record["index"] for record in summary["iterations"]] == [0, 1, 2]
+    records = [IterationRecord.from_dict(fields) for fields in summary["iterations"]]
+    verdict = judge(records, ConvergenceSettings(**summary["convergence"]))
+    assert summary["verdict"] == verdict.as_dict()
     needed = {
         "index", "score", "score_unweighted", "score_nonlinear", "observables", "n_effective", "n_frames",
-        "delta_f_kj_mol", "loss", "ns", "steps_per_s", "wall_s",
+        "delta_f_kj_mol", "delta_f_interval", "crossings", "problems", "loss", "ns", "steps_per_s", "wall_s",
     }  # fmt: skip
     for record in summary["iterations"]:
         assert needed <= set(record)
@@ -89,9 +95,14 @@ def test_summary_has_a_complete_record_per_iteration(small_run: Path) -> None:
     first, *biased = summary["iterations"]
     assert first["score"] is None
     assert first["delta_f_kj_mol"] is None
+    assert first["problems"] == []
     assert first["s_min"] is None
     for record in biased:
         assert 0 <= record["score"] <= 1
+        low, high = (float(end) for end in record["delta_f_interval"])
+        assert low <= float(record["delta_f_kj_mol"]) <= high
+        coverage = json.loads((small_run / f"iteration_{record['index']:02d}" / "coverage.json").read_text())
+        assert record["problems"] == coverage["problems"]
         scores = json.loads((small_run / f"iteration_{record['index']:02d}" / "score.json").read_text())
         matrix = np.array(scores["replica_scores"])
         np.testing.assert_allclose(np.diag(matrix), 1.0, atol=1e-9)
@@ -106,6 +117,7 @@ def test_summary_has_a_complete_record_per_iteration(small_run: Path) -> None:
 
 def test_pictures_are_there(small_run: Path) -> None:
     names = {path.name for path in (small_run / "pictures").glob("*.png")}
+    names -= {path.name for path in (small_run / "pictures").glob("production_*.png")}
     assert names == {"scores.png", "free_energy_xi.png", "coverage.png", "delta_f.png"}
     for iteration in (0, 1, 2):
         names = {path.name for path in (small_run / f"iteration_{iteration:02d}").glob("*.png")}

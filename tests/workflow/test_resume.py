@@ -14,21 +14,30 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import read_arrays
+from aecv.ground.files import read_arrays, read_json
 from aecv.models.spec import load_system
 from aecv.workflow.loop import iterate
 from tests.workflow.conftest import SMALL
 
 KILLED_AT = (
-    "iteration_00/starts.done",
     "iteration_00/segments/round_00004_walker_001.npz",
-    "iteration_00/frames.dcd",
     "iteration_01/segments/ensemble.npz",
-    "iteration_01/segments/round_00007_walker_000.npz",
     "iteration_01/weights.npz",
-    "iteration_02/bias.npz",
+    "production_02/segments/round_00002_walker_001.npz",
+    "production_02/weights.npz",
 )
-"""Files whose appearance is the moment of a kill."""
+"""Files whose appearance is the moment of a kill; the production's are in its first frozen stage and in its
+analysis."""
+KILLED_AT_TOO = (
+    "iteration_00/starts.done",
+    "iteration_00/frames.dcd",
+    "iteration_01/segments/round_00007_walker_000.npz",
+    "iteration_02/bias.npz",
+    "production_02/segments/ensemble.npz",
+    "production_02/frames.dcd",
+    "production_02/bias.npz",
+    "production_02/sampling.done",
+)
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -54,7 +63,7 @@ def run_until(
 def arrays_of(folder: Path) -> dict[str, np.ndarray]:
     """Every array that a run leaves, by file and name; times of day and durations left out."""
     found = {}
-    for path in sorted(folder.glob("iteration_*/*.npz")):
+    for path in sorted(folder.glob("*_*/*.npz")):
         for name, array in read_arrays(path).items():
             found[f"{path.parent.name}/{path.name}:{name}"] = array
     return found
@@ -70,17 +79,26 @@ def assert_same_run(first: Path, second: Path) -> None:
         "iteration_*/abf.*",
         "iteration_*/cv.json",
         "iteration_*/score.json",
+        "iteration_*/coverage.json",
+        "production_*/*.dat",
+        "production_*/abf.*",
+        "production_*/coverage.json",
     ):
         paths = sorted(first.glob(pattern))
         assert paths
         for path in paths:
             assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path
+    made, other = (read_json(folder / "production_02" / "production.json") for folder in (first, second))
+    assert {**made, "steps_per_s": None} == {**other, "steps_per_s": None}
 
 
 @pytest.mark.timeout(900)
-def test_killed_at_several_moments_it_ends_as_if_never_stopped(small_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moments", [KILLED_AT, pytest.param(KILLED_AT_TOO, marks=pytest.mark.slow)])
+def test_killed_at_several_moments_it_ends_as_if_never_stopped(
+    small_run: Path, tmp_path: Path, moments: tuple[str, ...]
+) -> None:
     folder = tmp_path / "run"
-    for index, moment in enumerate(KILLED_AT):
+    for index, moment in enumerate(moments):
         result = run_until(folder, moment, signal.SIGKILL, *(["--resume"] if index else []))
         assert result.returncode == -signal.SIGKILL, result.stderr
         assert (folder / moment).exists()
@@ -89,14 +107,24 @@ def test_killed_at_several_moments_it_ends_as_if_never_stopped(small_run: Path, 
 
 
 @pytest.mark.timeout(600)
-def test_interrupted_from_the_keyboard_it_says_how_to_go_on(small_run: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    result = run_until(folder, "iteration_01/segments/round_00003_walker_001.npz", signal.SIGINT)
+@pytest.mark.parametrize(
+    ("moment", "gone"),
+    [
+        ("iteration_02/segments/round_00003_walker_001.npz", ("iteration_02", "production_02")),
+        ("production_02/segments/round_00001_walker_001.npz", ("production_02",)),
+    ],
+)
+def test_interrupted_from_the_keyboard_it_says_how_to_go_on(
+    small_run: Path, copy_of_run: Path, moment: str, gone: tuple[str, ...]
+) -> None:
+    for name in gone:
+        shutil.rmtree(copy_of_run / name)
+    result = run_until(copy_of_run, moment, signal.SIGINT, "--resume")
     assert result.returncode == 130
     assert "--resume" in result.stderr
     assert "Traceback" not in result.stderr
-    subprocess.run(command(folder, "--resume"), check=True, capture_output=True)
-    assert_same_run(small_run, folder)
+    iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
+    assert_same_run(small_run, copy_of_run)
 
 
 @pytest.fixture
@@ -105,10 +133,11 @@ def copy_of_run(small_run: Path, tmp_path: Path) -> Path:
 
 
 def test_a_finished_run_is_reused_as_it_is(copy_of_run: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in copy_of_run.glob("*_*/*.npz")}
     outcome = iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
     assert len(outcome.records) == 3
-    assert before == {path: path.stat().st_mtime_ns for path in copy_of_run.glob("iteration_*/*.npz")}
+    assert outcome.production is not None
+    assert before == {path: path.stat().st_mtime_ns for path in copy_of_run.glob("*_*/*.npz")}
 
 
 def test_another_threshold_on_resume_counts_at_once_and_keeps_what_was_measured(copy_of_run: Path) -> None:
@@ -119,11 +148,6 @@ def test_another_threshold_on_resume_counts_at_once_and_keeps_what_was_measured(
     assert summary["converged_at"] == 1
     assert summary["iterations"] == before
     assert before[1]["s_min"] > 1e-6
-
-
-def test_more_iterations_may_be_asked_for_on_resume(copy_of_run: Path) -> None:
-    records = iterate(load_system("ala2", overrides=(*SMALL, "run.iterations=4")), copy_of_run, resume=True)
-    assert [record.index for record in records] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

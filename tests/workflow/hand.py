@@ -1,0 +1,56 @@
+"""Samples, records and systems made by hand, so that what comes of them is known."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from aecv.models.spec import load_system
+from aecv.workflow.records import IterationRecord
+from aecv.workflow.samples import Samples
+
+
+def samples_of_walkers(basin: ArrayLike, *, xi: ArrayLike | None = None, **observables: ArrayLike) -> Samples:
+    """Frames of walkers 1 ps apart.
+
+    Args:
+        basin: one row per walker, shape (n_walkers, n_frames).
+        xi: the CV, of the same shape; None for a CV of no component.
+        observables: of the same shape.
+    """
+    labels = np.asarray(basin)
+    n_walkers, n = labels.shape
+    values = np.empty((labels.size, 0)) if xi is None else np.asarray(xi, dtype=float).reshape(-1, 1)
+    return Samples(
+        cv_positions=np.zeros((labels.size, 1, 3), dtype=np.float32),
+        observables={name: np.asarray(item, dtype=float).ravel() for name, item in observables.items()},
+        time_ps=np.tile(np.arange(1.0, n + 1), n_walkers),
+        walker=np.repeat(np.arange(n_walkers), n),
+        basin=labels.ravel(),
+        xi=values,
+        lam=values.copy(),
+        n_inverted=0,
+        n_turned=0,
+    )
+
+
+def system_with(*periodic: str, overrides: tuple[str, ...] = ()) -> Any:
+    """Stands for a MolecularSystem where nothing but its settings and names matter."""
+    spec = load_system("double_well_circle", overrides=overrides)
+    return SimpleNamespace(observables=SimpleNamespace(periodic_names=periodic), spec=spec)
+
+
+def record(
+    index: int,
+    score: float | None = None,
+    s_min: float | None = None,
+    *,
+    problems: tuple[str, ...] = (),
+    **more: Any,
+) -> IterationRecord:
+    """A record that knows its score, threshold and problems; everything else is None."""
+    values: dict[str, Any] = dict.fromkeys(IterationRecord.__dataclass_fields__)
+    values |= {"index": index, "score": score, "s_min": s_min, "problems": problems}
+    values |= {"s_min_replicas": None if s_min is None else 8}
+    return IterationRecord(**values | more)

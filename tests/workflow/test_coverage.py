@@ -1,0 +1,139 @@
+"""Coverage of walkers whose ways are known, and the words for what they missed."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from aecv.ground.files import read_json, write_json
+from aecv.workflow.basins import KnownStarts, basin_of_frames
+from aecv.workflow.coverage import assess
+from tests.workflow.hand import samples_of_walkers, system_with
+
+ADAPTIVE: Any = SimpleNamespace(stage_edges=np.empty(0))
+FROZEN_FROM_HALF: Any = SimpleNamespace(stage_edges=np.array([0.5, 1.0]))
+
+
+def test_entries_are_counted_from_core_to_core(tmp_path: Path) -> None:
+    """Walker 0: 0 -> 1 -> 0 -> 2, with a look over the barrier and back; walker 1 begins in 2 and stays."""
+    ways = [[0, -1, 0, 1, -1, 1, 0, 2], [2, -1, 2, 2, -1, -1, 2, 2]]
+    found = assess(samples_of_walkers(ways), ADAPTIVE, 3, system_with())
+    np.testing.assert_array_equal(found.visits.transitions, [[0, 1, 1], [1, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(found.visits.visited_by, [1, 1, 2])
+    np.testing.assert_array_equal(found.visits.entered_by, [1, 1, 1])
+    assert found.problems == (
+        "hardly entered from elsewhere: the basin of start 0 (1 times), 1 (1 times), 2 (1 times)",
+    )
+    write_json(tmp_path / "coverage.json", found.as_dict())
+    written = read_json(tmp_path / "coverage.json")
+    assert written["transitions"] == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert written["problems"] == list(found.problems)
+
+
+def test_two_entries_into_every_basin_are_enough() -> None:
+    ways = [[0, 1, 0, 1], [1, 0, 0, 0]]
+    found = assess(samples_of_walkers(ways), ADAPTIVE, 2, system_with())
+    np.testing.assert_array_equal(found.visits.transitions.sum(axis=0), [2, 2])
+    assert found.problems == ()
+    once = assess(samples_of_walkers([[0, 1, 0, 1], [1, 1, 1, 1]]), ADAPTIVE, 2, system_with())
+    assert once.problems == ("hardly entered from elsewhere: the basin of start 0 (1 times)",)
+
+
+def test_one_start_says_that_others_are_not_known() -> None:
+    found = assess(samples_of_walkers(np.zeros((2, 8), dtype=int)), ADAPTIVE, 1, system_with())
+    assert found.problems == (
+        "all walkers began in one structure, so that other basins may be unknown (starts.mode)",
+    )
+
+
+def test_nothing_is_asked_of_an_unbiased_iteration() -> None:
+    found = assess(samples_of_walkers(np.zeros((2, 8), dtype=int)), None, 3, system_with())
+    assert found.problems == ()
+    np.testing.assert_array_equal(found.visits.visited_by, [2, 0, 0])
+
+
+def test_walkers_that_stay_apart_disagree() -> None:
+    """Two walkers of spread 1 at -1 and 1: of 4 half chains B/n = 4/3 and W = 1, so R = (1 + 4/3)^(1/2)."""
+    noise = np.random.default_rng(0).normal(size=(2, 2000))
+    labels = np.tile([0, 1], (2, 1000))
+    apart = assess(
+        samples_of_walkers(labels, xi=noise + np.array([[-1.0], [1.0]]), x=noise), ADAPTIVE, 2, system_with()
+    )
+    assert apart.r_hat["xi_1"] == pytest.approx(np.sqrt(7 / 3), abs=0.1)
+    assert apart.r_hat["x"] == pytest.approx(1.0, abs=0.01)
+    assert apart.problems == (f"walkers disagree (R-hat, wanted <= 1.2): xi_1 {apart.r_hat['xi_1']:.2f}",)
+
+
+def test_mixing_is_measured_after_the_bias_settled() -> None:
+    """Apart in the first half, alike in the second: only a bias that adapts throughout sees a problem."""
+    values = np.random.default_rng(1).normal(size=(2, 2000))
+    values[:, :1000] += [[-3.0], [3.0]]
+    samples = samples_of_walkers(np.tile([0, 1], (2, 1000)), x=values)
+    assert assess(samples, FROZEN_FROM_HALF, 2, system_with()).r_hat["x"] == pytest.approx(1.0, abs=0.01)
+    assert assess(samples, ADAPTIVE, 2, system_with()).r_hat["x"] > 1.2
+
+
+def test_one_walker_has_nobody_to_agree_with() -> None:
+    found = assess(samples_of_walkers([[0, 1] * 4], x=[[0.0, 1.0] * 4]), ADAPTIVE, 2, system_with())
+    assert np.isnan(found.r_hat["x"])
+    assert not any("disagree" in problem for problem in found.problems)
+
+
+def test_a_range_that_doubles_in_the_last_third_still_grows() -> None:
+    """x in (0, 1) and then in (1, 2): half of the bins are new. As an angle it had been everywhere before."""
+    rng = np.random.default_rng(2)
+    labels = np.tile([0, 1], (2, 1500))
+    late = np.broadcast_to(np.arange(3000) >= 2000, labels.shape)
+    x = rng.uniform(0.0, 1.0, labels.shape) + late
+    around = rng.uniform(-np.pi, np.pi, labels.shape) + 2 * np.pi * late
+    grows = assess(samples_of_walkers(labels, x=x), ADAPTIVE, 2, system_with())
+    # one bin of 40 holds the border
+    assert grows.growth["x"] == pytest.approx(0.5, abs=0.026)
+    words = "the visited range was still growing in the last third (wanted <= 5% of it): x "
+    assert f"{words}{grows.growth['x']:.0%}" in grows.problems
+    turns = assess(samples_of_walkers(labels, phi=around), ADAPTIVE, 2, system_with("phi"))
+    assert turns.growth["phi"] == 0.0
+    assert not any("growing" in problem for problem in turns.problems)
+    stretched = assess(samples_of_walkers(labels, phi=around), ADAPTIVE, 2, system_with())
+    assert stretched.growth["phi"] > 0.4
+
+
+STARTS = np.array(
+    [
+        [[0.0, 0, 0], [0.1, 0, 0], [0.1, 0.1, 0], [0.1, 0.1, 0.1]],
+        [[0.0, 0, 0], [0.1, 0, 0], [0.1, 0.1, 0], [0.1, 0.1, -0.1]],
+        [[0.0, 0, 0], [0.1, 0, 0], [0.2, 0.02, 0], [0.3, 0.0, 0.05]],
+    ]
+)
+
+
+def test_a_frame_belongs_to_the_start_that_is_clearly_nearest() -> None:
+    """At a third of the way from one start to another it is half as far from the first, farther out not."""
+    shares = np.array([0.0, 0.32, 0.35, 0.5, 0.65, 0.68, 1.0])
+    way = STARTS[0] + shares[:, None, None] * (STARTS[1] - STARTS[0])
+    labels = basin_of_frames(way, STARTS[:2], superpose=False)
+    np.testing.assert_array_equal(labels, [0, 0, -1, -1, -1, 1, 1])
+
+
+def test_basins_do_not_depend_on_place_and_orientation_unless_they_should() -> None:
+    turns = Rotation.random(6, random_state=3).as_matrix()
+    frames = np.einsum("nij,naj->nai", turns, STARTS[[0, 1, 2, 2, 1, 0]]) + 0.7
+    np.testing.assert_array_equal(basin_of_frames(frames, STARTS, superpose=True), [0, 1, 2, 2, 1, 0])
+    # one atom alone has no orientation: a particle's place is all that there is
+    places = np.array([[[0.0, 0, 0]], [[1.0, 0, 0]]])
+    np.testing.assert_array_equal(basin_of_frames(places[[1, 0]], places, superpose=False), [1, 0])
+
+
+def test_starts_know_on_which_side_of_the_region_they_lie(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(iteration_dir=lambda _: tmp_path)
+    report = {"n_starts": 3, "observables": {"x": [-1.0, 1.0, 1.7], "y": [0.0, 0.0, 0.0]}}
+    write_json(tmp_path / "starts.json", report)
+    known = KnownStarts.load(run, system_with())
+    assert known.n_starts == 3
+    assert known.inside is not None
+    np.testing.assert_array_equal(known.inside, [False, True, False])  # 0 < x < 1.6
+    nowhere: Any = SimpleNamespace(spec=SimpleNamespace(settings=SimpleNamespace(delta_f=None)))
+    assert KnownStarts.load(run, nowhere).inside is None

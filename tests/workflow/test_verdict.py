@@ -1,0 +1,104 @@
+"""The judgement on a run, case by case."""
+
+import pytest
+
+from aecv.ground.settings import ConvergenceSettings
+from aecv.workflow.records import IterationRecord
+from aecv.workflow.verdict import judge
+from tests.workflow.hand import record
+
+MISSED = "hardly entered from elsewhere: the basin of start 1 (0 times)"
+LOOK = "the starts are all that is known of the basins: another seed looks for more"
+GO_ON = "continue with a larger --iters and --resume"
+
+
+def run(*scores: float, problems_in: tuple[int, ...] = ()) -> list[IterationRecord]:
+    """Iteration 0 and one for every score, each with the threshold 0.98."""
+    return [
+        record(0),
+        *(
+            record(k, score, 0.98, problems=(MISSED,) if k in problems_in else ())
+            for k, score in enumerate(scores, 1)
+        ),
+    ]
+
+
+def test_a_run_without_a_score_is_not_judged() -> None:
+    verdict = judge(run(), ConvergenceSettings())
+    assert not verdict.converged
+    assert verdict.sentences == ("one iteration has no score to judge by; run more (--iters 10 --resume)",)
+
+
+def test_converged_and_held() -> None:
+    verdict = judge(run(0.9, 0.99, 0.985, 0.991), ConvergenceSettings())
+    assert verdict.converged
+    assert verdict.sentences == (
+        "converged at iteration 3 and held since (last score 0.991, s_min 0.980)",
+        "coverage of iteration 4: every basin known was entered from elsewhere, walkers agree",
+        LOOK,
+    )
+    assert verdict.as_dict() == {"converged": True, "sentences": list(verdict.sentences)}
+
+
+def test_missed_again_in_the_end_is_not_converged() -> None:
+    verdict = judge(run(0.99, 0.99, 0.97), ConvergenceSettings())
+    assert not verdict.converged
+    assert (
+        verdict.sentences[0] == "converged at iteration 2, missed again in 3 (last score 0.970, s_min 0.980)"
+    )
+    assert verdict.sentences[-1] == GO_ON
+
+
+def test_a_miss_that_was_made_up_for_is_told() -> None:
+    verdict = judge(run(0.99, 0.99, 0.97, 0.99, 0.99), ConvergenceSettings())
+    assert verdict.converged
+    assert verdict.sentences[0].startswith("converged at iteration 2, missed again in 3 (")
+
+
+def test_good_scores_with_problems_of_coverage_are_not_converged() -> None:
+    """A CV that never saw a basin repeats itself perfectly."""
+    verdict = judge(run(0.999, 0.999, problems_in=(1, 2)), ConvergenceSettings())
+    assert not verdict.converged
+    assert verdict.sentences[0].startswith("not converged in 2 iterations in a row (last score 0.999")
+    assert verdict.sentences[1] == f"coverage of iteration 2: {MISSED}"
+    assert "--ns" in verdict.sentences[2]
+    assert "--starts auto" in verdict.sentences[2]
+
+
+def test_a_problem_in_between_begins_the_row_anew() -> None:
+    records = run(0.99, 0.99, 0.99, problems_in=(2,))
+    assert not judge(records, ConvergenceSettings()).converged
+    assert judge(records, ConvergenceSettings(consecutive=1)).converged
+    # and one in the last iteration ends what had held
+    late = judge(run(0.99, 0.99, 0.99, problems_in=(3,)), ConvergenceSettings())
+    assert not late.converged
+    assert late.sentences[0].startswith("converged at iteration 2, missed again in 3")
+
+
+def test_coverage_may_be_left_out_of_the_judgement_but_is_told() -> None:
+    verdict = judge(run(0.99, 0.99, problems_in=(1, 2)), ConvergenceSettings(coverage=False))
+    assert verdict.converged
+    assert verdict.sentences[1] == f"coverage of iteration 2: {MISSED}"
+
+
+@pytest.mark.parametrize(
+    ("consecutive", "words"),
+    [
+        (1, "not converged (last score 0.900, s_min not found)"),
+        (3, "not converged in 3 iterations in a row ("),
+    ],
+)
+def test_a_score_below_the_floor_has_no_threshold(consecutive: int, words: str) -> None:
+    verdict = judge([record(0), record(1, 0.9, None)], ConvergenceSettings(consecutive=consecutive))
+    assert not verdict.converged
+    assert verdict.sentences[0].startswith(words)
+    assert verdict.sentences[-1] == GO_ON
+
+
+def test_the_threshold_told_is_the_one_that_counts() -> None:
+    """Below the floor of 0.95 the floor counts; a number in the settings counts for all."""
+    records = [record(0), record(1, 0.96, 0.5), record(2, 0.96, 0.5)]
+    assert "s_min 0.950)" in judge(records, ConvergenceSettings()).sentences[0]
+    assert "s_min 0.970)" in judge(records, ConvergenceSettings(s_min=0.97)).sentences[0]
+    assert judge(records, ConvergenceSettings()).converged
+    assert not judge(records, ConvergenceSettings(s_min=0.97)).converged
