@@ -42,7 +42,7 @@ class Grid:
             )
         if len(self.periodic) != len(self.n_bins):
             raise GridError(
-                f"grid: periodic needs {len(self.n_bins)} entries, one per dimension, got {len(self.periodic)}"
+                f"grid: periodic needs one entry per dimension, {len(self.n_bins)}, got {len(self.periodic)}"
             )
         for dim, (low, high, bins) in enumerate(zip(self.lower, self.upper, self.n_bins, strict=True)):
             if not (np.isfinite(low) and np.isfinite(high) and low < high):

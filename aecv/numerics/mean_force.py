@@ -4,8 +4,8 @@
     K(d) = exp(-beta sum_c kappa_c d_c^2 / 2)
 
 for frames n with Boltzmann weights w_n: the conditional average of the spring force that extended ABF
-samples, taken over frames that exist already. Differences of a periodic component are nearest images. [derived: differentiate
-F_kappa(lam) = -kT ln sum_n w_n K(xi_n - lam).]
+samples, taken over frames that exist already. Differences of a periodic component are nearest images.
+[derived: differentiate F_kappa(lam) = -kT ln sum_n w_n K(xi_n - lam).]
 """
 
 import numpy as np
