@@ -1,13 +1,13 @@
-"""The exported collective variable: writing, loading and evaluating it.
+"""The collective variable: evaluating it; and, for a learned one, writing and loading it.
 
-Three files hold one CV: cv.pt (TorchScript, with cv.json inside) for other programs, and the same network as
-plain arrays, cv.npz, with cv.json beside it. torch is loaded only when a .pt is.
+Three files hold a learned CV: cv.pt (TorchScript, with cv.json inside) for other programs, and the same
+network as plain arrays, cv.npz, with cv.json beside it. torch is loaded only when a .pt is.
 """
 
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, StoreError
-from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.files import read_arrays, read_json, sha256, write_arrays, write_json
 from aecv.numerics.encoder import Encoder, encode, encode_gradient
+from aecv.numerics.internal import InternalCoordinates, internal_gradient, internal_values
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -31,19 +32,26 @@ FORMAT_VERSION = 1
 class CV:
     """A collective variable xi(q) of some atoms' positions.
 
+    It is an `encoder` or `internal` coordinates, both compiled; or anything else that torch can
+    differentiate, a `function` or the TorchScript file of another program.
+
     Attributes:
-        source: the file that it was loaded from.
-        encoder: the network as arrays; None for a TorchScript module of another origin.
-        module_path: its TorchScript file; None when only the plain files were there.
+        source: the file that it was loaded from, or what it is called.
+        encoder: a network as arrays; None for the other kinds.
+        module_path: its TorchScript file; None when only the plain files were there, or it has none.
         atom_indices: the atoms, in the order in which the encoder wants them, shape (n_atoms,).
         cv_range: box for a biased run: where the pooled frames lie, and a margin, shape (d, 2); NaN when
-            unknown.
+            unknown. Of a periodic component it is one period.
         system: name of the molecular system; empty when unknown.
         system_hash: hash of the system's files; empty when unknown.
         n_components: d.
+        periodic: per component; left out: none.
+        internal: internal coordinates; None for the other kinds.
+        function: positions as a torch tensor, shape (F, n_atoms, 3) [nm], to one of shape (F, d) or (F,);
+            None for the other kinds.
     """
 
-    source: Path
+    source: Path | str
     encoder: Encoder | None
     module_path: Path | None
     atom_indices: IntArray
@@ -51,18 +59,89 @@ class CV:
     system: str
     system_hash: str
     n_components: int
+    periodic: tuple[bool, ...] = ()
+    internal: InternalCoordinates | None = None
+    function: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "periodic", self.periodic or (False,) * self.n_components)
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[[Any], Any],
+        atom_indices: ArrayLike,
+        *,
+        cv_range: ArrayLike | None = None,
+        periodic: Sequence[bool] = (),
+        name: str | None = None,
+    ) -> "CV":
+        """A CV from any differentiable Python function in torch; every MD step calls it through autograd.
+
+        Args:
+            function: positions as a tensor, shape (F, n_atoms, 3) [nm], float64, to a tensor of shape (F, d)
+                or (F,); each frame by itself. Module-level functions can be pickled.
+            atom_indices: its atoms in the whole system, 0-based, in the function's order, shape (n_atoms,).
+            cv_range: box for a biased run, shape (d, 2); of a periodic component one period. Left out:
+                unknown.
+            periodic: per component, whether values that differ by the width of its range are the same.
+            name: what it is called in messages and records; the function's own name when left out.
+
+        Raises:
+            CVError: when the function does not do that on made-up frames.
+        """
+        from aecv.models.plain_cv import function_cv
+
+        _check_atoms(np.asarray(atom_indices, dtype=np.int64), np.size(atom_indices))
+        return function_cv(function, atom_indices, cv_range=cv_range, periodic=periodic, name=name)
 
     @property
     def n_atoms(self) -> int:
         return len(self.atom_indices)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it runs in a compiled kernel; if not, through autograd."""
+        return self.encoder is not None or self.internal is not None
+
+    @property
+    def periods(self) -> FloatArray:
+        """Period per component, 0 where it is not periodic, shape (d,)."""
+        return np.where(self.periodic, np.ptp(self.cv_range, axis=1), 0.0)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what it is; of a function only the name, since code has no lasting hash."""
+        digest = hashlib.sha256(repr(self.periodic).encode())
+        arrays = {"atom_indices": self.atom_indices, "range": self.cv_range}
+        if self.encoder is not None:
+            arrays |= _encoder_arrays(self.encoder)
+        elif self.internal is not None:
+            parts = (self.internal.kinds, self.internal.atoms, self.internal.axes)
+            digest.update(repr(parts).encode())
+        elif self.module_path is not None:
+            digest.update(sha256(self.module_path).encode())
+        else:
+            digest.update(str(self.source).encode())
+        for name in sorted(arrays):
+            digest.update(f"{name} {_array_hash(arrays[name])}".encode())
+        return digest.hexdigest()
+
     @cached_property
     def module(self) -> Any:
-        """The TorchScript module (torch.jit.ScriptModule), loaded at first use.
+        """The CV as a torch module, made or loaded at first use; a TorchScript module where it has a .pt.
 
         Raises:
-            CVError: when there is no .pt or it cannot be read.
+            CVError: when it needs a .pt and there is none, or it cannot be read.
         """
+        if self.internal is not None:
+            from aecv.models.plain_modules import InternalModule
+
+            return InternalModule(self.internal)
+        if self.function is not None:
+            from aecv.models.plain_modules import FunctionModule
+
+            return FunctionModule(self.function)
         from aecv.models.torchscript import read_module
 
         if self.module_path is None:
@@ -79,18 +158,26 @@ class CV:
         frames = self._frames(positions)
         if self.encoder is not None:
             return encode(self.encoder, frames)
+        if self.internal is not None:
+            return internal_values(self.internal, frames)
         from aecv.models.torchscript import evaluate
 
         return evaluate(self.module, frames)
 
     def gradient(self, positions: ArrayLike) -> FloatArray:
         """d xi_c / d q [1/nm], shape (F, d, n_atoms, 3); arguments and errors as for calling it."""
+        return self.with_gradient(positions)[1]
+
+    def with_gradient(self, positions: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """xi, shape (F, d), and its gradient [1/nm], shape (F, d, n_atoms, 3); errors as for calling it."""
         frames = self._frames(positions)
         if self.encoder is not None:
-            return encode_gradient(self.encoder, frames)[1]
+            return encode_gradient(self.encoder, frames)
+        if self.internal is not None:
+            return internal_gradient(self.internal, frames)
         from aecv.models.torchscript import evaluate_with_gradient
 
-        return evaluate_with_gradient(self.module, frames)[1]
+        return evaluate_with_gradient(self.module, frames)
 
     def of_frames(self, positions: ArrayLike) -> FloatArray:
         """xi, shape (F, d), of all atoms' positions [nm], shape (F, n_total, 3); takes the CV atoms out."""
@@ -200,10 +287,10 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
 
 
 def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
-    """Largest difference between the plain arrays and the .pt of one CV, over values and gradients.
+    """Largest difference between the compiled CV and its torch module, over values and gradients.
 
     Args:
-        cv: with both an encoder and a .pt.
+        cv: internal coordinates, or an encoder with a .pt.
         positions: of the CV atoms [nm], shape (F, n_atoms, 3); F of a few hundred is enough.
 
     Returns:
@@ -215,16 +302,24 @@ def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
     from aecv.models.torchscript import evaluate_with_gradient
 
     frames = cv._frames(positions)
-    if cv.encoder is None:
+    if not cv.is_compiled:
         raise CVError(f"{cv.source}: it is no network of aecv, there are no arrays to compare it with")
     theirs = evaluate_with_gradient(cv.module, frames)
-    ours = encode_gradient(cv.encoder, frames)
+    ours = cv.with_gradient(frames)
     if theirs[0].shape != ours[0].shape:
         raise CVError(f"{cv.source}: needs {ours[0].shape[1]} components, got {theirs[0].shape[1]}")
+    differences = (shortest(ours[0] - theirs[0], cv.periods), ours[1] - theirs[1])
     return max(
-        float(np.abs(a - b).max() / max(np.abs(a).max(), np.finfo(float).tiny))
-        for a, b in zip(ours, theirs, strict=True)
+        float(np.abs(difference).max() / max(np.abs(a).max(), np.finfo(float).tiny))
+        for a, difference in zip(ours, differences, strict=True)
     )
+
+
+def shortest(differences: ArrayLike, periods: FloatArray) -> FloatArray:
+    """Differences of CV values the shortest way round, shape (..., d); as they are where a period is 0."""
+    values = np.asarray(differences, dtype=float)
+    turns = np.round(values / np.where(periods > 0, periods, np.inf))
+    return np.asarray(values - periods * turns)
 
 
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:

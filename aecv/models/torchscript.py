@@ -1,4 +1,4 @@
-"""The encoder as a TorchScript module, and evaluation of any TorchScript collective variable."""
+"""The encoder as a TorchScript module, and evaluation of any collective variable that is a torch module."""
 
 import io
 import json
@@ -108,24 +108,22 @@ def module_arrays(module: torch.jit.ScriptModule) -> dict[str, FloatArray]:
     return arrays
 
 
-def evaluate(module: torch.jit.ScriptModule, positions: FloatArray) -> FloatArray:
-    """CV, shape (F, d), of positions [nm], shape (F, n_atoms, 3), by a TorchScript module.
+def evaluate(module: torch.nn.Module, positions: FloatArray) -> FloatArray:
+    """CV, shape (F, d), of positions [nm], shape (F, n_atoms, 3), by a torch module.
 
     Raises:
         CVError: when the module fails or its output is not finite or has another shape.
     """
     chunks = []
     for start in range(0, len(positions), CHUNK):
-        frames = torch.tensor(positions[start : start + CHUNK], dtype=_dtype(module))
+        frames = torch.tensor(positions[start : start + CHUNK], dtype=module_dtype(module))
         with _clear_errors(positions.shape), torch.no_grad():
             xi = module(frames)
         chunks.append(_checked(xi, len(frames)).double().numpy())
     return np.concatenate(chunks)
 
 
-def evaluate_with_gradient(
-    module: torch.jit.ScriptModule, positions: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def evaluate_with_gradient(module: torch.nn.Module, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
     """CV, shape (F, d), and gradient [1/nm], shape (F, d, n_atoms, 3), by autograd.
 
     Raises:
@@ -133,7 +131,9 @@ def evaluate_with_gradient(
     """
     values, gradients = [], []
     for start in range(0, len(positions), CHUNK):
-        frames = torch.tensor(positions[start : start + CHUNK], dtype=_dtype(module), requires_grad=True)
+        frames = torch.tensor(
+            positions[start : start + CHUNK], dtype=module_dtype(module), requires_grad=True
+        )
         with _clear_errors(positions.shape):
             xi = _checked(module(frames), len(frames))
             columns = [
@@ -144,7 +144,7 @@ def evaluate_with_gradient(
     return np.concatenate(values), np.concatenate(gradients)
 
 
-def _dtype(module: torch.jit.ScriptModule) -> torch.dtype:
+def module_dtype(module: torch.nn.Module) -> torch.dtype:
     """float64 unless the module's own numbers are of another kind."""
     for tensor in module.state_dict().values():
         if tensor.is_floating_point():
@@ -155,9 +155,9 @@ def _dtype(module: torch.jit.ScriptModule) -> torch.dtype:
 def _checked(xi: Any, n_frames: int) -> Tensor:
     if not isinstance(xi, Tensor) or xi.ndim != 2 or xi.shape[0] != n_frames or xi.shape[1] < 1:
         came = tuple(xi.shape) if isinstance(xi, Tensor) else type(xi).__name__
-        raise CVError(f"CV: the TorchScript module needs to return shape ({n_frames}, d), got {came}")
+        raise CVError(f"CV: the torch module needs to return shape ({n_frames}, d), got {came}")
     if not bool(torch.isfinite(xi).all()):
-        raise CVError("CV: the TorchScript module returned NaN or infinity; check positions and model")
+        raise CVError("CV: the torch module returned NaN or infinity; check positions and model")
     return xi
 
 
@@ -168,7 +168,7 @@ def _clear_errors(shape: tuple[int, ...]) -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise CVError(
-            f"CV: the TorchScript module failed on positions of shape {shape}: {reason}; "
+            f"CV: the torch module failed on positions of shape {shape}: {reason}; "
             "it needs the positions [nm] of its own atoms"
         ) from error
 

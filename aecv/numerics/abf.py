@@ -114,7 +114,7 @@ class ExtendedVariable:
     """Coupling and dynamics of lambda.
 
     Attributes:
-        grid: walls (reflecting) and bins of lambda.
+        grid: walls (reflecting, but for periodic components) and bins of lambda.
         kappa: coupling per component [kJ/mol/CV^2].
         mass: per component [kJ/mol ps^2/CV^2].
         friction_per_ps: of its Langevin dynamics.
@@ -133,7 +133,7 @@ class ExtendedVariable:
 
     @property
     def constants(self) -> FloatArray:
-        """Rows LOWER .. FULL_SAMPLES of `kernels`, shape (N_CONSTANTS, d)."""
+        """Rows LOWER .. PERIOD of `kernels`, shape (N_CONSTANTS, d)."""
         table = np.empty((kernels.N_CONSTANTS, self.grid.n_dims))
         damping = np.exp(-self.friction_per_ps * self.timestep_ps)
         table[kernels.LOWER] = self.grid.lower
@@ -145,6 +145,7 @@ class ExtendedVariable:
         table[kernels.DAMPING] = damping
         table[kernels.NOISE] = np.sqrt((1.0 - damping**2) * self.kt / np.array(self.mass))
         table[kernels.FULL_SAMPLES] = self.full_samples
+        table[kernels.PERIOD] = self.grid.periods
         return table
 
 

@@ -39,6 +39,7 @@ class FreeEnergy:
 
         A neighbouring bin that is not on the main island (or not on the grid) is left out and the weights of
         the others are scaled up, so that no unknown value is invented; beside the own bin alone, its value.
+        Periodic coordinates are wrapped, and their first and last bins are neighbours.
 
         Args:
             points: shape (n, n_dims) [CV].
@@ -67,7 +68,8 @@ def integrate_gradient(
 
         w_ab [F_b - F_a - h_c (G_ac + G_bc) / 2]^2,    w_ab = n_a n_b / (n_a + n_b),
 
-    a discrete Poisson equation with natural boundary. G_ac is a mean of n_a samples of variance s^2, so
+    a discrete Poisson equation with natural boundary; along a periodic dimension the last bin is a
+    neighbour of the first. G_ac is a mean of n_a samples of variance s^2, so
     that the mean of both bins has variance s^2/4 (1/n_a + 1/n_b) = s^2/4 (n_a + n_b)/(n_a n_b): w_ab is the
     inverse variance up to a constant. The constant h_c^2 s_c^2 is the same along every dimension when
     sigma_c is proportional to the bin width, because samples kappa (lam - xi) have
@@ -133,7 +135,8 @@ def czar_gradient(n_xi: ArrayLike, sum_xi: ArrayLike, grid: Grid, *, kt: float) 
     """Unbiased free-energy gradient along the CV itself from extended-system statistics (CZAR).
 
     dA/dz_c = -kT d ln rho(z)/dz_c + <kappa_c (lam_c - z_c)>_z, with rho the biased density of the CV z.
-    d ln rho is a central difference inside the visited region and one-sided at its edges.
+    d ln rho is a central difference inside the visited region and one-sided at its edges; along a periodic
+    dimension it goes across the seam.
 
     Args:
         n_xi: number of samples per bin of the CV, shape (size,).
@@ -156,10 +159,10 @@ def czar_gradient(n_xi: ArrayLike, sum_xi: ArrayLike, grid: Grid, *, kt: float) 
     log_density = log_density.reshape(grid.shape)
     gradient = np.empty((grid.size, grid.n_dims))
     for dim, width in enumerate(grid.widths):
-        step = np.diff(log_density, axis=dim) / width
-        gap = np.full_like(np.take(log_density, [0], axis=dim), np.nan)
-        ahead = np.concatenate([step, gap], axis=dim)
-        behind = np.concatenate([gap, step], axis=dim)
+        ahead = (np.roll(log_density, -1, axis=dim) - log_density) / width
+        if not grid.periodic[dim]:
+            np.moveaxis(ahead, dim, 0)[-1] = np.nan
+        behind = np.roll(ahead, 1, axis=dim)
         slope = np.where(np.isnan(ahead), behind, np.where(np.isnan(behind), ahead, 0.5 * (ahead + behind)))
         mean_force = np.divide(sums[:, dim], n, out=np.full(grid.size, np.nan), where=n > 0)
         gradient[:, dim] = -kt * slope.ravel() + mean_force
@@ -240,7 +243,7 @@ def _multilinear(values: FloatArray, grid: Grid, points: FloatArray) -> FloatArr
     total, share = np.zeros(len(points)), np.zeros(len(points))
     for corner in np.ndindex(*(2,) * grid.n_dims):
         offset = np.array(corner)
-        at = base + offset
+        at = np.where(grid.periodic, (base + offset) % n_bins, base + offset)
         flat = np.ravel_multi_index(tuple(np.clip(at, 0, n_bins - 1).T), grid.n_bins)
         known = np.all((at >= 0) & (at < n_bins), axis=1) & np.isfinite(values[flat])
         part = known * np.prod(np.where(offset == 1, fraction, 1.0 - fraction), axis=1)

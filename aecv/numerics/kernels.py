@@ -15,8 +15,8 @@ from aecv.numerics.network import backward, forward
 from aecv.numerics.superposition import fit, unfit
 
 # Rows of the constants of the extended system, one column per component.
-LOWER, UPPER, INVERSE_WIDTH, KAPPA, KICK, HALF_DRIFT, DAMPING, NOISE, FULL_SAMPLES = range(9)
-N_CONSTANTS = 9
+LOWER, UPPER, INVERSE_WIDTH, KAPPA, KICK, HALF_DRIFT, DAMPING, NOISE, FULL_SAMPLES, PERIOD = range(10)
+N_CONSTANTS = 10
 
 # Rows of the state of lambda, one column per component.
 LAM, NEXT_LAM, VELOCITY = range(3)
@@ -76,8 +76,27 @@ def align_batch(positions, reference, aligned):  # type: ignore[no-untyped-def]
 
 
 @jit
+def nearest_image(difference, period):  # type: ignore[no-untyped-def]
+    """A difference of two values of a component, the shortest way round; as it is where period is 0."""
+    if period > 0.0:
+        return difference - period * np.floor(difference / period + 0.5)
+    return difference
+
+
+@jit
+def _bin_of(value, constants, bins, c):  # type: ignore[no-untyped-def]
+    """Bin of a value along one component, -1 off the grid; wrapped where the component is periodic."""
+    place = np.floor((value - constants[LOWER, c]) * constants[INVERSE_WIDTH, c])
+    if constants[PERIOD, c] > 0.0:
+        place -= bins[c] * np.floor(place / bins[c])
+    return int(place) if 0.0 <= place < bins[c] else -1
+
+
+@jit
 def slope(potential, position, constants, bins, c):  # type: ignore[no-untyped-def]
-    """d/dlam_c of a potential that is multilinear between bin centres and flat in the outer half bins.
+    """d/dlam_c of a potential that is multilinear between bin centres.
+
+    In the outer half bins it is flat, or goes on across the seam where the component is periodic.
 
     Args:
         potential: at bin centres, shape (n_bins,).
@@ -90,10 +109,16 @@ def slope(potential, position, constants, bins, c):  # type: ignore[no-untyped-d
         flat, weight = 0, 1.0
         for k in range(n_dims):
             place = (position[k] - constants[LOWER, k]) * constants[INVERSE_WIDTH, k] - 0.5
-            inside = 0.0 < place < bins[k] - 1.0
-            left = min(max(int(np.floor(place)), 0), bins[k] - 2)
             upper = corner >> k & 1
-            flat = flat * bins[k] + left + upper
+            if constants[PERIOD, k] > 0.0:
+                inside = True
+                left = int(np.floor(place))
+                at = (left + upper) % bins[k]
+            else:
+                inside = 0.0 < place < bins[k] - 1.0
+                left = min(max(int(np.floor(place)), 0), bins[k] - 2)
+                at = left + upper
+            flat = flat * bins[k] + at
             if k == c:
                 weight *= constants[INVERSE_WIDTH, k] * (2.0 * upper - 1.0) * inside
             else:
@@ -117,12 +142,15 @@ def extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, 
         v += dt/m [kappa (xi - lam) + ramp(n_b) s_b/n_b],  ramp = clamp(2 n/n_full - 1, 0, 1)
         lam += dt/2 v;  v = a v + b eta;  lam += dt/2 v;  reflection at the walls
 
+    Where a component is periodic, lam - xi is the nearest image, bins wrap, and lam goes through the seam
+    in the place of a reflection.
+
     The integrator is OpenMM's LangevinMiddle (Zhang et al., J. Phys. Chem. A 123, 6056 (2019)).
 
     Args:
         xi: shape (d,).
         step: MD step of this evaluation.
-        constants: rows LOWER .. FULL_SAMPLES, shape (N_CONSTANTS, d).
+        constants: rows LOWER .. PERIOD, shape (N_CONSTANTS, d).
         bins: number of bins per dimension, shape (d,).
         samples: n_lam, sum_lam (d), n_xi, sum_xi (d) per bin, shape (n_bins, 2 + 2 d); updated.
         unbiased: bins where lambda is not pushed (beyond the ceiling), shape (n_bins,), bool; read while
@@ -139,10 +167,10 @@ def extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, 
     lam_bin, xi_bin = 0, 0
     for c in range(n_dims):
         lam[LAM, c] = lam[NEXT_LAM, c]
-        k = np.floor((lam[LAM, c] - constants[LOWER, c]) * constants[INVERSE_WIDTH, c])
-        lam_bin = lam_bin * bins[c] + int(k) if lam_bin >= 0 and 0.0 <= k < bins[c] else -1
-        k = np.floor((xi[c] - constants[LOWER, c]) * constants[INVERSE_WIDTH, c])
-        xi_bin = xi_bin * bins[c] + int(k) if xi_bin >= 0 and 0.0 <= k < bins[c] else -1
+        k = _bin_of(lam[LAM, c], constants, bins, c)
+        lam_bin = lam_bin * bins[c] + k if lam_bin >= 0 and k >= 0 else -1
+        k = _bin_of(xi[c], constants, bins, c)
+        xi_bin = xi_bin * bins[c] + k if xi_bin >= 0 and k >= 0 else -1
     if lam_bin >= 0:
         samples[lam_bin, 0] += 1.0
     else:
@@ -150,7 +178,7 @@ def extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, 
     if xi_bin >= 0:
         samples[xi_bin, 1 + n_dims] += 1.0
     for c in range(n_dims):
-        pull = constants[KAPPA, c] * (lam[LAM, c] - xi[c])
+        pull = constants[KAPPA, c] * nearest_image(lam[LAM, c] - xi[c], constants[PERIOD, c])
         if xi_bin >= 0:
             samples[xi_bin, 2 + n_dims + c] += pull
         push = 0.0
@@ -167,8 +195,10 @@ def extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, 
         eta = noise[step - counters[FIRST_STEP], c]
         velocity = constants[DAMPING, c] * velocity + constants[NOISE, c] * eta
         position += constants[HALF_DRIFT, c] * velocity
-        upper = constants[UPPER, c]
-        if position < constants[LOWER, c]:
+        upper, period = constants[UPPER, c], constants[PERIOD, c]
+        if period > 0.0:
+            position -= period * np.floor((position - constants[LOWER, c]) / period)
+        elif position < constants[LOWER, c]:
             position, velocity = 2.0 * constants[LOWER, c] - position, -velocity
         elif position >= upper:
             position, velocity = 2.0 * upper - position, -velocity
@@ -221,7 +251,7 @@ def extended_abf_force(  # type: ignore[no-untyped-def]
     extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, counters, noise)
     energy = 0.0
     for c in range(n_dims):
-        stretch = xi[c] - lam[LAM, c]
+        stretch = nearest_image(xi[c] - lam[LAM, c], constants[PERIOD, c])
         derivatives[out + c] = constants[KAPPA, c] * stretch
         energy += 0.5 * constants[KAPPA, c] * stretch * stretch
     backward(parameters, layers, activations, out, derivatives)

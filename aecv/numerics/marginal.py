@@ -23,9 +23,10 @@ class MarginalBias:
         U(xi) = -kT ln sum_b v exp(-[sum_c kappa_c/2 (xi_c - lam_bc)^2 - B(lam_b)] / kT)
 
     over the bins b of the grid, refined to a spacing <= sigma_c/2 (sigma_c^2 = kT / kappa_c), B multilinear
-    between bin centres and flat in the outer half bins; v is the volume of a refined bin. Frames of the run
-    have the marginal law exp(-[V(q) + U(xi(q))] / kT). U is tabulated by a separable convolution and
-    interpolated by cubic splines; points outside the table are summed directly.
+    between bin centres and flat in the outer half bins; v is the volume of a refined bin. Where a component
+    is periodic, xi_c - lam_bc is the nearest image, as in the dynamics, and B goes on across the seam. Frames
+    of the run have the marginal law exp(-[V(q) + U(xi(q))] / kT). U is tabulated by a separable convolution
+    and interpolated by cubic splines; points outside the table are summed directly.
 
     Args:
         grid: grid of lambda, whose edges reflect it.
@@ -56,6 +57,7 @@ class MarginalBias:
         self._kt = kt
         self._sigma = np.sqrt(kt / k)
         self._top = float(b.max())
+        self._grid = grid
         self._lower = np.array(grid.lower) - _TABLE_MARGIN * self._sigma
         self._upper = np.array(grid.upper) + _TABLE_MARGIN * self._sigma
         # Splines are off by about h^4: 4e-3 kT for a bias of 8 kT of noise per bin. In 3-D points are dear.
@@ -88,6 +90,8 @@ class MarginalBias:
         x = np.asarray(xi, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != len(self._sigma):
             raise GridError(f"marginal bias: xi needs shape (n, {len(self._sigma)}), got {x.shape}")
+        # The table of a periodic component has its margin too: there the spline's ends do no harm.
+        x = self._grid.wrap(x)
         finite = np.isfinite(x).all(axis=1)
         tabulated = finite & np.all((x >= self._lower) & (x <= self._upper), axis=1)
         result = np.full(len(x), np.nan)
@@ -126,7 +130,11 @@ class MarginalBias:
 
         Over their largest, so that far from the grid nothing underflows.
         """
-        exponent = -0.5 * np.square((x[:, None] - self._lam[dim]) / self._sigma[dim])
+        difference = x[:, None] - self._lam[dim]
+        if self._grid.periodic[dim]:
+            period = self._grid.periods[dim]
+            difference -= period * np.round(difference / period)
+        exponent = -0.5 * np.square(difference / self._sigma[dim])
         shift = exponent.max(axis=1)
         return np.exp(exponent - shift[:, None]), shift
 
@@ -140,8 +148,12 @@ def _refined(grid: Grid, log_bias: FloatArray, refinement: ArrayLike) -> tuple[l
         step = grid.widths[dim] / factor
         axes.append(grid.lower[dim] + step * (np.arange(n_bins * factor) + 0.5))
         volume *= step
-        place = np.clip((np.arange(n_bins * factor) + 0.5) / factor - 0.5, 0, n_bins - 1)
-        left = np.minimum(place.astype(np.int64), n_bins - 2)
+        place = (np.arange(n_bins * factor) + 0.5) / factor - 0.5
+        left = np.floor(place).astype(np.int64)
+        if not grid.periodic[dim]:
+            place = np.clip(place, 0, n_bins - 1)
+            left = np.clip(left, 0, n_bins - 2)
         fraction = (place - left).reshape([-1 if d == dim else 1 for d in range(grid.n_dims)])
-        values = (1.0 - fraction) * np.take(values, left, dim) + fraction * np.take(values, left + 1, dim)
+        first, second = np.take(values, left % n_bins, dim), np.take(values, (left + 1) % n_bins, dim)
+        values = (1.0 - fraction) * first + fraction * second
     return axes, np.exp(values) * volume

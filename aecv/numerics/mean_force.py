@@ -4,8 +4,8 @@
     K(d) = exp(-beta sum_c kappa_c d_c^2 / 2)
 
 for frames n with Boltzmann weights w_n: the conditional average of the spring force that extended ABF
-samples, taken over frames that exist already. [derived: differentiate
-F_kappa(lam) = -kT ln sum_n w_n K(xi_n - lam).]
+samples, taken over frames that exist already. Differences of a periodic component are nearest images.
+[derived: differentiate F_kappa(lam) = -kT ln sum_n w_n K(xi_n - lam).]
 """
 
 import numpy as np
@@ -45,15 +45,11 @@ def mean_force_of_frames(
         raise GridError(
             f"mean force: needs xi (n, {grid.n_dims}) and weights (n,), got {points.shape} and {w.shape}"
         )
-    edges = [
-        np.arange(-_TAIL * _FINE, (bins + _TAIL) * _FINE + 1) * (width / _FINE) + low
-        for low, width, bins in zip(grid.lower, grid.widths, grid.n_bins, strict=True)
-    ]
+    points = grid.wrap(points)
+    edges = [_cell_edges(grid, dim) for dim in range(grid.n_dims)]
     mass, _ = np.histogramdd(points, bins=edges, weights=w / w.sum())
     squares, _ = np.histogramdd(points, bins=edges, weights=(w / w.sum()) ** 2)
-    offsets = [
-        grid.centers(dim)[:, None] - 0.5 * (edge[1:] + edge[:-1])[None, :] for dim, edge in enumerate(edges)
-    ]
+    offsets = [_offsets(grid, dim, edge) for dim, edge in enumerate(edges)]
     kernels = [np.exp(-0.5 * k * d**2 / kt) for k, d in zip(coupling, offsets, strict=True)]
     density = _contract(mass, kernels)
     square_density = _contract(squares, [kernel**2 for kernel in kernels])
@@ -65,6 +61,21 @@ def mean_force_of_frames(
     safe = np.where(near, density, 1.0)
     effective = np.where(near, safe**2 / np.where(near, square_density, 1.0), 0.0)
     return np.where(near[:, None], force / safe[:, None], 0.0), effective
+
+
+def _cell_edges(grid: Grid, dim: int) -> FloatArray:
+    """Edges of the fine cells along a dimension; beyond the grid only where it is not periodic."""
+    tail = 0 if grid.periodic[dim] else _TAIL
+    cells = np.arange(-tail * _FINE, (grid.n_bins[dim] + tail) * _FINE + 1)
+    return np.asarray(cells * (grid.widths[dim] / _FINE) + grid.lower[dim])
+
+
+def _offsets(grid: Grid, dim: int, edges: FloatArray) -> FloatArray:
+    """lam - xi from bin centres to cell centres [CV], shape (n_bins, n_cells)."""
+    offsets = np.subtract.outer(grid.centers(dim), 0.5 * (edges[1:] + edges[:-1]))
+    if grid.periodic[dim]:
+        offsets -= grid.periods[dim] * np.round(offsets / grid.periods[dim])
+    return np.asarray(offsets)
 
 
 def _contract(histogram: FloatArray, matrices: list[FloatArray]) -> FloatArray:

@@ -1,4 +1,7 @@
-"""Weighted discrete Poisson equation on the visited bins of a grid, with natural boundary."""
+"""Weighted discrete Poisson equation on the visited bins of a grid.
+
+The boundary is natural; along a periodic dimension there is none, the last bin is a neighbour of the first.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +62,9 @@ def integrate_on_edges(
 def _edges_along(grid: Grid, dim: int) -> tuple[IntArray, IntArray]:
     """Flat indices of all pairs of neighbouring bins along one dimension."""
     flat = np.arange(grid.size).reshape(grid.shape)
-    first = np.take(flat, np.arange(grid.n_bins[dim] - 1), axis=dim).ravel()
-    second = np.take(flat, np.arange(1, grid.n_bins[dim]), axis=dim).ravel()
-    return first, second
+    first = np.arange(grid.n_bins[dim] if grid.periodic[dim] else grid.n_bins[dim] - 1)
+    second = (first + 1) % grid.n_bins[dim]
+    return np.take(flat, first, axis=dim).ravel(), np.take(flat, second, axis=dim).ravel()
 
 
 def _solve_laplacian(

@@ -116,7 +116,12 @@ def mass_in_plane(plane: Plane, x_edges: ArrayLike, y_edges: ArrayLike) -> Float
 
 
 def smeared_density(
-    mass: ArrayLike, centers: Sequence[FloatArray], points: Sequence[FloatArray], sigma: ArrayLike
+    mass: ArrayLike,
+    centers: Sequence[FloatArray],
+    points: Sequence[FloatArray],
+    sigma: ArrayLike,
+    *,
+    periods: Sequence[float] | None = None,
 ) -> FloatArray:
     """Density of lambda = xi + sigma_c N(0, 1) on a product of points, from the mass of xi on fine bins.
 
@@ -125,6 +130,7 @@ def smeared_density(
         centers: of these bins per component [CV], shapes (n_c,).
         points: where the density of lambda is wanted per component [CV], shapes (m_c,).
         sigma: per component [CV], shape (d,).
+        periods: per component [CV], much larger than sigma, 0 where it is not periodic; None: nowhere.
 
     Returns:
         shape (m_0, m_1, ...), normalised as the mass is.
@@ -132,7 +138,10 @@ def smeared_density(
     density = np.asarray(mass, dtype=float)
     widths = np.asarray(sigma, dtype=float)
     for dim, (fine, wanted, width) in enumerate(zip(centers, points, widths, strict=True)):
-        normal = np.exp(-0.5 * (np.subtract.outer(wanted, fine) / width) ** 2)
+        offset = np.subtract.outer(wanted, fine)
+        if periods is not None and periods[dim] > 0:
+            offset -= periods[dim] * np.round(offset / periods[dim])
+        normal = np.exp(-0.5 * (offset / width) ** 2)
         kernel = normal / (width * np.sqrt(2.0 * np.pi))
         density = np.moveaxis(np.tensordot(kernel, density, axes=(1, dim)), 0, dim)
     return density

@@ -56,7 +56,7 @@ def write_multicolumn(
         grid: the bins.
         values: shape (size, n_values), flat in C order.
         integers: whether to write whole numbers.
-        periodic: per dimension; none by default.
+        periodic: per dimension; the grid's by default.
 
     Raises:
         GridError: when there is not one row per bin.
@@ -65,7 +65,7 @@ def write_multicolumn(
     table = np.asarray(values)
     if table.ndim != 2 or len(table) != grid.size:
         raise GridError(f"{path}: values need shape ({grid.size}, n), got {table.shape}")
-    flags = [False] * grid.n_dims if periodic is None else list(periodic)
+    flags = grid.periodic if periodic is None else tuple(periodic)
     header = f"# {grid.n_dims}\n"
     for lower, width, n_bins, flag in zip(grid.lower, grid.widths, grid.n_bins, flags, strict=True):
         header += f"# {lower:.17g} {width:.17g} {n_bins:10d}  {int(flag)}\n"
@@ -96,6 +96,7 @@ def read_multicolumn(path: Path) -> tuple[Grid, FloatArray, tuple[bool, ...]]:
             lower=tuple(lower for lower, _, _, _ in axes),
             upper=tuple(lower + width * bins for lower, width, bins, _ in axes),
             n_bins=tuple(bins for _, _, bins, _ in axes),
+            periodic=tuple(flag for _, _, _, flag in axes),
         )
     except (IndexError, ValueError, GridError) as error:
         raise StoreError(
@@ -114,4 +115,4 @@ def read_multicolumn(path: Path) -> tuple[Grid, FloatArray, tuple[bool, ...]]:
             f"{path}: needs the bins in order, last dimension fastest; this file has another order"
         )
     values = table[:, grid.n_dims :]
-    return grid, np.where(np.isfinite(values), values, np.nan), tuple(flag for _, _, _, flag in axes)
+    return grid, np.where(np.isfinite(values), values, np.nan), grid.periodic

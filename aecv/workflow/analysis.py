@@ -90,7 +90,13 @@ def _write_colvar(path: Path, pool: Pool, samples: Samples, system: MolecularSys
         columns[f"lam_{c + 1}"] = samples.lam[:, c]
     columns["weight"] = pool.last_weights
     columns["walker"] = samples.walker
-    write_colvar(path, columns, periodic=system.observables.periodic_names)
+    angles = [
+        name
+        for c, period in enumerate(samples.component_periods)
+        for name in (f"xi_{c + 1}", f"lam_{c + 1}")
+        if np.isclose(period, 2.0 * np.pi) and np.abs(columns[name]).max() < np.pi + 1e-6
+    ]
+    write_colvar(path, columns, periodic=(*system.observables.periodic_names, *angles))
 
 
 def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
@@ -108,9 +114,8 @@ def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
     write_count(folder / "abf.zcount", grid, total.n_xi)
     write_gradient(folder / "abf.czar.grad", grid, czar)
     write_pmf(folder / "abf.czar.pmf", grid, unbiased.on_main())
-    open_ends = [False] * grid.n_dims
-    write_fes(folder / "fes_xi_abf.dat", axes, extended.on_main(), names, open_ends)
-    write_fes(folder / "fes_xi_czar.dat", axes, unbiased.on_main(), names, open_ends)
+    write_fes(folder / "fes_xi_abf.dat", axes, extended.on_main(), names, grid.periodic)
+    write_fes(folder / "fes_xi_czar.dat", axes, unbiased.on_main(), names, grid.periodic)
     return int((total.n_lam > 0).sum()), extended.n_islands
 
 
@@ -133,13 +138,14 @@ def _write_observable_fes(folder: Path, pool: Pool, pooled: Resampled, system: M
 def _write_xi_fes(path: Path, pool: Pool, biased: BiasedIteration, pooled: Resampled) -> None:
     """F along the CV that was biased, from the weights of the pool, with standard errors."""
     grid = biased.bias.grid
-    found = pooled.profile(biased.cv(pool.cv_positions), [grid.edges(dim) for dim in range(grid.n_dims)])
+    xi = grid.wrap(biased.cv(pool.cv_positions))
+    found = pooled.profile(xi, [grid.edges(dim) for dim in range(grid.n_dims)])
     write_fes(
         path,
         [grid.centers(dim) for dim in range(grid.n_dims)],
         found.estimate,
         [f"xi_{c + 1}" for c in range(grid.n_dims)],
-        [False] * grid.n_dims,
+        grid.periodic,
         error=found.standard_error,
     )
 

@@ -33,6 +33,7 @@ def extended_variable(cv: CV, probe: FloatArray, masses: FloatArray, settings: S
         lower=tuple(cv.cv_range[:, 0].tolist()),
         upper=tuple(cv.cv_range[:, 1].tolist()),
         n_bins=(eabf.bins,) * cv.n_components,
+        periodic=cv.periodic,
     )
     sigma = eabf.sigma_bins * grid.widths
 

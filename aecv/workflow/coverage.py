@@ -96,8 +96,11 @@ def _begin(bias: Bias | None, system: MolecularSystem) -> float:
 
 
 def _series(samples: Samples, system: MolecularSystem) -> list[tuple[str, FloatArray, bool]]:
-    """Name, values and whether it is periodic, of each component of the CV and of each observable."""
-    components = [(f"xi_{c + 1}", samples.xi[:, c], False) for c in range(samples.xi.shape[1])]
+    """Name, values and whether it is an angle [rad], of each component of the CV and of each observable."""
+    components = [
+        (f"xi_{c + 1}", values * (2.0 * np.pi / period if period else 1.0), period > 0)
+        for c, (values, period) in enumerate(zip(samples.xi.T, samples.component_periods, strict=True))
+    ]
     periodic = system.observables.periodic_names
     return components + [(name, values, name in periodic) for name, values in samples.observables.items()]
 

@@ -100,7 +100,11 @@ def _along_cv(
         inner = inner.reshape(shape).sum(axis=dim + 1)
     dims = range(grid.n_dims)
     smeared = quadrature.smeared_density(
-        mass, [fine.centers(dim) for dim in dims], [grid.centers(dim) for dim in dims], sigma
+        mass,
+        [fine.centers(dim) for dim in dims],
+        [grid.centers(dim) for dim in dims],
+        sigma,
+        periods=grid.periods.tolist(),
     )
     return {
         "xi": quadrature.free_energy_of_mass(inner, 1.0, kt=extended.kt),
@@ -109,21 +113,29 @@ def _along_cv(
 
 
 def _refined(grid: Grid, sigma: FloatArray) -> tuple[Grid, list[int]]:
-    """A grid of REFINEMENT bins per bin and PADDING sigma more on each side, and the bins of that padding."""
+    """A grid of REFINEMENT bins per bin and PADDING sigma more on each side, and the bins of that padding.
+
+    There is no padding along a periodic component.
+    """
     widths = grid.widths / REFINEMENT
     pad = [
-        REFINEMENT * int(np.ceil(PADDING * s / w / REFINEMENT)) for s, w in zip(sigma, widths, strict=True)
+        0 if is_periodic else REFINEMENT * int(np.ceil(PADDING * s / w / REFINEMENT))
+        for s, w, is_periodic in zip(sigma, widths, grid.periodic, strict=True)
     ]
     fine = Grid(
         lower=tuple(float(low - n * w) for low, n, w in zip(grid.lower, pad, widths, strict=True)),
         upper=tuple(float(high + n * w) for high, n, w in zip(grid.upper, pad, widths, strict=True)),
         n_bins=tuple(REFINEMENT * n + 2 * m for n, m in zip(grid.n_bins, pad, strict=True)),
+        periodic=grid.periodic,
     )
     return fine, pad
 
 
 def _mass_of_cv(system: MolecularSystem, plane: Plane, cv: CV, grid: Grid) -> FloatArray:
-    """Mass on the bins of a CV, with z integrated out; cells are shared in one dimension, counted in two."""
+    """Mass on the bins of a CV, with z integrated out.
+
+    Cells are shared between bins in one dimension; in two, and where a seam is, they are counted.
+    """
     particle = system.spec.settings.particle
     assert particle is not None
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
@@ -132,7 +144,7 @@ def _mass_of_cv(system: MolecularSystem, plane: Plane, cv: CV, grid: Grid) -> Fl
     mass = np.zeros(grid.size)
     for node, share in zip(_Z_NODES, _Z_SHARES, strict=True):
         xi = cv(np.stack([x, y, np.full_like(x, node * spread)], axis=-1).reshape(-1, 1, 3))
-        if grid.n_dims == 1:
+        if grid.n_dims == 1 and not grid.periodic[0]:
             mass += share * quadrature.mass_along(xi.reshape(x.shape), plane, grid.edges(0))
         else:
             bins = grid.index(xi)

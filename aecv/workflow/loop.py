@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.files import read_arrays, read_json
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV, load_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.equilibration import equilibrate
-from aecv.sampling.starts import StartReport, find_starts
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import learning_stage, production, sampling_stage
@@ -34,7 +32,7 @@ from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
-from aecv.workflow.segments import pack_states, unpack_states
+from aecv.workflow.starting import prepare_walkers
 from aecv.workflow.store import Place, RunDirectory, write_summary
 from aecv.workflow.verdict import Verdict, judge
 
@@ -161,30 +159,7 @@ class _Loop:
 
     def _walkers(self) -> tuple[WalkerState, ...]:
         """Equilibrated walkers on diverse starts: where every iteration begins."""
-        folder = self._run.iteration_dir(0)
-        if not self._run.is_done(0, "starts", {}):
-            settings = self._settings
-            with self._progress("starting structures", 1, "run") as advance:
-                starts = find_starts(
-                    self._system, settings.starts, settings.run.seed, platform=self._platform
-                )
-                states = equilibrate(
-                    self._system,
-                    starts.positions,
-                    n_walkers=settings.sampling.walkers,
-                    platform=self._platform,
-                )
-                advance(1)
-            _log_starts(starts.report)
-            write_arrays(
-                folder / "starts.npz",
-                minimised=starts.positions,
-                hot_cv_positions=starts.hot_frames[:, self._system.cv_atom_indices],
-                **pack_states(states),
-            )
-            write_json(folder / "starts.json", starts.report.as_dict())
-            self._run.mark_done(0, "starts", {}, ("starts.npz", "starts.json"))
-        return unpack_states(read_arrays(folder / "starts.npz"))
+        return prepare_walkers(self._run, 0, self._system, self._platform, self._progress)
 
     def _sample(self, iteration: int, states: tuple[WalkerState, ...]) -> None:
         inputs = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}
@@ -326,12 +301,3 @@ def _plan(settings: Settings, stage: str, ns: float, frozen_stages: int) -> Plan
         adaptive_share=settings.eabf.adaptive_share,
         frozen_stages=frozen_stages,
     )
-
-
-def _log_starts(report: StartReport) -> None:
-    """Energy above the lowest start and observables of every start, a line each."""
-    for index, energy in enumerate(report.energies):
-        values = ", ".join(f"{name} {series[index]:.2f}" for name, series in report.observables.items())
-        logger.info(
-            "start %d: %.1f kJ/mol above the lowest; %s", index, energy - min(report.energies), values
-        )

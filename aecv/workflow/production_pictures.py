@@ -1,7 +1,9 @@
 """Pictures of the production, drawn from its files."""
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from aecv.results.fes import FesFile, read_fes
 from aecv.results.plots import Curve, Estimate, Plane, Profile
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.samples import Samples
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.store import Place, RunDirectory
 
 FloatArray = NDArray[np.float64]
 
@@ -24,10 +26,16 @@ Z = 1.96
 production.json, not in the bands."""
 
 
-def draw_production(run: RunDirectory, name: str, system: MolecularSystem) -> None:
-    """Draw profiles, maps, Delta F against time and the walkers' passages into pictures/."""
+def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, starts: Place = 0) -> None:
+    """Draw profiles, maps, Delta F against time and the walkers' passages into pictures/.
+
+    Args:
+        name: the production's folder.
+        starts: where the starts were found.
+    """
     folder, pictures = run.iteration_dir(name), run.path / "pictures"
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
+    pictures.mkdir(exist_ok=True)
     names = list(system.observables.names)
     profiles = [_profile(folder, name, system.observables.label(name), kt) for name in names]
     along_xi = read_fes(folder / "fes_xi.dat")
@@ -43,7 +51,8 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem) -> No
         plane = _plane(read_fes(folder / f"fes_{stem}.dat"), read_fes(exact) if exact.is_file() else None)
         plots.save(plots.plane_with_error(plane), pictures / f"production_{stem}.png")
     _draw_in_time(folder, pictures / "production_delta_f.png", system)
-    _draw_walkers(run, folder, pictures / "production_walkers.png")
+    report = read_json(run.iteration_dir(starts) / "starts.json")
+    _draw_walkers(report, folder, pictures / "production_walkers.png")
 
 
 def _profile(folder: Path, stem: str, label: str, kt: float, others: tuple[str, ...] = ()) -> Profile:
@@ -110,9 +119,8 @@ def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:
     plots.save(plots.convergence_in_time([curve], label=label, reference=reference), path)
 
 
-def _draw_walkers(run: RunDirectory, folder: Path, path: Path) -> None:
+def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path) -> None:
     samples = Samples.load(folder / "samples.npz")
-    report = read_json(run.iteration_dir(0) / "starts.json")
     names = [
         ", ".join(
             [

@@ -31,6 +31,7 @@ class Samples:
         xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
         lam: extended variable, shape (n, d) [CV].
         n_inverted, n_turned: frames with another chirality, or another cis-trans state, than the structure.
+        periods: of each component of xi [CV], 0 where it has none; left out: none has.
     """
 
     cv_positions: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Samples:
     lam: FloatArray
     n_inverted: int
     n_turned: int
+    periods: tuple[float, ...] = ()
 
     @property
     def n_frames(self) -> int:
@@ -54,10 +56,22 @@ class Samples:
 
     @property
     def slow(self) -> tuple[FloatArray, ...]:
-        """Series that tell how slowly the walkers mix: membership of each basin, and the CV, each (n,)."""
+        """Series that tell how slowly the walkers mix: membership of each basin, and the CV, each (n,).
+
+        Of a periodic component they are cosine and sine, which know of no jump at the seam.
+        """
         basins = np.unique(self.basin[self.basin >= 0])
         members = [(self.basin == basin).astype(float) for basin in basins]
-        return (*members, *self.xi.T)
+        components: list[FloatArray] = []
+        for values, period in zip(self.xi.T, self.component_periods, strict=True):
+            angle = 2.0 * np.pi * values / period if period else None
+            components += [values] if angle is None else [np.cos(angle), np.sin(angle)]
+        return (*members, *components)
+
+    @property
+    def component_periods(self) -> tuple[float, ...]:
+        """Period of each component of xi, 0 where it has none, shape (d,)."""
+        return self.periods or (0.0,) * self.xi.shape[1]
 
     def save(self, path: Path) -> None:
         """Write samples.npz."""
@@ -72,6 +86,7 @@ class Samples:
             lam=self.lam,
             n_inverted=np.array(self.n_inverted),
             n_turned=np.array(self.n_turned),
+            periods=np.array(self.component_periods),
             **arrays,
         )
 
@@ -88,6 +103,7 @@ class Samples:
                 },
                 n_inverted=int(stored["n_inverted"]),
                 n_turned=int(stored["n_turned"]),
+                periods=tuple(stored["periods"].tolist()) if "periods" in stored else (),
                 **{name: stored[name] for name in _PLAIN},
             )
         except KeyError as error:
@@ -142,6 +158,7 @@ class Bias:
             lower=np.array(self.grid.lower),
             upper=np.array(self.grid.upper),
             n_bins=np.array(self.grid.n_bins),
+            periodic=np.array(self.grid.periodic),
             kappa=np.array(extended.kappa),
             mass=np.array(extended.mass),
             friction_per_ps=np.array(extended.friction_per_ps),
@@ -162,7 +179,10 @@ class Bias:
         """Read bias.npz; StoreError when it is missing, damaged or incomplete."""
         stored = read_arrays(path)
         try:
-            grid = Grid.from_dict({name: stored[name].tolist() for name in ("lower", "upper", "n_bins")})
+            fields = {name: stored[name].tolist() for name in ("lower", "upper", "n_bins")}
+            if "periodic" in stored:
+                fields["periodic"] = stored["periodic"].tolist()
+            grid = Grid.from_dict(fields)
             extended = ExtendedVariable(
                 grid=grid,
                 kappa=tuple(stored["kappa"].tolist()),

@@ -131,10 +131,12 @@ def _run(
 
 
 def with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> WalkerState:
-    """The state with lambda = xi, inside the walls, and its velocity zero."""
-    xi = cv(state.positions[None, cv.atom_indices])[0]
-    half_bin = 0.5 * extended.grid.widths
-    inside = np.clip(xi, np.array(extended.grid.lower) + half_bin, np.array(extended.grid.upper) - half_bin)
+    """The state with lambda = xi, inside the walls where there are any, and its velocity zero."""
+    grid = extended.grid
+    xi = grid.wrap(cv(state.positions[None, cv.atom_indices])[0])
+    half_bin = 0.5 * grid.widths
+    inside = np.clip(xi, np.array(grid.lower) + half_bin, np.array(grid.upper) - half_bin)
+    inside = np.where(grid.periodic, xi, inside)
     return replace(state, lam=inside, lam_velocity=np.zeros_like(inside))
 
 
@@ -143,15 +145,17 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     system, plan, settings = task.system, task.plan, task.system.spec.settings
     write_pdb(task.folder / "topology.pdb", system.mdtraj_topology, system.positions)
     gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "basin": [], "lam": [], "xi": []}
+    atoms = system.cv_atom_indices if cv is None else cv.atom_indices
     starts = task.starts[:, system.cv_atom_indices]
     observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
     changes = np.zeros(2, dtype=int)
 
     def chunks() -> Iterator[NDArray[np.float32]]:
         for frames, lam in segments.segments():
-            cv_positions = frames[:, system.cv_atom_indices]
+            # the atoms that tell basins apart; a CV that was not learned may see others
+            seen, cv_positions = frames[:, system.cv_atom_indices], frames[:, atoms]
             gathered["cv_positions"].append(cv_positions)
-            gathered["basin"].append(basin_of_frames(cv_positions, starts, superpose=settings.cv.align))
+            gathered["basin"].append(basin_of_frames(seen, starts, superpose=settings.cv.align))
             gathered["lam"].append(lam)
             gathered["xi"].append(np.empty_like(lam) if cv is None else cv(cv_positions))
             for name, values in system.observables.compute(frames).items():
@@ -171,6 +175,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
         lam=np.concatenate(gathered["lam"]).astype(float),
         n_inverted=int(changes[0]),
         n_turned=int(changes[1]),
+        periods=() if cv is None else tuple(cv.periods.tolist()),
     ).save(task.folder / "samples.npz")
     # apart from the arrays, which are the same in every run with the same seed
     write_json(task.folder / "timing.json", {"wall_s": segments.wall_s})

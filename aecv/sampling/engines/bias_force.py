@@ -4,17 +4,18 @@ The arrays that the kernel reads and writes in place are kept here between the s
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 
 from aecv.ground.errors import SimulationError
-from aecv.models.cv import CV
+from aecv.models.cv import CV, shortest
 from aecv.models.torchscript import evaluate_with_gradient
-from aecv.numerics import kernels
+from aecv.numerics import internal_kernels, kernels
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob
@@ -30,7 +31,7 @@ class BiasForce:
     What goes wrong inside (Ctrl-C as well) is kept in `raised`: OpenMM hands on an exception without text.
 
     Args:
-        cv: the collective variable; one without `encoder` runs through autograd.
+        cv: the collective variable; one that is not compiled runs through autograd.
         extended: coupling and dynamics of lambda.
     """
 
@@ -49,19 +50,27 @@ class BiasForce:
         self._positions = np.empty((len(cv.atom_indices), 3))
         self._forces = np.zeros((len(cv.atom_indices), 3))
         self.raised: BaseException | None = None
-        self.evaluate: Callable[[openmm.State], tuple[float, FloatArray]]
-        if cv.encoder is None:
+        self._definition: tuple[NDArray[Any], ...]
+        self._scratch: tuple[FloatArray, ...]
+        if cv.encoder is not None:
+            encoder = cv.encoder
+            self._definition = (encoder.reference, encoder.parameters, encoder.layers)
+            self._scratch = (np.zeros((2, int(encoder.layers.sum()))), np.zeros((4, 3, 3)), np.zeros((9, 4)))
+            self._apply = self._apply_encoder
+            self._why = "the CV's atoms have no unique rotation onto the reference, or the network gave NaN"
+        elif cv.internal is not None:
+            self._definition = (cv.internal.codes, cv.internal.table)
+            self._scratch = (np.zeros(n_dims), np.zeros((n_dims, 4, 3)), np.zeros((9, 3)))
+            self._apply = self._apply_internal
+            self._why = "atoms of an angle or dihedral lie on a line, or two atoms coincide"
+        else:
             logger.warning(
-                "CV: the network of %s is not one that the compiled kernel knows; it runs through autograd, "
-                "about ten times slower",
+                "CV: %s is not one that a compiled kernel knows; it runs through autograd, about ten times "
+                "slower",
                 cv.source,
             )
-            self.evaluate = self._evaluate_generic
-        else:
-            encoder = cv.encoder
-            self._network = (encoder.reference, encoder.parameters, encoder.layers)
-            self._scratch = (np.zeros((2, int(encoder.layers.sum()))), np.zeros((4, 3, 3)), np.zeros((9, 4)))
-            self.evaluate = self._evaluate_compiled
+            self._apply = self._apply_autograd
+            self._why = "the CV or its gradient is not finite"
 
     def begin(self, job: SegmentJob) -> None:
         """Take over the accumulators, lambda and random stream of a job."""
@@ -103,20 +112,15 @@ class BiasForce:
                 array[...] = old
 
     def expected_forces(self, positions: FloatArray) -> FloatArray:
-        """-sum_c kappa_c (xi_c - lam_c) grad xi_c by the .pt, shape (n_cv_atoms, 3) [kJ/mol/nm]."""
+        """-sum_c kappa_c (xi_c - lam_c) grad xi_c by the torch module, shape (n_cv_atoms, 3) [kJ/mol/nm]."""
         xi, gradient = evaluate_with_gradient(self._cv.module, positions[None])
-        pull = self._constants[kernels.KAPPA] * (xi[0] - self._lam[kernels.LAM])
-        return -np.einsum("c,cia->ia", pull, gradient[0])
+        return self._pulled(xi[0], gradient[0])[1]
 
-    def _evaluate_compiled(self, state: openmm.State) -> tuple[float, FloatArray]:
+    def evaluate(self, state: openmm.State) -> tuple[float, FloatArray]:
+        """Energy [kJ/mol] and forces on the CV's atoms; a new MD step moves lambda as well."""
         try:
             _get_vector(state, _POSITIONS, self._positions)
-            work, matrices, quartic = self._scratch
-            energy = kernels.extended_abf_force(
-                self._positions, state.getStepCount(), *self._network, self._constants, self._bins,
-                self._samples, self._unbiased, self._potential, self._lam, self._counters, self._noise,
-                work, matrices, quartic, self._forces,
-            )  # fmt: skip
+            energy = self._apply(state.getStepCount())
             if energy != energy:
                 self._fail(state)
         except BaseException as error:
@@ -124,30 +128,49 @@ class BiasForce:
             raise
         return energy, self._forces
 
-    def _evaluate_generic(self, state: openmm.State) -> tuple[float, FloatArray]:
-        try:
-            _get_vector(state, _POSITIONS, self._positions)
-            if not np.isfinite(self._positions.sum()):
-                self._fail(state)
-            values, gradients = evaluate_with_gradient(self._cv.module, self._positions[None])
-            xi, gradient = values[0], gradients[0]
-            if not np.isfinite(xi.sum() + gradient.sum()):
-                self._fail(state)
-            kernels.extended_step(
-                xi, state.getStepCount(), self._constants, self._bins, self._samples, self._unbiased,
-                self._potential, self._lam, self._counters, self._noise,
-            )  # fmt: skip
-        except BaseException as error:
-            self.raised = error
-            raise
-        stretch = xi - self._lam[kernels.LAM]
+    def _apply_encoder(self, step: int) -> float:
+        """The encoder's kernel on the positions; leaves the forces, returns the energy, NaN for a failure."""
+        energy: float = kernels.extended_abf_force(
+            self._positions, step, *self._definition, self._constants, self._bins, self._samples,
+            self._unbiased, self._potential, self._lam, self._counters, self._noise, *self._scratch,
+            self._forces,
+        )  # fmt: skip
+        return energy
+
+    def _apply_internal(self, step: int) -> float:
+        """As `_apply_encoder`, for internal coordinates."""
+        energy: float = internal_kernels.extended_internal_force(
+            self._positions, step, *self._definition, self._constants, self._bins, self._samples,
+            self._unbiased, self._potential, self._lam, self._counters, self._noise, *self._scratch,
+            self._forces,
+        )  # fmt: skip
+        return energy
+
+    def _apply_autograd(self, step: int) -> float:
+        """As `_apply_encoder`, through torch."""
+        if not np.isfinite(self._positions.sum()):
+            return np.nan
+        values, gradients = evaluate_with_gradient(self._cv.module, self._positions[None])
+        xi, gradient = values[0], gradients[0]
+        if not np.isfinite(xi.sum() + gradient.sum()):
+            return np.nan
+        kernels.extended_step(
+            xi, step, self._constants, self._bins, self._samples, self._unbiased, self._potential,
+            self._lam, self._counters, self._noise,
+        )  # fmt: skip
+        energy, self._forces[...] = self._pulled(xi, gradient)
+        return energy
+
+    def _pulled(self, xi: FloatArray, gradient: FloatArray) -> tuple[float, FloatArray]:
+        """Energy of the springs and its forces, from xi (d,) and its gradient (d, n_cv_atoms, 3)."""
+        stretch = shortest(xi - self._lam[kernels.LAM], self._constants[kernels.PERIOD])
         kappa = self._constants[kernels.KAPPA]
-        self._forces[...] = -np.einsum("c,cia->ia", kappa * stretch, gradient)
-        return float(0.5 * np.sum(kappa * stretch**2)), self._forces
+        energy = float(0.5 * np.sum(kappa * stretch**2))
+        return energy, -np.einsum("c,cia->ia", kappa * stretch, gradient)
 
     def _fail(self, state: openmm.State) -> None:
         what = (
-            "the CV's atoms have no unique rotation onto the reference, or the network gave NaN"
+            self._why
             if np.all(np.isfinite(self._positions))
             else f"positions of the CV's atoms are not finite (first: CV atom "
             f"{int(np.flatnonzero(~np.isfinite(self._positions).all(axis=1))[0])})"

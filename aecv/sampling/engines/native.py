@@ -2,8 +2,8 @@
 
 The force is evaluated once per MD step with the positions of that step. `getStepCount` tells a new step
 from a repeated evaluation (an energy query, a minimiser): only a new step adds an ABF sample and moves
-lambda. A CV that the kernel cannot express (another program's TorchScript) is evaluated by autograd in the
-same place, at a tenth of the speed.
+lambda. Encoders and internal coordinates have a kernel; any other CV (a function, another program's
+TorchScript) is evaluated by autograd in the same place, at a tenth of the speed.
 """
 
 import logging
@@ -16,6 +16,7 @@ from openmm import unit
 
 from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cv import CV, compare_with_torchscript
+from aecv.models.verification import compare_with_differences, difference_tolerance
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
@@ -40,10 +41,10 @@ class NativeEngine:
         extended: coupling and dynamics of lambda.
         platform: where it runs.
         probe: positions of real frames of the CV's atoms, shape (n, n_cv_atoms, 3) [nm], on which the
-            kernel is compared with the exported TorchScript file.
+            kernel is compared with the torch module, or the module's gradient with finite differences.
 
     Raises:
-        CVError: when kernel and TorchScript differ, or the CV's atoms or dimension do not fit the system.
+        CVError: when the two differ, or the CV's atoms or dimension do not fit the system.
     """
 
     def __init__(
@@ -58,6 +59,11 @@ class NativeEngine:
         if extended.grid.n_dims != cv.n_components:
             raise CVError(
                 f"engine: the CV has {cv.n_components} components, its grid {extended.grid.n_dims} dimensions"
+            )
+        if cv.periodic != extended.grid.periodic or not _same_periods(cv, extended):
+            raise CVError(
+                f"engine: {cv.source} has periods {cv.periods.tolist()} (0: none), its grid "
+                f"{extended.grid.periods.tolist()}; make the grid from the CV's range"
             )
         if cv.atom_indices.max() >= system.n_atoms:
             raise CVError(
@@ -112,7 +118,7 @@ class NativeEngine:
         )
 
     def _verify_live(self) -> None:
-        """Compare the forces in the context with what the CV's own TorchScript file says they should be.
+        """Compare the forces in the context with what the CV's own torch module says they should be.
 
         Raises:
             SimulationError: when the integrator leaves the bias out, or the forces differ.
@@ -135,7 +141,7 @@ class NativeEngine:
                 f"-kappa (xi - lam) grad xi (relative difference {error:.1e}, allowed {_LIVE_TOLERANCE:.0e})"
             )
         self._is_verified = True
-        logger.info("bias verified: forces on the atoms agree with cv.pt to %.1e", error)
+        logger.info("bias verified: forces on the atoms agree with the torch module's to %.1e", error)
 
 
 def free_force_group(system: openmm.System) -> int:
@@ -158,9 +164,21 @@ def _forces(context: openmm.Context, groups: int) -> FloatArray:
     )
 
 
+def _same_periods(cv: CV, extended: ExtendedVariable) -> bool:
+    return bool(np.allclose(cv.periods, extended.grid.periods, rtol=1e-12))
+
+
 def _verify_cv(cv: CV, probe: FloatArray) -> None:
-    """Refuse a CV whose arrays and TorchScript file differ on real frames."""
-    if cv.encoder is None:  # the TorchScript file is what runs; there is nothing to compare it with
+    """Refuse a CV whose kernel and torch module, or gradient and values, differ on real frames."""
+    if not cv.is_compiled:
+        difference, allowed = compare_with_differences(cv, probe), difference_tolerance(cv)
+        if not difference < allowed:
+            raise CVError(
+                f"engine: the gradient of {cv.source} differs from finite differences of its values by "
+                f"{difference:.1e} (relative, allowed {allowed:.0e}); every step from positions to the CV "
+                "needs to be differentiable in torch, without detach() or numpy"
+            )
+        logger.info("CV verified: its gradient agrees with finite differences to %.1e", difference)
         return
     difference = compare_with_torchscript(cv, probe)
     if not difference < _CV_TOLERANCE:
@@ -168,4 +186,4 @@ def _verify_cv(cv: CV, probe: FloatArray) -> None:
             f"engine: kernel and TorchScript of {cv.source} differ by {difference:.1e} (relative, values and "
             f"gradients on {len(probe)} frames; allowed {_CV_TOLERANCE:.0e}); export the CV again"
         )
-    logger.info("CV verified: kernel and cv.pt agree to %.1e on %d frames", difference, len(probe))
+    logger.info("CV verified: kernel and torch module agree to %.1e on %d frames", difference, len(probe))

@@ -1,0 +1,175 @@
+"""Collective variables that were not learned: observables of a system, or any differentiable function."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aecv.ground.errors import CVError, suggestion
+from aecv.models.cv import CV
+from aecv.models.observables import ObservableSet
+from aecv.numerics.abf import data_grid
+from aecv.numerics.internal import InternalCoordinates
+
+FloatArray = NDArray[np.float64]
+
+_N_TRIAL = 3
+"""Made-up frames on which a function has to show that it treats frames one by one."""
+
+
+def observable_cv(
+    observables: ObservableSet,
+    names: Sequence[str],
+    *,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> CV:
+    """Observables of a system as a collective variable, compiled.
+
+    A dihedral is periodic over [-pi, pi). The others are as wide as `ranges` says; one that it does not name
+    has no range yet, see `with_range`.
+
+    Args:
+        observables: those of the system.
+        names: one per component, 1 to 3.
+        ranges: lower and upper end of a biased run per name [nm or rad]; not for dihedrals.
+
+    Raises:
+        CVError: for a name that is not there or comes twice, or a range that is none.
+    """
+    limits = dict(ranges or {})
+    for name in (*names, *limits):
+        if name not in observables.names:
+            raise CVError(
+                f"CV: '{name}' is none of the observables {', '.join(observables.names)}"
+                f"{suggestion(name, observables.names)}"
+            )
+    if not 1 <= len(names) <= 3 or len(set(names)) != len(names):
+        raise CVError(f"CV: needs 1 to 3 different observables, got {', '.join(names) or 'none'}")
+    periodic = tuple(observables.kinds[name] == "dihedral" for name in names)
+    cv_range = np.full((len(names), 2), np.nan)
+    for row, name, is_periodic in zip(cv_range, names, periodic, strict=True):
+        if is_periodic and name in limits:
+            raise CVError(f"CV: '{name}' is a dihedral and periodic; leave its range out")
+        row[:] = (-np.pi, np.pi) if is_periodic else limits.get(name, (np.nan, np.nan))
+    own = [observables.indices[name] for name in names]
+    atoms, local = np.unique(np.concatenate(own), return_inverse=True)
+    parts = np.split(local, np.cumsum([len(indices) for indices in own])[:-1])
+    internal = InternalCoordinates(
+        kinds=tuple(observables.kinds[name] for name in names),
+        atoms=tuple(tuple(int(atom) for atom in part) for part in parts),
+        axes=tuple(observables.axes.get(name) for name in names),
+        n_atoms=len(atoms),
+    )
+    return CV(
+        source=", ".join(names),
+        encoder=None,
+        internal=internal,
+        module_path=None,
+        atom_indices=atoms.astype(np.int64),
+        cv_range=_checked_range(cv_range, periodic),
+        periodic=periodic,
+        system="",
+        system_hash="",
+        n_components=len(names),
+    )
+
+
+def function_cv(
+    function: Callable[[Any], Any],
+    atom_indices: ArrayLike,
+    *,
+    cv_range: ArrayLike | None = None,
+    periodic: Sequence[bool] = (),
+    name: str | None = None,
+) -> CV:
+    """A Python function in torch as a collective variable; see `CV.from_function`.
+
+    Raises:
+        CVError: when the function fails on made-up frames, mixes frames, gives NaN there, or does not depend
+            on the positions; for a periodic component without a range.
+    """
+    indices = np.asarray(atom_indices, dtype=np.int64)
+    title = str(name or getattr(function, "__name__", type(function).__name__))
+    cv = CV(
+        source=title,
+        encoder=None,
+        function=function,
+        module_path=None,
+        atom_indices=indices,
+        cv_range=np.empty((0, 2)),
+        system="",
+        system_hash="",
+        n_components=0,
+    )
+    d = _n_components(cv)
+    limits = np.full((d, 2), np.nan) if cv_range is None else np.asarray(cv_range, dtype=float).reshape(-1, 2)
+    flags = tuple(bool(flag) for flag in periodic) or (False,) * d
+    if len(limits) != d or len(flags) != d:
+        raise CVError(
+            f"CV {title}: needs a range and a periodic flag for each of its {d} components, got "
+            f"{len(limits)} and {len(flags)}"
+        )
+    return replace(cv, cv_range=_checked_range(limits, flags), periodic=flags, n_components=d)
+
+
+def with_range(cv: CV, frames: FloatArray, *, margin: float) -> CV:
+    """The CV with a range where it has none: that of frames, and a margin on each side.
+
+    Args:
+        frames: of the CV's atoms, shape (n, n_atoms, 3) [nm]; they should reach as far as the run shall.
+        margin: share of the data range.
+
+    Raises:
+        CVError: when a range is missing and there are fewer than 100 frames to take it from.
+    """
+    missing = ~np.isfinite(cv.cv_range).all(axis=1)
+    if not missing.any():
+        return cv
+    if len(frames) < 100:
+        raise CVError(
+            f"CV {cv.source}: component {int(np.argmax(missing)) + 1} needs a range; {len(frames)} frames of "
+            'a hot run are too few to take it from; give one, or set starts.mode = "auto"'
+        )
+    grid = data_grid(cv(frames)[:, missing], bins=2, margin=margin)
+    cv_range = cv.cv_range.copy()
+    cv_range[missing] = np.array([grid.lower, grid.upper]).T
+    return replace(cv, cv_range=cv_range)
+
+
+def _n_components(cv: CV) -> int:
+    """Components that a function gives; it is tried on made-up frames, together and one by one."""
+    frames = np.random.default_rng(0).normal(size=(_N_TRIAL, cv.n_atoms, 3))
+    try:
+        together = cv(frames)
+        apart = np.concatenate([cv(frame) for frame in frames])
+        gradient = cv.gradient(frames)
+    except CVError:
+        raise
+    except Exception as error:  # whatever somebody's function raises
+        raise CVError(
+            f"CV {cv.source}: the function failed on positions of shape {frames.shape} ({error}); it needs "
+            "to take a torch tensor (F, n_atoms, 3) [nm] and to return one of shape (F, d)"
+        ) from error
+    if not np.allclose(together, apart, rtol=1e-6, atol=1e-9):
+        raise CVError(
+            f"CV {cv.source}: the function gives a frame another value when there are others beside it; each "
+            "row of (F, n_atoms, 3) needs to be treated alone"
+        )
+    if together.shape[1] > 3 or not np.isfinite(gradient).all():
+        raise CVError(
+            f"CV {cv.source}: needs 1 to 3 components with a finite gradient, got {together.shape[1]}"
+        )
+    return together.shape[1]
+
+
+def _checked_range(cv_range: FloatArray, periodic: Sequence[bool]) -> FloatArray:
+    for c, (low, high) in enumerate(cv_range):
+        unknown = np.isnan(low) and np.isnan(high) and not periodic[c]
+        if not unknown and not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise CVError(
+                f"CV: component {c + 1} needs a range lower < upper{', one period' if periodic[c] else ''}, "
+                f"got {low:g} and {high:g}"
+            )
+    return cv_range

@@ -1,0 +1,68 @@
+"""Collective variables that were not learned, as torch modules: internal coordinates, and any function."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from aecv.numerics.internal import InternalCoordinates
+
+
+class InternalModule(torch.nn.Module):
+    """Positions [nm] of any shape that reshapes to (-1, n_atoms, 3) -> internal coordinates, (batch, d).
+
+    By other formulas than the compiled kernel's, and with autograd's gradient, so that the two check each
+    other.
+    """
+
+    def __init__(self, coordinates: InternalCoordinates) -> None:
+        super().__init__()
+        self.n_atoms = coordinates.n_atoms
+        self.parts = list(zip(coordinates.kinds, coordinates.atoms, coordinates.axes, strict=True))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        frames = positions.reshape(-1, self.n_atoms, 3)
+        columns = []
+        for kind, atoms, axis in self.parts:
+            points = [frames[:, atom] for atom in atoms]
+            columns.append(points[0][:, axis] if axis is not None else _FORMULAS[kind](*points))
+        return torch.stack(columns, dim=1)
+
+
+class FunctionModule(torch.nn.Module):
+    """A Python function of positions, shape (F, n_atoms, 3) [nm], as a module; (F,) becomes (F, 1)."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, positions: Tensor) -> Tensor:
+        xi = self.function(positions)
+        return xi[:, None] if isinstance(xi, Tensor) and xi.ndim == 1 else xi
+
+
+def _distance(first: Tensor, second: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(second - first, dim=-1)
+
+
+def _angle(first: Tensor, middle: Tensor, last: Tensor) -> Tensor:
+    """2 atan2(|u - v|, |u + v|) of the unit vectors (Kahan): exact to rounding at every angle."""
+    u = torch.nn.functional.normalize(first - middle, dim=-1)
+    v = torch.nn.functional.normalize(last - middle, dim=-1)
+    return 2.0 * torch.atan2(torch.linalg.vector_norm(u - v, dim=-1), torch.linalg.vector_norm(u + v, dim=-1))
+
+
+def _dihedral(p0: Tensor, p1: Tensor, p2: Tensor, p3: Tensor) -> Tensor:
+    """Angle between the outer bonds, both projected on the plane across the middle one."""
+    axis = torch.nn.functional.normalize(p2 - p1, dim=-1)
+    before, after = p0 - p1, p3 - p2
+    v = before - (before * axis).sum(dim=-1, keepdim=True) * axis
+    w = after - (after * axis).sum(dim=-1, keepdim=True) * axis
+    return torch.atan2((torch.linalg.cross(axis, v) * w).sum(dim=-1), (v * w).sum(dim=-1))
+
+
+_FORMULAS: dict[str, Callable[..., Tensor]] = {
+    "distance": _distance,
+    "angle": _angle,
+    "dihedral": _dihedral,
+}

@@ -1,0 +1,246 @@
+"""Extended ABF along a CV that is given rather than learned: observables, a function, a file.
+
+    starts -> equilibrated walkers -> bias that adapts, then frozen stages -> MBAR over the stages
+      -> free energies with error bars
+
+The stages are those of the production at the end of the loop; the folder holds
+
+    run.json, run.log            settings, system, versions
+    starts/                      where the walkers began
+    along/                       frames.dcd, samples.npz, bias.npz, weights.npz, colvar.dat, abf.*, fes_*,
+                                 convergence.dat, coverage.json, sampled.json
+    pictures/
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import SettingsError
+from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.settings import MOST_BINS, Settings
+from aecv.models.cv import CV
+from aecv.models.plain_cv import observable_cv, with_range
+from aecv.models.spec import SystemSpec
+from aecv.numerics.weights import effective_sample_size
+from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform
+from aecv.sampling.walkers import Plan, make_plan
+from aecv.workflow import sampling_stage
+from aecv.workflow.analysis import analyse
+from aecv.workflow.basins import KnownStarts
+from aecv.workflow.coupling import extended_variable
+from aecv.workflow.coverage import assess
+from aecv.workflow.estimates import estimate
+from aecv.workflow.pool import BiasedIteration, mbar_pool
+from aecv.workflow.production_pictures import draw_production
+from aecv.workflow.progress import Progress, silent
+from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.sampling_stage import Sampling
+from aecv.workflow.starting import prepare_walkers
+from aecv.workflow.store import RunDirectory
+
+logger = logging.getLogger(__name__)
+FloatArray = NDArray[np.float64]
+
+STARTS, ALONG = "starts", "along"
+"""Folders of a run."""
+OUTPUTS = ("sampled.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
+N_PROBE = 200
+"""Frames on which the CV is verified and the spring's frequency is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """What came of a run along a given CV; sampled.json.
+
+    Attributes:
+        cv: what the CV is called.
+        folder: where frames, bias and free energies are.
+        ns: simulated time over all walkers; steps_per_s: speed of the integrator.
+        n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
+        delta_f_kj_mol, delta_f_interval: of the region of [delta_f], with the 95 % interval [kJ/mol]; None
+            without one.
+        crossings: passages between the basins inside and outside that region.
+        problems: what was not covered.
+    """
+
+    cv: str
+    folder: str
+    ns: float
+    steps_per_s: float
+    n_frames: int
+    n_effective: float
+    delta_f_kj_mol: float | None
+    delta_f_interval: tuple[float, float] | None
+    crossings: int | None
+    problems: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {key: finite_or_word(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def load(cls, folder: Path) -> "Sampled":
+        """Read sampled.json."""
+        return cls(**{key: from_json(value) for key, value in read_json(folder / "sampled.json").items()})
+
+
+def sample_along(
+    spec: SystemSpec,
+    cv: CV | Sequence[str],
+    out: Path,
+    *,
+    ns: float | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Sampled:
+    """Run extended ABF along a CV that is given, and estimate its free energies.
+
+    Args:
+        spec: the system with all settings; [eabf], [sampling], [starts], [pool] and [production] count.
+        cv: names of observables of the system (compiled; dihedrals are periodic), or any `CV`, such as
+            `load_cv(...)` or `CV.from_function(...)`. A component without a range gets that of the hot run's
+            frames, and eabf.margin.
+        out: the run's folder.
+        ns: simulated time over all walkers; sampling.ns when left out.
+        ranges: lower and upper end of observables that are no dihedrals, per name [nm or rad].
+        resume: continue the run that the folder holds; it has to be the same CV and the same ns.
+        progress: opens progress bars.
+
+    Raises:
+        AecvError: any of its kinds, for reasons that the message tells.
+    """
+    system, settings = build(spec), spec.settings
+    platform = choose_platform(system.n_atoms, settings.dynamics.platform)
+    if not isinstance(cv, CV):
+        names = (cv,) if isinstance(cv, str) else tuple(cv)
+        cv = observable_cv(system.observables, names, ranges=ranges)
+    elif ranges:
+        raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
+    length_ns = settings.sampling.ns if ns is None else ns
+    plan = _plan(settings, length_ns)
+    _check_bins(settings, cv)
+    open_run = RunDirectory.resume if resume else RunDirectory.create
+    with open_run(out, spec, platform=platform.platform.getName()) as run:
+        logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
+        cv = _sample(run, cv, plan, length_ns, system, platform, progress)
+        inputs = {
+            "samples.npz": run.output_hash(ALONG, "sampling", "samples.npz"),
+            "production.replicates": settings.production.replicates,
+        }
+        if not run.is_done(ALONG, "analysis", inputs):
+            _conclude(run, cv, system)
+            draw_production(run, ALONG, system, starts=STARTS)
+            run.mark_done(ALONG, "analysis", inputs, OUTPUTS)
+        return Sampled.load(run.iteration_dir(ALONG))
+
+
+def _plan(settings: Settings, ns: float) -> Plan:
+    """A first share of adaptive bias, then the production's frozen stages."""
+    sampling = settings.sampling
+    return make_plan(
+        root=settings.run.seed,
+        stage="along",
+        n_walkers=sampling.walkers,
+        total_ps=1000.0 * ns,
+        segment_ps=sampling.segment_ps,
+        frame_ps=sampling.frame_ps,
+        timestep_ps=settings.dynamics.timestep_ps,
+        adaptive_share=settings.eabf.adaptive_share,
+        frozen_stages=settings.production.frozen_stages,
+    )
+
+
+def _check_bins(settings: Settings, cv: CV) -> None:
+    bins, d = settings.eabf.bins, cv.n_components
+    if bins**d > MOST_BINS:
+        raise SettingsError(
+            f"eabf.bins: {bins} for each of {d} components are {bins**d} bins, more than {MOST_BINS}; at "
+            f"most {int(MOST_BINS ** (1 / d))} per component"
+        )
+
+
+def _sample(
+    run: RunDirectory,
+    cv: CV,
+    plan: Plan,
+    ns: float,
+    system: MolecularSystem,
+    platform: PlatformChoice,
+    progress: Progress,
+) -> CV:
+    """Run what is left of the dynamics; returns the CV with its range."""
+    settings, folder = system.spec.settings, run.iteration_dir(ALONG)
+    states = prepare_walkers(run, STARTS, system, platform, progress, cv)
+    stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
+    hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
+    inputs = {
+        "cv": cv.fingerprint,
+        "ns": ns,
+        "production.frozen_stages": settings.production.frozen_stages,
+        "starts.npz": run.output_hash(STARTS, "starts", "starts.npz"),
+    }
+    cv = with_range(cv, hot, margin=settings.eabf.margin)
+    if not run.is_done(ALONG, "sampling", inputs):
+        run.begin(ALONG, "sampling", inputs)
+        probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
+        extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
+        sampling_stage.sample_biased(
+            Sampling(folder=folder, plan=plan, system=system, starts=minimised, progress=progress),
+            lambda: NativeEngine(system, cv, extended, platform=platform, probe=probe),
+            states,
+            cv=cv,
+            extended=extended,
+            ceiling_kj_mol=settings.eabf.ceiling_kj_mol,
+        )
+        run.mark_done(ALONG, "sampling", inputs, sampling_stage.BIASED_OUTPUTS)
+    sampling_stage.remove_segments(folder)
+    return cv
+
+
+def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
+    """Weigh the frames, and write the free energies and what they are worth."""
+    folder, settings = run.iteration_dir(ALONG), system.spec.settings
+    samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
+    item = BiasedIteration(index=1, samples=samples, bias=bias, cv=cv)
+    starts = KnownStarts.load(run, system, STARTS)
+    coverage = assess(samples, bias, starts.n_starts, system)
+    pool = mbar_pool([item], settings.pool)
+    estimates = estimate(
+        pool,
+        [item],
+        starts.inside,
+        system,
+        place=ALONG,
+        n_replicates=settings.production.replicates,
+    )
+    analysis = analyse(folder, pool, samples, item, estimates, system)
+    write_json(folder / "coverage.json", coverage.as_dict())
+    write_arrays(
+        folder / "weights.npz", frame=pool.frame, weights=pool.weights, last_weights=pool.last_weights
+    )
+    ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
+    wall_s = float(read_json(folder / "timing.json")["wall_s"])
+    result = Sampled(
+        cv=str(cv.source),
+        folder=str(folder),
+        ns=ns,
+        steps_per_s=1000.0 * ns / settings.dynamics.timestep_ps / wall_s,
+        n_frames=pool.n_frames,
+        n_effective=effective_sample_size(pool.weights),
+        delta_f_kj_mol=analysis.delta_f_kj_mol,
+        delta_f_interval=analysis.delta_f_interval,
+        crossings=analysis.crossings,
+        problems=coverage.problems,
+    )
+    write_json(folder / "sampled.json", result.as_dict())
+    for problem in result.problems:
+        logger.warning("%s: %s", ALONG, problem)
