@@ -103,7 +103,8 @@ def closing_words(outcome: Outcome) -> str:
         pooled = _with_error(made.delta_f_pool_kj_mol, made.delta_f_pool_interval)
         lines.append(
             f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
-            f"(95 %), {made.crossings} passages; together with the iterations {pooled}"
+            f"(95 %), {made.crossings} passages"
+            + (f"; together with the iterations {pooled}" if made.delta_f_pool_kj_mol is not None else "")
         )
     elif made is not None:
         lines.append(

@@ -46,7 +46,12 @@ EXIT_INTERRUPTED = 130
     type=click.Choice(["mbar", "none"]),
     help="Train on the biased iterations together (mbar) or on the last one (none).",
 )
-@click.option("--stop-when-converged", is_flag=True, default=None, help="Stop once the score reaches s_min.")
+@click.option(
+    "--stop-when-converged",
+    is_flag=True,
+    default=None,
+    help="Stop at the first iteration that counts as converged.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
 @click.option(
     "--set",
@@ -114,7 +119,8 @@ def _run(
         on_record=console.print_record,
     )
     click.echo(console.closing_words(outcome))
-    click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/, production_*/")
+    made = f", {outcome.production.folder}/" if outcome.production else ""
+    click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/{made}")
 
 
 def _overrides(options: dict[str, Any]) -> list[str]:

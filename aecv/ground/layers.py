@@ -99,6 +99,8 @@ def _section_lines(section: BaseModel, path: str) -> Iterator[str]:
             if field.description and "\n" in line:
                 yield f"# {field.description}"
             yield f"{line}  # {field.description}" if field.description and "\n" not in line else line
+        elif field.description:
+            yield f"# {name} =  # {field.description}"
     for name, item in below:
         dotted = f"{path}.{name}" if path else name
         yield f"\n[{dotted}]"

@@ -181,7 +181,7 @@ class ExtendedABFSettings(_Section):
         description="stages of frozen bias in an iteration (mode mbar); 0: it adapts throughout",
     )
     adaptive_share: float = Field(
-        0.3, gt=0, le=1, description="first share of the time, before the frozen stages, if there are any"
+        0.3, gt=0, lt=1, description="first share of the time, before the frozen stages, if there are any"
     )
 
 

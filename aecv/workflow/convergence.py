@@ -34,10 +34,11 @@ def write_convergence(
     inside = inside_region(samples.observables, system)
     if inside is not None:
         progress = samples.progress[pool.last_frames]
+        begin = bias.begin(system.spec.settings.pool.discard)
         found = [
             estimates.alone.delta_f(
                 progress <= share + 1e-9,
-                passages=passages(samples, estimates.basins_inside, inside, until=share),
+                passages=passages(samples, estimates.basins_inside, inside, since=begin, until=share),
             )
             for share in shares
         ]

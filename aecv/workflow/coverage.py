@@ -36,8 +36,8 @@ class Coverage:
 
     Attributes:
         visits: of the basins, over all of the iteration.
-        r_hat: per component of the CV and observable, between walkers under the frozen bias; NaN or absent
-            where it cannot be told.
+        r_hat: per component of the CV and observable, between walkers, over the frames that have a
+            weight; NaN where it cannot be told.
         growth: per component and observable, share of its visited range found in the last third.
         burn_in: per component of the CV, share of the frames that count which Chodera's rule would drop from
             their start; much more than 0.1 says that pool.discard or eabf.adaptive_share is too small.
@@ -90,9 +90,7 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
 
 def _begin(bias: Bias | None, system: MolecularSystem) -> float:
     """Share of the time from which on frames count."""
-    if bias is None:
-        return 0.0
-    return float(bias.stage_edges[0]) if len(bias.stage_edges) else system.spec.settings.pool.discard
+    return 0.0 if bias is None else bias.begin(system.spec.settings.pool.discard)
 
 
 def _series(samples: Samples, system: MolecularSystem) -> list[tuple[str, FloatArray, bool]]:

@@ -96,14 +96,19 @@ def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -
 
 
 def passages(
-    samples: Samples, basins_inside: BoolArray | None, inside: BoolArray, *, until: float = 1.0
+    samples: Samples,
+    basins_inside: BoolArray | None,
+    inside: BoolArray,
+    *,
+    since: float = 0.0,
+    until: float = 1.0,
 ) -> tuple[int, int]:
-    """How often walkers entered and left the region up to a share of the time.
+    """How often walkers entered and left the region between two shares of the time.
 
     From basin to basin, where starts lie on both sides, so that steps to and fro across the border do not
     count; else every change of side.
     """
-    past = samples.progress <= until + 1e-9
+    past = (samples.progress > since) & (samples.progress <= until + 1e-9)
     walker, inside = samples.walker[past], inside[past]
     if basins_inside is not None and basins_inside.any() and not basins_inside.all():
         return basin_visits(samples.basin[past], walker, len(basins_inside)).crossings(basins_inside)
@@ -117,7 +122,12 @@ def _passages(
     item: BiasedIteration, basins_inside: BoolArray | None, system: MolecularSystem
 ) -> tuple[int, int] | None:
     inside = inside_region(item.samples.observables, system)
-    return None if inside is None else passages(item.samples, basins_inside, inside)
+    if inside is None:
+        return None
+    # a passage among frames without weight says nothing about those that have one
+    return passages(
+        item.samples, basins_inside, inside, since=item.bias.begin(system.spec.settings.pool.discard)
+    )
 
 
 def _sum(found: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:

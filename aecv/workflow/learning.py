@@ -85,7 +85,7 @@ def train_cv(
     if n_effective < settings.training.min_effective_frames:
         raise SamplingError(
             f"iteration {iteration}: reweighted training needs >= {settings.training.min_effective_frames:g} "
-            f"effective frames, got {n_effective:.1f} of {len(weights)}; run longer (--ns), or lower "
+            f"effective frames, got {n_effective:.1f} of {len(weights)}; begin a longer run (--ns), or lower "
             "training.min_effective_frames"
         )
     everything = _with_hot(

@@ -71,7 +71,9 @@ def learn(
         estimates = estimate(pool, biased, starts.inside, system, place=iteration, n_replicates=N_REPLICATES)
     analysis = analyse(folder, pool, samples, last, estimates, system)
     old = previous[-1] if previous else None
-    hot = read_arrays(folder / "starts.npz")["hot_cv_positions"] if iteration == 0 else None
+    hot = None
+    if iteration == 0 and system.spec.settings.starts.hot_share:
+        hot = read_arrays(folder / "starts.npz")["hot_cv_positions"]
     trained = train_cv(folder, pool, system, old, iteration, progress, hot=hot)
     new = load_cv(folder)
     seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)

@@ -2,6 +2,7 @@
 
     0  diverse starts -> unbiased MD -> autoencoder -> xi_0
     k  extended ABF along xi_(k-1) -> weights (pool) -> autoencoder -> xi_k -> score(xi_k | xi_(k-1))
+    end  production: a longer run along the last CV, for the free energies
 
 Source: Belkacemi, Gkeka, Lelievre, Stoltz, J. Chem. Theory Comput. 18, 59 (2022),
 doi:10.1021/acs.jctc.1c00415 (FEBILAE).
@@ -27,7 +28,7 @@ from aecv.workflow.coupling import extended_variable
 from aecv.workflow.pictures import draw_run
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
-from aecv.workflow.production_pictures import draw_production
+from aecv.workflow.production_pictures import draw_production, remove_production_pictures
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.samples import Samples
@@ -119,11 +120,13 @@ class _Loop:
                 self._summarise(records, None)
             if (
                 self._settings.convergence.stop
+                and not self._run.has_finished(iteration + 1, "learning")
                 and converged_at(records, self._settings.convergence) is not None
             ):
                 logger.info("converged at iteration %d; stopping as asked", iteration)
                 break
         produced = self._produce(records[-1].index, states)
+        self._run.accept(self._settings)
         return self._summarise(records, produced)
 
     def _is_followed(self, iteration: int) -> bool:
@@ -146,6 +149,8 @@ class _Loop:
         draw_run(self._run, records, self._system)
         if produced is not None:
             draw_production(self._run, produced.folder, self._system)
+        else:
+            remove_production_pictures(self._run)
         return outcome
 
     def _check_length(self) -> None:
@@ -187,6 +192,7 @@ class _Loop:
         outputs = sampling_stage.OUTPUTS if iteration == 0 else sampling_stage.BIASED_OUTPUTS
         if not self._run.is_done(place, "sampling", inputs):
             self._run.begin(place, "sampling", inputs)
+            self._run.accept(self._settings)
             starts = read_arrays(self._run.iteration_dir(0) / "starts.npz")["minimised"]
             task = Sampling(
                 folder=folder, plan=plan, system=self._system, starts=starts, progress=self._progress

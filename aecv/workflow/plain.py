@@ -22,22 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
-from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.files import read_arrays, read_json, write_json
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import observable_cv, with_range
 from aecv.models.spec import SystemSpec
-from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import sampling_stage
-from aecv.workflow.analysis import analyse
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
-from aecv.workflow.coverage import assess
-from aecv.workflow.estimates import estimate
-from aecv.workflow.pool import BiasedIteration, mbar_pool
+from aecv.workflow.pool import BiasedIteration
+from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import finite_or_word, from_json
@@ -184,6 +181,8 @@ def _sample(
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
     inputs = {
         "cv": cv.fingerprint,
+        # a function that has changed keeps its name
+        "cv values": np.round(cv(minimised[:, cv.atom_indices]), 6).tolist(),
         "ns": ns,
         "production.frozen_stages": settings.production.frozen_stages,
         "starts.npz": run.output_hash(STARTS, "starts", "starts.npz"),
@@ -212,21 +211,7 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     item = BiasedIteration(index=1, samples=samples, bias=bias, cv=cv)
     starts = KnownStarts.load(run, system, STARTS)
-    coverage = assess(samples, bias, starts.n_starts, system)
-    pool = mbar_pool([item], settings.pool)
-    estimates = estimate(
-        pool,
-        [item],
-        starts.inside,
-        system,
-        place=ALONG,
-        n_replicates=settings.production.replicates,
-    )
-    analysis = analyse(folder, pool, samples, item, estimates, system)
-    write_json(folder / "coverage.json", coverage.as_dict())
-    write_arrays(
-        folder / "weights.npz", frame=pool.frame, weights=pool.weights, last_weights=pool.last_weights
-    )
+    weighed = weigh(run, ALONG, item, starts, system)
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
     wall_s = float(read_json(folder / "timing.json")["wall_s"])
     result = Sampled(
@@ -234,12 +219,12 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
         folder=str(folder),
         ns=ns,
         steps_per_s=1000.0 * ns / settings.dynamics.timestep_ps / wall_s,
-        n_frames=pool.n_frames,
-        n_effective=effective_sample_size(pool.weights),
-        delta_f_kj_mol=analysis.delta_f_kj_mol,
-        delta_f_interval=analysis.delta_f_interval,
-        crossings=analysis.crossings,
-        problems=coverage.problems,
+        n_frames=weighed.n_frames,
+        n_effective=weighed.n_effective,
+        delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,
+        delta_f_interval=weighed.analysis.delta_f_interval,
+        crossings=weighed.analysis.crossings,
+        problems=weighed.coverage.problems,
     )
     write_json(folder / "sampled.json", result.as_dict())
     for problem in result.problems:

@@ -21,7 +21,7 @@ from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess
 from aecv.workflow.estimates import Estimates, estimate
 from aecv.workflow.learning_stage import weighted_pool
-from aecv.workflow.pool import BiasedIteration, mbar_pool
+from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool
 from aecv.workflow.records import finite_or_word, from_json
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
@@ -39,7 +39,8 @@ class Production:
         folder: its name in the run's folder.
         cv_iteration: whose CV was biased.
         ns: simulated time over all walkers; steps_per_s: speed of the integrator.
-        n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
+        n_frames: frames with a weight, those taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of
+            them.
         delta_f_kj_mol, delta_f_interval: of these frames, with the 95 % interval [kJ/mol].
         delta_f_pool_kj_mol, delta_f_pool_interval: of them and the iterations together.
         crossings: passages between the basins inside and outside the region of delta_f.
@@ -69,6 +70,22 @@ class Production:
         return cls(**{key: from_json(value) for key, value in read_json(folder / "production.json").items()})
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weighed:
+    """What the frames of one long run say.
+
+    Attributes:
+        n_frames: frames with a weight; n_effective: (sum w)^2 / sum w^2 of them.
+        analysis: Delta F and the like.
+        coverage: what the walkers covered.
+    """
+
+    n_frames: int
+    n_effective: float
+    analysis: Analysis
+    coverage: Coverage
+
+
 def folder_name(cv_iteration: int) -> str:
     """Folder of the production along an iteration's CV."""
     return f"production_{cv_iteration:02d}"
@@ -90,25 +107,44 @@ def conclude(
         previous: the CVs of all iterations up to that one.
     """
     name = folder_name(cv_iteration)
-    folder, settings = run.iteration_dir(name), system.spec.settings
+    folder = run.iteration_dir(name)
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     item = BiasedIteration(index=cv_iteration + 1, samples=samples, bias=bias, cv=previous[-1])
     starts = KnownStarts.load(run, system)
-    coverage = assess(samples, bias, starts.n_starts, system)
-    pool = mbar_pool([item], settings.pool)
-    n_replicates = settings.production.replicates
-    estimates = estimate(pool, [item], starts.inside, system, place=name, n_replicates=n_replicates)
-    analysis = analyse(folder, pool, samples, item, estimates, system)
-    write_json(folder / "coverage.json", coverage.as_dict())
-    write_arrays(
-        folder / "weights.npz", frame=pool.frame, weights=pool.weights, last_weights=pool.last_weights
-    )
+    weighed = weigh(run, name, item, starts, system)
     together = _with_iterations(run, cv_iteration, item, previous, starts, system)
-    result = _result(name, cv_iteration, samples, analysis, coverage, estimates, together, run, system)
+    result = _result(name, cv_iteration, samples, weighed, together, run, system)
     write_json(folder / "production.json", result.as_dict())
     for problem in result.problems:
         logger.warning("production: %s", problem)
     return result
+
+
+def weigh(
+    run: RunDirectory, place: str, item: BiasedIteration, starts: KnownStarts, system: MolecularSystem
+) -> Weighed:
+    """Weigh the frames of one long run by its own bias, and write its free energies and coverage.
+
+    Args:
+        place: its folder, where everything is written.
+        item: its frames, bias and CV.
+    """
+    folder, settings = run.iteration_dir(place), system.spec.settings
+    coverage = assess(item.samples, item.bias, starts.n_starts, system)
+    pool = mbar_pool([item], settings.pool)
+    n_replicates = settings.production.replicates
+    estimates = estimate(pool, [item], starts.inside, system, place=place, n_replicates=n_replicates)
+    analysis = analyse(folder, pool, item.samples, item, estimates, system)
+    write_json(folder / "coverage.json", coverage.as_dict())
+    write_arrays(
+        folder / "weights.npz", frame=pool.frame, weights=pool.weights, last_weights=pool.last_weights
+    )
+    return Weighed(
+        n_frames=pool.n_frames,
+        n_effective=effective_sample_size(pool.weights),
+        analysis=analysis,
+        coverage=coverage,
+    )
 
 
 def _with_iterations(
@@ -125,7 +161,8 @@ def _with_iterations(
         return None
     samples = Samples.load(run.iteration_dir(cv_iteration) / "samples.npz")
     _, biased = weighted_pool(run, cv_iteration, previous, samples, system)
-    everything = [*biased, item]
+    first = first_pooled(item.index, settings.pool)
+    everything = [*(one for one in biased if one.index >= first), item]
     pool = mbar_pool(everything, settings.pool)
     return estimate(
         pool,
@@ -141,9 +178,7 @@ def _result(
     name: str,
     cv_iteration: int,
     samples: Samples,
-    analysis: Analysis,
-    coverage: Coverage,
-    estimates: Estimates,
+    weighed: Weighed,
     together: Estimates | None,
     run: RunDirectory,
     system: MolecularSystem,
@@ -157,12 +192,12 @@ def _result(
         cv_iteration=cv_iteration,
         ns=ns,
         steps_per_s=1000.0 * ns / settings.dynamics.timestep_ps / wall_s,
-        n_frames=len(estimates.pooled.weights),
-        n_effective=effective_sample_size(estimates.pooled.weights),
-        delta_f_kj_mol=analysis.delta_f_kj_mol,
-        delta_f_interval=analysis.delta_f_interval,
+        n_frames=weighed.n_frames,
+        n_effective=weighed.n_effective,
+        delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,
+        delta_f_interval=weighed.analysis.delta_f_interval,
         delta_f_pool_kj_mol=None if pooled is None else float(pooled.estimate),
         delta_f_pool_interval=None if pooled is None else (float(pooled.lower), float(pooled.upper)),
-        crossings=analysis.crossings,
-        problems=coverage.problems,
+        crossings=weighed.analysis.crossings,
+        problems=weighed.coverage.problems,
     )

@@ -40,7 +40,7 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
     profiles = [_profile(folder, name, system.observables.label(name), kt) for name in names]
     along_xi = read_fes(folder / "fes_xi.dat")
     if len(along_xi.axes) == 1:
-        profiles.insert(0, _profile(folder, "xi", "xi_1", kt, ("fes_xi_czar.dat", "fes_xi_abf.dat")))
+        profiles.insert(0, _profile(folder, "xi", "xi_1", kt, czar=True))
     elif len(along_xi.axes) == 2:
         plots.save(plots.plane_with_error(_plane(along_xi, None)), pictures / "production_xi.png")
     if profiles:
@@ -55,7 +55,13 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
     _draw_walkers(report, folder, pictures / "production_walkers.png")
 
 
-def _profile(folder: Path, stem: str, label: str, kt: float, others: tuple[str, ...] = ()) -> Profile:
+def remove_production_pictures(run: RunDirectory) -> None:
+    """Take away pictures of a production that is not the one of the run's last CV."""
+    for path in (run.path / "pictures").glob("production_*.png"):
+        path.unlink()
+
+
+def _profile(folder: Path, stem: str, label: str, kt: float, *, czar: bool = False) -> Profile:
     """F along one coordinate with its band, and the exact one and other estimates where there are any."""
     found = read_fes(folder / f"fes_{stem}.dat")
     error = found.error if found.error is not None else np.full(found.values.shape, np.nan)
@@ -63,7 +69,7 @@ def _profile(folder: Path, stem: str, label: str, kt: float, others: tuple[str, 
     exact = folder / f"fes_{stem}.exact.dat"
     if exact.is_file():
         curves.append(Curve(label="exact", values=_moved(read_fes(exact), found, kt), kind="exact"))
-    if "fes_xi_czar.dat" in others:
+    if czar:
         curves.append(
             Curve(label="CZAR", values=_moved(read_fes(folder / "fes_xi_czar.dat"), found, kt), kind="czar")
         )

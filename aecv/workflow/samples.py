@@ -145,6 +145,14 @@ class Bias:
             total = total + increment
         return total
 
+    def begin(self, discard: float) -> float:
+        """Share of the iteration's time from which on frames have a weight.
+
+        Args:
+            discard: that share for a bias that adapts throughout.
+        """
+        return float(self.stage_edges[0]) if len(self.stage_edges) else discard
+
     def snapshot(self, progress: float) -> Accumulators:
         """What the bias came from (prior and samples) at the snapshot nearest to a share of the iteration."""
         nearest = np.argmin(np.abs(self.history.shares - progress))

@@ -1,6 +1,6 @@
 """The run directory: what belongs to it, which stages are finished, and whether they may be reused.
 
-    run.json                    settings, system hash, seed, versions; fixed when the run begins
+    run.json                    settings, system hash, seed, versions; those that may change follow the run
     iteration_03/STAGE.done     what a finished stage was made from and the hashes of what it wrote
 
 A finished stage is reused only when both still agree; nothing is reused because a file happens to exist.
@@ -24,7 +24,7 @@ from aecv.workflow.records import IterationRecord, converged_at
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 _PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
 _FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
@@ -83,7 +83,7 @@ class RunDirectory:
             raise StoreError(
                 f"{path}: holds a run already; continue it with --resume or choose another --out"
             )
-        if path.is_dir() and any(item.name != ".lock" for item in path.iterdir()):
+        if path.is_dir() and any(item.name != ".lock" and not item.match(PARTIAL) for item in path.iterdir()):
             raise StoreError(f"{path}: is not empty and holds no run; choose another --out")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,6 @@ class RunDirectory:
         try:
             manifest = read_json(path / "run.json")
             _check_manifest(path, manifest, spec, platform)
-            manifest["settings"] = spec.settings.model_dump(mode="json")
-            write_json(path / "run.json", manifest)
             for leftover in path.rglob(PARTIAL):
                 leftover.unlink()
             return cls(path, lock)
@@ -131,6 +129,12 @@ class RunDirectory:
         logging.getLogger("aecv").removeHandler(self._log)
         self._log.close()
         self._lock.release()
+
+    def accept(self, settings: Settings) -> None:
+        """Note the settings that the run goes on with; only those that a resume may change can differ."""
+        manifest = read_json(self.path / "run.json")
+        manifest["settings"] = settings.model_dump(mode="json")
+        write_json(self.path / "run.json", manifest)
 
     def iteration_dir(self, place: Place) -> Path:
         """Folder of one iteration or of the production, made when it is missing."""
@@ -158,7 +162,7 @@ class RunDirectory:
             path = folder / name
             if not path.is_file() or sha256(path) != digest:
                 state = "is missing" if not path.is_file() else "has changed"
-                raise StoreError(f"{path}: {state} since {stage} wrote it; {_advice(folder)}")
+                raise StoreError(f"{path}: {state} since {stage} wrote it; {_advice(folder, stage)}")
         return True
 
     def has_finished(self, place: Place, stage: str) -> bool:
@@ -195,11 +199,14 @@ def _compare_inputs(path: Path, stage: str, recorded: Mapping[str, Any], inputs:
         came, needed = inputs.get(key), recorded.get(key)
         if came != needed:
             raise StoreError(
-                f"{path}: {stage} was made from {key} = {needed}, now it is {came}; {_advice(path.parent)}"
+                f"{path}: {stage} was made from {key} = {needed}, now it is {came}; "
+                f"{_advice(path.parent, stage)}"
             )
 
 
-def _advice(folder: Path) -> str:
+def _advice(folder: Path, stage: str) -> str:
+    if stage == "analysis":
+        return f"go back to what it was, or delete {folder.name}/analysis.done to analyse it again"
     if folder.name.startswith("iteration_"):
         return f"delete {folder.name} and all that came later to compute them again"
     return f"go back to what it was, or delete {folder.name} to compute it again"

@@ -61,16 +61,14 @@ def _repeats(scored: Sequence[IterationRecord], at: int | None, settings: Conver
 def _covers(last: IterationRecord) -> str:
     """What coverage says of the last iteration."""
     if not last.problems:
-        return (
-            f"coverage of iteration {last.index}: every basin known was entered from elsewhere, walkers agree"
-        )
+        return f"coverage of iteration {last.index}: nothing speaks against it"
     return f"coverage of iteration {last.index}: " + "; ".join(last.problems)
 
 
 def _advice(last: IterationRecord, settings: ConvergenceSettings) -> str:
     if last.problems:
         return (
-            "longer iterations (--ns), more walkers or diverse starts (--starts auto) widen coverage; then "
-            "continue with a larger --iters and --resume, or begin anew"
+            "continue with a larger --iters and --resume; or begin a new run (--out) with longer iterations "
+            "(--ns), more walkers (sampling.walkers) or diverse starts (--starts auto)"
         )
     return "continue with a larger --iters and --resume"
