@@ -170,10 +170,12 @@ def measured(
 
 def passage_error(item: BiasedIteration) -> float:
     """Standard error of Delta F that the passages between phi < 0 and phi > 0 allow [kJ/mol]."""
-    basins = np.unique(item.samples.basin[item.samples.basin >= 0])
-    phi = [np.median(item.samples.observables["phi"][item.samples.basin == basin]) for basin in basins]
+    samples = item.samples
+    n_basins = int(samples.basin.max()) + 1
+    phi = [np.median(samples.observables["phi"][samples.basin == basin]) for basin in range(n_basins)]
     inside = np.array([0 < value < 2.2 for value in phi])
-    visits = basin_visits(item.samples.basin, item.samples.walker, len(basins))
+    counted = samples.progress > item.bias.begin(PoolSettings().discard)
+    visits = basin_visits(samples.basin[counted], samples.walker[counted], n_basins)
     return crossing_error(*visits.crossings(inside), kt=KT)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import f as fisher
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -101,9 +102,10 @@ def interval(
 def crossing_error(n_entered: int, n_left: int, *, kt: float) -> float:
     """Standard error of Delta F of a region that a known number of crossings cannot beat [kJ/mol].
 
-    kT (1/n_entered + 1/n_left)^(1/2): the population of a region follows from as many stays inside and
-    outside, each with a length of the exponential law, whose mean over n has the relative variance 1/n. It
-    holds for any number of walkers and any bias that is fixed.
+    The population of a region follows from as many stays inside and outside, each with a length of the
+    exponential law: the ratio of the mean lengths of n and m stays has the law F(2n, 2m). The error is the
+    half width of its 95 % interval over 1.96, max(ln F_0.975, -ln F_0.025) kT / 1.96; for many stays that is
+    kT (1/n + 1/m)^(1/2). It holds for any number of walkers and any bias that is fixed.
 
     Count milestones, not recrossings: see `aecv.numerics.diagnostics.basin_visits`.
 
@@ -116,7 +118,8 @@ def crossing_error(n_entered: int, n_left: int, *, kt: float) -> float:
     """
     if n_entered == 0 or n_left == 0:
         return float(np.inf)
-    return kt * float(np.sqrt(1.0 / n_entered + 1.0 / n_left))
+    ends = np.log(fisher.ppf([0.025, 0.975], 2 * n_entered, 2 * n_left))
+    return kt * float(np.abs(ends).max()) / float(norm.ppf(0.975))
 
 
 def profile_crossing_error(error: float, share_inside: ArrayLike, p_inside: float) -> FloatArray:

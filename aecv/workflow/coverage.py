@@ -35,7 +35,7 @@ class Coverage:
     """What an iteration covered.
 
     Attributes:
-        visits: of the basins, over all of the iteration.
+        visits: of the basins, over all of the iteration; problems count those among frames with a weight.
         r_hat: per component of the CV and observable, between walkers, over the frames that have a
             weight; NaN where it cannot be told.
         growth: per component and observable, share of its visited range found in the last third.
@@ -76,7 +76,8 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
     settled = samples.progress > _begin(bias, system)
     mixing = {name: _r_hat(values, samples, settled) for name, values, _ in series}
     growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
-    problems = () if bias is None else tuple(_problems(visits, mixing, growth, n_starts))
+    counted = basin_visits(samples.basin[settled], samples.walker[settled], n_starts)
+    problems = () if bias is None else tuple(_problems(counted, mixing, growth, n_starts))
     return Coverage(
         visits=visits,
         r_hat=mixing,

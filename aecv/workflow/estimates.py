@@ -53,7 +53,10 @@ def estimate(
     settings = system.spec.settings
     kt = thermal_energy(settings.dynamics.temperature_k)
     passages = [_passages(item, basins_inside, system) for item in iterations]
-    slow = {item.index: item.samples.slow for item in iterations}
+    slow = {
+        item.index: _slow(item.samples, inside_region(item.samples.observables, system))
+        for item in iterations
+    }
     last = iterations[-1].samples
     assert pool.sample is not None
     assert pool.last_sample is not None
@@ -71,12 +74,7 @@ def estimate(
     alone = resample(
         pool.last_sample,
         pool.last_weights[frames],
-        Origins(
-            run=np.zeros(len(frames), dtype=np.int64),
-            walker=last.walker[frames],
-            progress=last.progress[frames],
-            slow=tuple(values[frames] for values in last.slow),
-        ),
+        origins_of(last, frames, inside_region(last.observables, system)),
         kt=kt,
         inside=inside_region({name: values[frames] for name, values in last.observables.items()}, system),
         passages=passages[-1],
@@ -84,6 +82,21 @@ def estimate(
         seed=seed_31bit(settings.run.seed, "replicates", "alone", place),
     )
     return Estimates(pooled=pooled, alone=alone, basins_inside=basins_inside)
+
+
+def origins_of(samples: Samples, frames: NDArray[np.int64], inside: BoolArray | None) -> Origins:
+    """Where some frames of one iteration come from."""
+    return Origins(
+        run=np.zeros(len(frames), dtype=np.int64),
+        walker=samples.walker[frames],
+        progress=samples.progress[frames],
+        slow=tuple(values[frames] for values in _slow(samples, inside)),
+    )
+
+
+def _slow(samples: Samples, inside: BoolArray | None) -> tuple[FloatArray, ...]:
+    """What is slow in an iteration, and being in the region, which Delta F is about."""
+    return samples.slow if inside is None else (*samples.slow, inside.astype(float))
 
 
 def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -> BoolArray | None:

@@ -18,8 +18,9 @@ from aecv.ground.units import thermal_energy
 from aecv.models.cv import CV
 from aecv.numerics import quadrature
 from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.intervals import aligned
 from aecv.numerics.quadrature import Plane
-from aecv.results.fes import read_fes, write_fes
+from aecv.results.fes import FesFile, read_fes, write_fes
 from aecv.sampling.system import MolecularSystem
 
 FloatArray = NDArray[np.float64]
@@ -53,6 +54,11 @@ def write_exact(folder: Path, system: MolecularSystem, cv: CV, extended: Extende
         estimate = read_fes(folder / f"fes_{ESTIMATES[name]}.dat")
         write_fes(folder / f"fes_{name}.exact.dat", estimate.axes, profile, estimate.names, estimate.periodic)
         errors[ESTIMATES[name]] = _error(estimate.values, profile, kt)
+        if name == "xi":
+            weighted = read_fes(folder / "fes_xi.dat")
+            errors["xi"] = _error(weighted.values, profile, kt) | {
+                "share_within_1.96_se": _held(weighted, profile, kt)
+            }
     coordinates = _coordinates(system)
     for names in [*((name,) for name in coordinates), *combinations(coordinates, 2)]:
         along = tuple(coordinates[name] for name in names)
@@ -200,6 +206,17 @@ def _error(estimate: FloatArray, exact: FloatArray, kt: float) -> dict[str, Any]
         "n_bins": int(known.sum()),
         "n_unknown": int(wanted.sum() - known.sum()),
     }
+
+
+def _held(estimate: FesFile, exact: FloatArray, kt: float) -> float | None:
+    """Share of the bins with exact F < WITHIN_KT kT whose error is at most 1.96 standard errors."""
+    exact = exact.reshape(estimate.values.shape)
+    known = (exact < WITHIN_KT * kt) & np.isfinite(estimate.values)
+    if estimate.error is None or not known.any():
+        return None
+    error = np.where(np.isnan(estimate.error), np.inf, estimate.error)
+    difference = aligned(estimate.values, exact, kt=kt) - exact
+    return float(np.mean((np.abs(difference) <= 1.96 * error)[known]))
 
 
 def _delta_f(system: MolecularSystem, plane: Plane, kt: float) -> float | None:

@@ -129,7 +129,9 @@ def test_a_single_crossing_tells_nothing(n_walkers: int) -> None:
 
 
 def test_crossing_error_by_hand() -> None:
-    assert crossing_error(4, 4, kt=2.0) == pytest.approx(2.0 * np.sqrt(0.5))
+    assert crossing_error(4000, 4000, kt=2.0) == pytest.approx(2.0 * np.sqrt(2 / 4000), rel=1e-3)
+    # one stay on each side: the ratio of two exponential lengths is below x with probability x / (1 + x)
+    assert crossing_error(1, 1, kt=2.0) == pytest.approx(2.0 * np.log(0.975 / 0.025) / 1.959964, rel=1e-6)
     assert crossing_error(0, 7, kt=2.0) == np.inf
 
 

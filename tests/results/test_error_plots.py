@@ -53,7 +53,10 @@ class TestProfiles:
         for k in (0, 7, N - 1):
             assert extent(axis.collections[0], PHI[k]) == pytest.approx((F[k] - 1, F[k] + 2))
         assert axis.get_xlim() == pytest.approx((-np.pi, np.pi))
-        assert (axis.get_xlabel(), axis.get_ylabel()) == (r"$\phi$ [rad]", "F [kJ/mol], shaded: 95 %")
+        assert (axis.get_xlabel(), axis.get_ylabel()) == (
+            r"$\phi$ [rad]",
+            "F [kJ/mol], shaded: ±1.96 SE",
+        )
         assert axis.get_legend() is None  # one curve explains itself
 
     def test_further_curves_and_one_legend_entry_per_label(self):

@@ -205,5 +205,5 @@ def _axes(axis: Axes, profile: Profile, limits: Limits) -> None:
     axis.set_xlabel(style.label(profile.name, periodic=profile.periodic))
     if profile.periodic:
         style.angle_ticks(axis, "x")
-    axis.set_ylabel(f"F [{style.ENERGY}]" + (", shaded: 95 %" if profile.interval is not None else ""))
+    axis.set_ylabel(f"F [{style.ENERGY}]" + (", shaded: ±1.96 SE" if profile.interval is not None else ""))
     style.open_frame(axis)
