@@ -100,11 +100,10 @@ def closing_words(outcome: Outcome) -> str:
     made = outcome.production
     if made is not None and made.delta_f_kj_mol is not None:
         value = _with_error(made.delta_f_kj_mol, made.delta_f_interval)
-        pooled = _with_error(made.delta_f_pool_kj_mol, made.delta_f_pool_interval)
+        alone = _with_error(made.delta_f_alone_kj_mol, made.delta_f_alone_interval)
         lines.append(
             f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
-            f"(95 %), {made.crossings} passages"
-            + (f"; together with the iterations {pooled}" if made.delta_f_pool_kj_mol is not None else "")
+            f"(95 %) together with the iterations, {alone} alone, {made.crossings} passages"
         )
     elif made is not None:
         lines.append(

@@ -81,23 +81,16 @@ def rows_of(run: Path, truth: FloatArray, value: float, kt: float) -> list[dict[
     made = summary["production"]
     if made is not None:
         folder = run / made["folder"]
-        observables = Samples.load(folder / "samples.npz").observables
-        weights = read_arrays(folder / "weights.npz")["last_weights"]
-        found = free_energy(observables["phi"], observables["psi"], weights, kt)
-        interval = [float(end) for end in made["delta_f_interval"]]
-        rows.append(row(run, "production", made["delta_f_kj_mol"], interval, found, truth, kt))
-        interval = [float(end) for end in made["delta_f_pool_interval"]]
-        rows.append(
-            row(
-                run,
-                "production and pool",
-                made["delta_f_pool_kj_mol"],
-                interval,
-                np.full_like(truth, np.nan),
-                truth,
-                kt,
-            )
-        )
+        stored = read_arrays(folder / "weights.npz")
+        own = Samples.load(folder / "samples.npz").observables
+        pool = pool_observables(run, stored, {made["cv_iteration"] + 1: own})
+        for what, key, observables, weights in (
+            ("production and pool", "delta_f", pool, stored["weights"]),
+            ("production alone", "delta_f_alone", own, stored["last_weights"]),
+        ):
+            found = free_energy(observables["phi"], observables["psi"], weights, kt)
+            interval = [float(end) for end in made[f"{key}_interval"]]
+            rows.append(row(run, what, made[f"{key}_kj_mol"], interval, found, truth, kt))
     for item in rows:
         item["holds"] = item["interval"][0] <= value <= item["interval"][1]
     return rows
@@ -122,14 +115,18 @@ def row(
     }
 
 
-def pool_observables(run: Path, stored: dict[str, Any]) -> dict[str, FloatArray]:
-    """phi and psi of a pool's frames."""
+def pool_observables(
+    run: Path, stored: dict[str, Any], known: dict[int, dict[str, FloatArray]] | None = None
+) -> dict[str, FloatArray]:
+    """phi and psi of a pool's frames; of numbers that are no iteration of the run, from `known`."""
     found = {name: np.empty(len(stored["frame"])) for name in ("phi", "psi")}
     for index in np.unique(stored["iteration"]):
         mine = stored["iteration"] == index
-        samples = Samples.load(run / f"iteration_{index:02d}" / "samples.npz")
+        source = (known or {}).get(int(index))
+        if source is None:
+            source = Samples.load(run / f"iteration_{index:02d}" / "samples.npz").observables
         for name, values in found.items():
-            values[mine] = samples.observables[name][stored["frame"][mine]]
+            values[mine] = source[name][stored["frame"][mine]]
     return found
 
 

@@ -171,7 +171,7 @@ class ExtendedABFSettings(_Section):
         500, ge=1, description="samples in a bin from which its bias is applied in full"
     )
     ceiling_kj_mol: float = Field(
-        80.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
+        60.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
     )
     warm_start: bool = Field(True, description="begin with the pool's mean force along the new CV")
     frozen_stages: int = Field(

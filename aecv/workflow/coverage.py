@@ -78,6 +78,7 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
     growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
     counted = basin_visits(samples.basin[settled], samples.walker[settled], n_starts)
     problems = () if bias is None else tuple(_problems(counted, mixing, growth, n_starts))
+    problems = (*problems, *_torn(samples))
     return Coverage(
         visits=visits,
         r_hat=mixing,
@@ -129,6 +130,15 @@ def _growth(values: FloatArray, samples: Samples, periodic: bool) -> float:
         return float(range_growth(values, samples.progress, periodic=periodic)[-1])
     except SamplingError:
         return float("nan")
+
+
+def _torn(samples: Samples) -> Iterable[str]:
+    """A bias that tears at a molecule takes walkers to where they never come back from."""
+    if samples.n_inverted or samples.n_turned:
+        yield (
+            f"of {samples.n_frames} frames {samples.n_inverted} have another chirality, {samples.n_turned} "
+            "another cis-trans state than the structure (lower eabf.ceiling_kj_mol if that is not wanted)"
+        )
 
 
 def _problems(

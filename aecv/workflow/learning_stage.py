@@ -186,15 +186,6 @@ def _record(
 
 def _warn(record: IterationRecord, samples: Samples) -> None:
     """Say what a person should know about an iteration's frames."""
-    if record.n_inverted or record.n_turned:
-        logger.warning(
-            "iteration %d: of %d frames %d have another chirality and %d another cis-trans state than the "
-            "structure; lower eabf.ceiling_kj_mol if these are not wanted",
-            record.index,
-            samples.n_frames,
-            record.n_inverted,
-            record.n_turned,
-        )
     for problem in record.problems:
         logger.warning("iteration %d: %s", record.index, problem)
     if record.n_islands is not None and record.n_islands > 1:

@@ -211,7 +211,7 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     item = BiasedIteration(index=1, samples=samples, bias=bias, cv=cv)
     starts = KnownStarts.load(run, system, STARTS)
-    weighed = weigh(run, ALONG, item, starts, system)
+    weighed = weigh(run, ALONG, [item], starts, system)
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
     wall_s = float(read_json(folder / "timing.json")["wall_s"])
     result = Sampled(

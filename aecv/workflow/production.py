@@ -1,8 +1,8 @@
 """Production: a longer run along the final CV, and the free energies that a run is made for.
 
 The bias adapts for the first share of the time, then it is frozen in a few stages, so that frames come from
-energies that are known exactly. The result comes from these frames alone: those of the iterations were taken
-along CVs that were still being learned. What the pool with all iterations says stands beside it.
+energies that are known exactly. The result comes from these frames and those of the iterations together, by
+MBAR: walkers pass rarely, and every passage counts. What the production says alone stands beside it.
 """
 
 import logging
@@ -19,8 +19,7 @@ from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess
-from aecv.workflow.estimates import Estimates, estimate
-from aecv.workflow.learning_stage import weighted_pool
+from aecv.workflow.estimates import estimate
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool
 from aecv.workflow.records import finite_or_word, from_json
 from aecv.workflow.samples import Bias, Samples
@@ -41,8 +40,8 @@ class Production:
         ns: simulated time over all walkers; steps_per_s: speed of the integrator.
         n_frames: frames with a weight, those taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of
             them.
-        delta_f_kj_mol, delta_f_interval: of these frames, with the 95 % interval [kJ/mol].
-        delta_f_pool_kj_mol, delta_f_pool_interval: of them and the iterations together.
+        delta_f_kj_mol, delta_f_interval: of them and the iterations together, with the 95 % interval.
+        delta_f_alone_kj_mol, delta_f_alone_interval: of these frames alone.
         crossings: passages between the basins inside and outside the region of delta_f.
         problems: what was not covered.
     """
@@ -55,8 +54,8 @@ class Production:
     n_effective: float
     delta_f_kj_mol: float | None
     delta_f_interval: tuple[float, float] | None
-    delta_f_pool_kj_mol: float | None
-    delta_f_pool_interval: tuple[float, float] | None
+    delta_f_alone_kj_mol: float | None
+    delta_f_alone_interval: tuple[float, float] | None
     crossings: int | None
     problems: tuple[str, ...]
 
@@ -111,9 +110,8 @@ def conclude(
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     item = BiasedIteration(index=cv_iteration + 1, samples=samples, bias=bias, cv=previous[-1])
     starts = KnownStarts.load(run, system)
-    weighed = weigh(run, name, item, starts, system)
-    together = _with_iterations(run, cv_iteration, item, previous, starts, system)
-    result = _result(name, cv_iteration, samples, weighed, together, run, system)
+    weighed = weigh(run, name, [*_iterations(run, cv_iteration, previous, system), item], starts, system)
+    result = _result(name, cv_iteration, samples, weighed, run, system)
     write_json(folder / "production.json", result.as_dict())
     for problem in result.problems:
         logger.warning("production: %s", problem)
@@ -121,57 +119,56 @@ def conclude(
 
 
 def weigh(
-    run: RunDirectory, place: str, item: BiasedIteration, starts: KnownStarts, system: MolecularSystem
+    run: RunDirectory,
+    place: str,
+    items: Sequence[BiasedIteration],
+    starts: KnownStarts,
+    system: MolecularSystem,
 ) -> Weighed:
-    """Weigh the frames of one long run by its own bias, and write its free energies and coverage.
+    """Weigh the frames of one long run, and write its free energies and coverage.
 
     Args:
         place: its folder, where everything is written.
-        item: its frames, bias and CV.
+        items: iterations that are pooled with it, and it as the last one.
     """
-    folder, settings = run.iteration_dir(place), system.spec.settings
+    folder, settings, item = run.iteration_dir(place), system.spec.settings, items[-1]
     coverage = assess(item.samples, item.bias, starts.n_starts, system)
-    pool = mbar_pool([item], settings.pool)
+    pool = mbar_pool(items, settings.pool)
     n_replicates = settings.production.replicates
-    estimates = estimate(pool, [item], starts.inside, system, place=place, n_replicates=n_replicates)
+    estimates = estimate(pool, items, starts.inside, system, place=place, n_replicates=n_replicates)
     analysis = analyse(folder, pool, item.samples, item, estimates, system)
     write_json(folder / "coverage.json", coverage.as_dict())
     write_arrays(
-        folder / "weights.npz", frame=pool.frame, weights=pool.weights, last_weights=pool.last_weights
+        folder / "weights.npz",
+        iteration=pool.iteration,
+        frame=pool.frame,
+        weights=pool.weights,
+        last_weights=pool.last_weights,
     )
     return Weighed(
-        n_frames=pool.n_frames,
-        n_effective=effective_sample_size(pool.weights),
+        n_frames=len(pool.last_frames),
+        n_effective=effective_sample_size(pool.last_weights),
         analysis=analysis,
         coverage=coverage,
     )
 
 
-def _with_iterations(
-    run: RunDirectory,
-    cv_iteration: int,
-    item: BiasedIteration,
-    previous: Sequence[CV],
-    starts: KnownStarts,
-    system: MolecularSystem,
-) -> Estimates | None:
-    """The production pooled with the iterations; None where nothing is pooled."""
-    settings = system.spec.settings
-    if cv_iteration == 0 or settings.pool.mode == "none":
-        return None
-    samples = Samples.load(run.iteration_dir(cv_iteration) / "samples.npz")
-    _, biased = weighted_pool(run, cv_iteration, previous, samples, system)
-    first = first_pooled(item.index, settings.pool)
-    everything = [*(one for one in biased if one.index >= first), item]
-    pool = mbar_pool(everything, settings.pool)
-    return estimate(
-        pool,
-        everything,
-        starts.inside,
-        system,
-        place=f"{item.index} together",
-        n_replicates=settings.production.replicates,
-    )
+def _iterations(
+    run: RunDirectory, cv_iteration: int, previous: Sequence[CV], system: MolecularSystem
+) -> list[BiasedIteration]:
+    """The biased iterations that are pooled with the production; none where nothing is pooled."""
+    settings = system.spec.settings.pool
+    if settings.mode == "none":
+        return []
+    return [
+        BiasedIteration(
+            index=k,
+            samples=Samples.load(run.iteration_dir(k) / "samples.npz"),
+            bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
+            cv=previous[k - 1],
+        )
+        for k in range(first_pooled(cv_iteration + 1, settings), cv_iteration + 1)
+    ]
 
 
 def _result(
@@ -179,14 +176,12 @@ def _result(
     cv_iteration: int,
     samples: Samples,
     weighed: Weighed,
-    together: Estimates | None,
     run: RunDirectory,
     system: MolecularSystem,
 ) -> Production:
     settings = system.spec.settings
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
     wall_s = float(read_json(run.iteration_dir(name) / "timing.json")["wall_s"])
-    pooled = None if together is None else together.pooled.delta_f()
     return Production(
         folder=name,
         cv_iteration=cv_iteration,
@@ -196,8 +191,8 @@ def _result(
         n_effective=weighed.n_effective,
         delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,
         delta_f_interval=weighed.analysis.delta_f_interval,
-        delta_f_pool_kj_mol=None if pooled is None else float(pooled.estimate),
-        delta_f_pool_interval=None if pooled is None else (float(pooled.lower), float(pooled.upper)),
+        delta_f_alone_kj_mol=weighed.analysis.delta_f_iteration_kj_mol,
+        delta_f_alone_interval=weighed.analysis.delta_f_iteration_interval,
         crossings=weighed.analysis.crossings,
         problems=weighed.coverage.problems,
     )

@@ -13,8 +13,8 @@ from aecv.workflow.basins import KnownStarts, basin_of_frames
 from aecv.workflow.coverage import assess
 from tests.workflow.hand import samples_of_walkers, system_with
 
-ADAPTIVE: Any = SimpleNamespace(stage_edges=np.empty(0))
-FROZEN_FROM_HALF: Any = SimpleNamespace(stage_edges=np.array([0.5, 1.0]))
+ADAPTIVE: Any = SimpleNamespace(begin=lambda discard: 0.0)
+FROZEN_FROM_HALF: Any = SimpleNamespace(begin=lambda discard: 0.5)
 
 
 def test_entries_are_counted_from_core_to_core(tmp_path: Path) -> None:
@@ -74,6 +74,15 @@ def test_mixing_is_measured_after_the_bias_settled() -> None:
     samples = samples_of_walkers(np.tile([0, 1], (2, 1000)), x=values)
     assert assess(samples, FROZEN_FROM_HALF, 2, system_with()).r_hat["x"] == pytest.approx(1.0, abs=0.01)
     assert assess(samples, ADAPTIVE, 2, system_with()).r_hat["x"] > 1.2
+
+
+def test_entries_before_the_frames_that_count_do_not_count() -> None:
+    """Both basins are entered twice in the first half and never after it."""
+    ways = [[0, 1, 0, 1, 1, 1, 1, 1], [1, 0, 1, 0, 0, 0, 0, 0]]
+    assert assess(samples_of_walkers(ways), ADAPTIVE, 2, system_with()).problems == ()
+    late = assess(samples_of_walkers(ways), FROZEN_FROM_HALF, 2, system_with())
+    assert late.problems == ("hardly entered from elsewhere: the basin of start 0 (0 times), 1 (0 times)",)
+    np.testing.assert_array_equal(late.visits.transitions.sum(axis=0), [3, 3])
 
 
 def test_one_walker_has_nobody_to_agree_with() -> None:

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from aecv.ground.grid import Grid
 from aecv.ground.settings import PoolSettings
 from aecv.numerics.abf import Accumulators, couple
-from aecv.numerics.bootstrap import Replicates
 from aecv.results.colvar import read_colvar
 from aecv.workflow.convergence import write_convergence
-from aecv.workflow.estimates import Estimates, estimate, inside_region, passages
-from aecv.workflow.pool import mbar_pool
+from aecv.workflow.estimates import estimate, inside_region, passages
+from aecv.workflow.pool import BiasedSample, mbar_pool
+from aecv.workflow.samples import Samples
 from aecv.workflow.segments import History
-from aecv.workflow.uncertainty import Resampled
 from tests.numerics.toys import KT
 from tests.workflow.hand import samples_of_walkers, system_with
 from tests.workflow.test_pool import P_RIGHT, biased, flattening
@@ -94,7 +94,7 @@ GRID = Grid(lower=(-1.0,), upper=(1.0,), n_bins=(20,))
 EXTENDED = couple(
     GRID, kt=KT, sigma=GRID.widths, tau_ps=1.0, friction_per_ps=1.0, timestep_ps=0.02, full_samples=1
 )
-SHARE = np.arange(1, 21) / 20
+SHARE = np.arange(1, 11) / 10
 
 
 def accumulated(slope: float, n: float) -> Accumulators:
@@ -117,26 +117,25 @@ def in_time(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
         prior=prior,
         total=final,
         history=History(shares=np.array([0.35, 1.0]), samples=snapshots),
+        begin=lambda discard: 0.2,
     )
     frames = np.flatnonzero(samples.progress > 0.2)
-    weights = np.full(len(frames), 1.0 / len(frames))
-    alone = Resampled(
-        weights=weights,
-        replicates=Replicates(
-            frames=np.arange(len(frames)),
-            weights=weights,
-            replicates=np.tile(weights, (20, 1)),
-            n_units=8,
-            n_strata=1,
-            n_unsolved=0,
-        ),
-        kt=KT,
-        passages=(1, 1),
-        inside=samples.observables["x"][frames] > 0,
-    )
-    path = tmp_path_factory.mktemp("time") / "convergence.dat"
-    pool: Any = SimpleNamespace(last_frames=frames)
-    estimates = Estimates(pooled=alone, alone=alone, basins_inside=INSIDE)
+    return written(tmp_path_factory, samples, bias, frames, np.zeros((1, len(frames))), [len(frames)])
+
+
+def written(
+    factory: pytest.TempPathFactory,
+    samples: Samples,
+    bias: Any,
+    frames: np.ndarray,
+    energies: np.ndarray,
+    n_per_state: list[int],
+) -> dict[str, np.ndarray]:
+    """convergence.dat of frames under biases of these energies."""
+    sample = BiasedSample(energies=energies, n_per_state=np.array(n_per_state))
+    pool: Any = SimpleNamespace(last_frames=frames, last_sample=sample)
+    estimates: Any = SimpleNamespace(basins_inside=INSIDE)
+    path = factory.mktemp("time") / "convergence.dat"
     write_convergence(path, samples, pool, bias, estimates, system_with())
     return read_colvar(path)
 
@@ -146,7 +145,7 @@ def test_delta_f_in_time_counts_the_frames_up_to_then(in_time: dict[str, np.ndar
     np.testing.assert_allclose(in_time["time"], 200.0 * SHARE)
     inside = (SHARE - 0.2).clip(0) + (SHARE - 0.5).clip(0, 0.25)
     outside = 2 * (SHARE - 0.2) - inside
-    known = SHARE > 0.21
+    known = SHARE > 0.39  # 50 frames at least
     expected = -KT * np.log(inside[known] / outside[known])
     np.testing.assert_allclose(in_time["delta_f"][known], expected, atol=1e-5)
     assert np.isnan(in_time["delta_f"][~known]).all()
@@ -155,11 +154,43 @@ def test_delta_f_in_time_counts_the_frames_up_to_then(in_time: dict[str, np.ndar
 def test_intervals_in_time_are_infinite_until_there_were_passages_both_ways(
     in_time: dict[str, np.ndarray],
 ) -> None:
-    """The entry at 0.5 alone says nothing; with the exit at 0.75 the floor is kT 2^(1/2)."""
+    """The entry at 0.5 alone says nothing; one stay on each side leaves at least kT ln(0.975/0.025)."""
     finite = np.isfinite(in_time["delta_f_lower"])
     np.testing.assert_array_equal(finite, SHARE > 0.751)
     half = 0.5 * (in_time["delta_f_upper"] - in_time["delta_f_lower"])[finite]
-    np.testing.assert_allclose(half, 1.959964 * KT * np.sqrt(2.0), rtol=1e-5)
+    assert np.all(half > 0.9999 * KT * np.log(39.0))
+
+
+def test_delta_f_in_time_knows_only_the_biases_that_had_begun(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Target N(0, 1); first half drawn from N(0.5, 1), second from N(1.5, 1), bias energies -kT s x.
+
+    With the weights of the whole run the first half alone would be off by some 0.6 kT.
+    """
+    n, shifts = 4000, (0.5, 1.5)
+    rng = np.random.default_rng(4)
+    x = np.concatenate([rng.normal(shift, 1.0, (2, n // 2)) for shift in shifts], axis=1)
+    samples = samples_of_walkers(x > 0.0, x=x)
+    total = accumulated(2.0, 100.0)
+    bias: Any = SimpleNamespace(
+        grid=GRID,
+        extended=EXTENDED,
+        prior=Accumulators.zeros(GRID),
+        total=total,
+        history=History(shares=np.array([1.0]), samples=total.samples[None]),
+        begin=lambda discard: 0.0,
+    )
+    early = samples.progress <= 0.5
+    frames = np.concatenate([np.flatnonzero(early), np.flatnonzero(~early)])
+    values = samples.observables["x"][frames]
+    energies = -KT * np.outer(shifts, values)
+    table = written(tmp_path_factory, samples, bias, frames, energies, [n, n])
+    error = (table["delta_f_upper"] - table["delta_f_lower"]) / (2 * 1.96)
+    assert np.all(error < 0.15 * KT)
+    region = system_with().spec.settings.delta_f
+    p = norm.cdf(region.upper) - norm.cdf(region.lower)
+    assert np.all(np.abs(table["delta_f"] + KT * np.log(p / (1 - p))) < 4 * error)
 
 
 def test_change_of_f_along_the_cv_is_that_of_the_slopes_without_the_prior(

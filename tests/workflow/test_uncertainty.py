@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from aecv.numerics.bootstrap import Replicates
-from aecv.numerics.intervals import Interval, aligned
+from aecv.numerics.intervals import Interval, aligned, crossing_error
 from aecv.workflow.pool import BiasedSample
 from aecv.workflow.uncertainty import Origins, Resampled, resample
 
@@ -138,9 +138,9 @@ def test_a_bin_that_the_thinned_frames_miss_has_a_value_and_no_error_bar() -> No
 
 
 def test_no_interval_is_narrower_than_the_passages_allow() -> None:
-    """kT (1/4 + 1/2)^(1/2); of it a bin inside has 1 - p, one outside p, one of both its distance from p."""
+    """That of 4 entries and 2 exits; of it a bin has its distance from p."""
     found = fixed([0.1, 0.1, 0.1, 0.7], [True, True, False, False], (4, 2))
-    floor, delta = KT * np.sqrt(0.75), delta_f_of(found)
+    floor, delta = crossing_error(4, 2, kt=KT), delta_f_of(found)
     assert delta.standard_error == pytest.approx(floor)
     assert delta.upper - delta.estimate == pytest.approx(norm.ppf(0.975) * floor)
     profile = found.profile([0.5, 1.5, 1.5, 2.5], [np.arange(4.0)])
@@ -182,10 +182,10 @@ def test_delta_f_of_chosen_frames_counts_these_alone() -> None:
     chosen = np.array([True, True, False, False])
     early = delta_f_of(found, chosen, passages=(1, 1))
     assert early.estimate == pytest.approx(KT * np.log(2.0))
-    assert early.standard_error == pytest.approx(KT * np.sqrt(2.0))
+    assert early.standard_error == pytest.approx(crossing_error(1, 1, kt=KT))
     late = delta_f_of(found, ~chosen)
     assert late.estimate == pytest.approx(KT * np.log(4.0 / 3.0))
-    assert late.standard_error == pytest.approx(KT * np.sqrt(0.5))
+    assert late.standard_error == pytest.approx(crossing_error(4, 4, kt=KT))
     nothing = delta_f_of(found, np.zeros(4, dtype=bool))
     assert np.isnan([nothing.estimate, nothing.lower, nothing.upper]).all()
 

@@ -34,7 +34,7 @@ def test_converged_and_held() -> None:
     assert verdict.converged
     assert verdict.sentences == (
         "converged at iteration 3 and held since (last score 0.991, s_min 0.980)",
-        "coverage of iteration 4: every basin known was entered from elsewhere, walkers agree",
+        "coverage of iteration 4: nothing speaks against it",
         LOOK,
     )
     assert verdict.as_dict() == {"converged": True, "sentences": list(verdict.sentences)}
