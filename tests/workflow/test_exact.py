@@ -30,6 +30,7 @@ SMALL = (
     "eabf.bins=20",
     "eabf.full_samples=100",
     "run.iterations=2",
+    "production.ns=0",
 )
 """6000 steps per iteration: numbers mean nothing, but everything runs."""
 
@@ -37,7 +38,9 @@ SMALL = (
 @pytest.fixture(scope="module", params=TOYS)
 def toy_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    outcome = iterate(load_system(request.param, overrides=SMALL), folder)
+    # one of them with a production, whose pictures know exact answers too
+    more = ("production.ns=0.02", "production.replicates=30") if request.param == TOYS[0] else ()
+    outcome = iterate(load_system(request.param, overrides=(*SMALL, *more)), folder)
     assert [record.index for record in outcome.records] == [0, 1]
     return folder
 
@@ -54,6 +57,9 @@ def test_a_toy_run_leaves_everything(toy_run: Path) -> None:
     assert not load_cv(iteration).encoder.is_aligned
     errors = read_json(iteration / "exact.json")["errors_kj_mol"]
     assert set(errors) == {"xi_czar", "xi_abf", "x", "y", "x_y"}
+    if (produced := toy_run / "production_01").exists():
+        assert set(read_json(produced / "exact.json")["errors_kj_mol"]) == set(errors)
+        assert (toy_run / "pictures" / "production_profiles.png").stat().st_size > 0
 
 
 def test_exact_profiles_lie_on_the_bins_of_the_estimates(toy_run: Path) -> None:
@@ -145,6 +151,7 @@ def test_the_domain_holds_all_the_weight(name: str) -> None:
     assert mass_along(values, plane, [-10.0, 10.0])[0] == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_cv_of_two_components_has_an_exact_map(tmp_path: Path) -> None:
     """Cells are counted there, not shared: right within the noise of 100 000 draws."""
     overrides = (*SMALL, "autoencoder.latent=2", "eabf.bins=10")

@@ -19,6 +19,8 @@ from aecv.models.spec import load_system
 from aecv.workflow.loop import iterate
 from tests.workflow.conftest import SMALL
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 KILLED_AT = (
     "iteration_00/segments/round_00004_walker_001.npz",
     "iteration_01/segments/ensemble.npz",
@@ -40,17 +42,30 @@ KILLED_AT_TOO = (
 )
 
 
-def command(folder: Path, *more: str) -> list[str]:
+WITHOUT_PICTURES = (
+    "import aecv.iterate, aecv.workflow.loop as loop\n"
+    "loop.draw_run = loop.draw_production = lambda *_: None\n"
+    "aecv.iterate.main()"
+)
+
+
+def command(folder: Path, *more: str, draws: bool = False) -> list[str]:
     sets = [part for item in SMALL for part in ("--set", item)]
-    return [sys.executable, "-m", "aecv.iterate", "--system", "ala2", "--out", str(folder), *sets, *more]
+    how = ["-m", "aecv.iterate"] if draws else ["-c", WITHOUT_PICTURES]
+    return [sys.executable, *how, "--system", "ala2", "--out", str(folder), *sets, *more]
 
 
 def run_until(
-    folder: Path, moment: str, sign: signal.Signals, *more: str
+    folder: Path, moment: str, sign: signal.Signals, *more: str, draws: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Start the run and send a signal as soon as a file is there."""
     with subprocess.Popen(
-        command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(folder, *more, draws=draws),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell starts in the background ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 400
         while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
@@ -93,33 +108,40 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("moments", [KILLED_AT, pytest.param(KILLED_AT_TOO, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("moments", "draws"), [(KILLED_AT, False), pytest.param(KILLED_AT_TOO, True, marks=pytest.mark.slow)]
+)
 def test_killed_at_several_moments_it_ends_as_if_never_stopped(
-    small_run: Path, tmp_path: Path, moments: tuple[str, ...]
+    small_run: Path, tmp_path: Path, moments: tuple[str, ...], draws: bool
 ) -> None:
     folder = tmp_path / "run"
     for index, moment in enumerate(moments):
-        result = run_until(folder, moment, signal.SIGKILL, *(["--resume"] if index else []))
+        more = ["--resume"] if index else []
+        result = run_until(folder, moment, signal.SIGKILL, *more, draws=draws)
         assert result.returncode == -signal.SIGKILL, result.stderr
         assert (folder / moment).exists()
-    subprocess.run(command(folder, "--resume"), check=True, capture_output=True)
+    iterate(load_system("ala2", overrides=SMALL), folder, resume=True)
     assert_same_run(small_run, folder)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("moment", "gone"),
+    ("sign", "moment", "gone"),
     [
-        ("iteration_02/segments/round_00003_walker_001.npz", ("iteration_02", "production_02")),
-        ("production_02/segments/round_00001_walker_001.npz", ("production_02",)),
+        (
+            signal.SIGINT,
+            "iteration_02/segments/round_00003_walker_001.npz",
+            ("iteration_02", "production_02"),
+        ),
+        (signal.SIGTERM, "production_02/segments/round_00001_walker_001.npz", ("production_02",)),
     ],
 )
-def test_interrupted_from_the_keyboard_it_says_how_to_go_on(
-    small_run: Path, copy_of_run: Path, moment: str, gone: tuple[str, ...]
+def test_interrupted_by_the_keyboard_or_a_queue_it_says_how_to_go_on(
+    small_run: Path, copy_of_run: Path, sign: signal.Signals, moment: str, gone: tuple[str, ...]
 ) -> None:
     for name in gone:
         shutil.rmtree(copy_of_run / name)
-    result = run_until(copy_of_run, moment, signal.SIGINT, "--resume")
+    result = run_until(copy_of_run, moment, sign, "--resume")
     assert result.returncode == 130
     assert "--resume" in result.stderr
     assert "Traceback" not in result.stderr
@@ -142,7 +164,7 @@ def test_a_finished_run_is_reused_as_it_is(copy_of_run: Path) -> None:
 
 def test_another_threshold_on_resume_counts_at_once_and_keeps_what_was_measured(copy_of_run: Path) -> None:
     before = json.loads((copy_of_run / "summary.json").read_text())["iterations"]
-    change = ("convergence.s_min=1e-6", "convergence.consecutive=1")
+    change = ("convergence.s_min=1e-6", "convergence.consecutive=1", "convergence.coverage=false")
     iterate(load_system("ala2", overrides=(*SMALL, *change)), copy_of_run, resume=True)
     summary = json.loads((copy_of_run / "summary.json").read_text())
     assert summary["converged_at"] == 1
