@@ -42,8 +42,8 @@ def production(**changes: Any) -> Production:
         "n_effective": 700.0,
         "delta_f_kj_mol": 7.25,
         "delta_f_interval": (6.75, 7.75),
-        "delta_f_pool_kj_mol": 7.5,
-        "delta_f_pool_interval": (7.25, 7.75),
+        "delta_f_alone_kj_mol": 7.5,
+        "delta_f_alone_interval": (7.25, 7.75),
         "crossings": 42,
         "problems": (),
     }
@@ -60,8 +60,8 @@ def test_the_last_words_are_the_verdict_and_the_production() -> None:
     assert words(production()) == [
         "not converged",
         "go on",
-        "production, 20 ns along the CV of iteration 4: dF 7.25 ±0.50 kJ/mol (95 %), 42 passages; together "
-        "with the iterations 7.50 ±0.25",
+        "production, 20 ns along the CV of iteration 4: dF 7.25 ±0.50 kJ/mol (95 %) together with the "
+        "iterations, 7.50 ±0.25 alone, 42 passages",
     ]
 
 
@@ -69,8 +69,8 @@ def test_a_production_without_a_region_or_a_passage_says_no_more_than_it_knows()
     none = production(
         delta_f_kj_mol=None,
         delta_f_interval=None,
-        delta_f_pool_kj_mol=None,
-        delta_f_pool_interval=None,
+        delta_f_alone_kj_mol=None,
+        delta_f_alone_interval=None,
         crossings=None,
     )
     assert words(none)[-1] == "production, 20 ns along the CV of iteration 4: production_04"

@@ -60,12 +60,12 @@ def test_it_runs_along_the_last_cv_and_freezes_its_bias(small_run: Path) -> None
     np.testing.assert_allclose(frames, [75.5, 163.5, 250.0], atol=1.0)
 
 
-def test_its_result_comes_from_its_own_frozen_frames(small_run: Path) -> None:
-    """Weights by MBAR over the two potentials, written out here, and Delta F from them."""
+def test_its_own_weights_come_from_its_frozen_frames(small_run: Path) -> None:
+    """Weights by MBAR over the two potentials, written out here, and Delta F of it alone from them."""
     folder = small_run / "production_02"
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     stored, made = read_arrays(folder / "weights.npz"), Production.load(folder)
-    frozen = np.sort(stored["frame"])
+    frozen = np.sort(stored["frame"][stored["iteration"] == 3])
     np.testing.assert_array_equal(frozen, np.flatnonzero(samples.progress > bias.stage_edges[0]))
     stage = np.digitize(samples.progress, bias.stage_edges[:2])
     order = np.concatenate([np.flatnonzero(stage == k) for k in (1, 2)])
@@ -78,16 +78,27 @@ def test_its_result_comes_from_its_own_frozen_frames(small_run: Path) -> None:
     counts = [np.count_nonzero(stage == 1), np.count_nonzero(stage == 2)]
     expected = np.zeros(N_FRAMES)
     expected[order] = mbar_log_weights(energies, counts, kt=KT).weights
-    weights = np.zeros(N_FRAMES)
-    weights[stored["frame"]] = stored["weights"]
-    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-12)
     np.testing.assert_allclose(stored["last_weights"], expected, rtol=1e-5, atol=1e-12)
     assert made.n_frames == len(frozen)
     assert made.n_effective == pytest.approx(1.0 / np.sum(expected**2), rel=1e-4)
     phi = samples.observables["phi"]
     p = expected[(phi > 0) & (phi < 2.2)].sum()
     delta_f = -KT * np.log(p / (1 - p)) if 0 < p < 1 else np.inf
-    assert made.delta_f_kj_mol == pytest.approx(delta_f, rel=1e-4)
+    assert made.delta_f_alone_kj_mol == pytest.approx(delta_f, rel=1e-4)
+
+
+def test_its_result_comes_from_it_and_the_iterations_together(small_run: Path) -> None:
+    """The first biased iteration explored; the second is pooled with the production, number 3."""
+    folder = small_run / "production_02"
+    stored, made = read_arrays(folder / "weights.npz"), Production.load(folder)
+    assert set(np.unique(stored["iteration"])) == {2, 3}
+    phi = np.empty(len(stored["frame"]))
+    for index, source in ((2, small_run / "iteration_02"), (3, folder)):
+        mine = stored["iteration"] == index
+        phi[mine] = Samples.load(source / "samples.npz").observables["phi"][stored["frame"][mine]]
+    p = stored["weights"][(phi > 0) & (phi < 2.2)].sum()
+    expected = -KT * np.log(p / (1 - p)) if 0 < p < 1 else np.inf
+    assert made.delta_f_kj_mol == pytest.approx(expected, rel=1e-4)
 
 
 def test_its_files_fit_its_numbers(small_run: Path) -> None:
@@ -109,7 +120,7 @@ def test_its_files_fit_its_numbers(small_run: Path) -> None:
     assert in_time["time"][-1] == pytest.approx(5.0)
     assert in_time["xi_change"][-1] == pytest.approx(0.0, abs=1e-6)
     if np.isfinite(in_time["delta_f"][-1]):
-        assert in_time["delta_f"][-1] == pytest.approx(float(made["delta_f_kj_mol"]), abs=1e-4)
+        assert in_time["delta_f"][-1] == pytest.approx(float(made["delta_f_alone_kj_mol"]), abs=1e-4)
     profile = read_fes(folder / "fes_phi.dat")
     assert profile.error is not None
     assert np.nanmin(profile.values) == pytest.approx(0.0, abs=1e-9)
