@@ -181,9 +181,10 @@ def test_a_finished_run_may_be_asked_for_none_and_keeps_the_one_it_has(copy_of_r
 def test_a_production_is_not_mixed_with_one_of_other_settings(
     copy_of_run: Path, change: str, message: str
 ) -> None:
-    """Refused, with both ways out, and nothing is changed."""
+    """Refused, with both ways out, and nothing is changed; what was sampled is not to be thrown away."""
     before, summary = contents(copy_of_run / "production_02"), read_json(copy_of_run / "summary.json")
-    advice = "go back to what it was, or delete production_02 to compute it again"
+    what = "production_02" if "sampling" in message else "production_02/analysis.done"
+    advice = f"go back to what it was, or delete {what} to "
     with pytest.raises(StoreError, match=rf"production_02/\w+\.done: {message}; {advice}"):
         resume(copy_of_run, change)
     assert contents(copy_of_run / "production_02") == before
