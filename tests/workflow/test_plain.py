@@ -155,16 +155,22 @@ def test_an_observable_without_a_range_gets_that_of_the_hot_run(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_free_energies_round_a_circle_are_exact(tmp_path: Path) -> None:
-    """Two wells of 8 kT, one of them cut by the seam; F of angle and lambda by quadrature, Delta F = 0."""
-    spec = load_system("double_well_circle", overrides=CIRCLE)
-    result = sample_along(spec, round_the_circle(), tmp_path / "run", ns=3.0)
+    """Two wells of 4 kT, one of them cut by the seam; F of angle and lambda by quadrature, Delta F = 0.
+
+    40 000 steps through autograd. An F with a wall or a step at the seam would be off by several kT there.
+    """
+    shallow = "particle.potential=scale*(2*y^2 + (x^2 + y^2 - 1)^2/eps); scale = 5; eps = 0.1"
+    light = ("particle.mass_da=3", "dynamics.friction_per_ps=1", "eabf.bins=30", "eabf.full_samples=200")
+    spec = load_system("double_well_circle", overrides=[*CIRCLE, *light, shallow])
+    result = sample_along(spec, round_the_circle(), tmp_path / "run", ns=0.4)
     exact = read_json(tmp_path / "run" / "along" / "exact.json")
     kt = 0.00831446262 * 300.0
     assert result.delta_f_interval is not None
     low, high = result.delta_f_interval
-    assert high - low < 3.0 * kt
+    assert high - low < 4.0 * kt
     assert low <= 0.0 <= high
     for name in ("xi_czar", "xi_abf"):
         errors = exact["errors_kj_mol"][name]
         assert errors["n_unknown"] == 0
-        assert errors["rms"] < 0.25 * kt
+        assert errors["rms"] < 0.3 * kt
+        assert errors["largest"] < 0.9 * kt
