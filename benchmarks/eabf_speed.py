@@ -24,6 +24,7 @@ import numpy as np
 import openmm
 
 from aecv.models.cv import CV, export_cv, load_cv
+from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.numerics.encoder import Encoder, encode
@@ -75,13 +76,17 @@ def main() -> None:
 
 def measure(n_steps: int, repeats: int) -> dict[str, list[float]]:
     """Steps per second of every row, one number per repeat."""
-    system, platform_choice, state, probe = _prepare()
+    system, platform_choice, state, frames = _prepare()
+    probe = frames[:, system.cv_atom_indices]
     cv, extended = _cv(system, probe)
     unbiased = UnbiasedEngine(*make_context(system, platform=platform_choice, seed=1))
     biased = NativeEngine(system, cv, extended, platform=platform_choice, probe=probe)
-    lam = cv(state.positions[cv.atom_indices])[0]
-    biased_state = replace(state, lam=lam, lam_velocity=np.zeros_like(lam))
-    zeros = Accumulators.zeros(extended.grid)
+    biased_job = _biased_job(cv, extended, state, n_steps)
+    torsions = observable_cv(system.observables, ("phi", "psi"))
+    seen = frames[:, torsions.atom_indices]
+    periodic = extended_variable(torsions, seen, system.masses[torsions.atom_indices], system.spec.settings)
+    plain = NativeEngine(system, torsions, periodic, platform=platform_choice, probe=seen)
+    plain_job = _biased_job(torsions, periodic, state, n_steps)
     forces = np.zeros((cv.n_atoms, 3))
     positions = np.empty((cv.n_atoms, 3))
 
@@ -103,7 +108,8 @@ def measure(n_steps: int, repeats: int) -> dict[str, list[float]]:
         "PythonForce, State.getPositions(asNumpy=True)": _callback(
             system, platform_choice, read_with_units, cv, state, n_steps
         ),
-        "native extended ABF, 24-40-2": lambda: biased.run(_job(biased_state, n_steps, zeros)).wall_s,
+        "native extended ABF, 24-40-2": lambda: biased.run(biased_job).wall_s,
+        "native extended ABF, phi and psi": lambda: plain.run(plain_job).wall_s,
     }
     for row in rows.values():
         row()  # compile, and warm up
@@ -119,7 +125,7 @@ def _prepare() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray
     choice = choose_platform(system.n_atoms)
     (state,) = equilibrate(system, system.positions[None], n_walkers=1, platform=choice)
     run = UnbiasedEngine(*make_context(system, platform=choice, seed=1)).run(_job(state, 20_000))
-    return system, choice, state, run.frames[:, system.cv_atom_indices].astype(float)
+    return system, choice, state, run.frames.astype(float)
 
 
 def _cv(system: MolecularSystem, probe: np.ndarray) -> tuple[CV, ExtendedVariable]:
@@ -143,6 +149,12 @@ def _cv(system: MolecularSystem, probe: np.ndarray) -> tuple[CV, ExtendedVariabl
 def _job(state: WalkerState, n_steps: int, accumulators: Accumulators | None = None) -> SegmentJob:
     seed = SegmentSeed(root=1, stage="benchmark", walker=0, segment=0)
     return SegmentJob(state=state, n_steps=n_steps, frame_steps=100, seed=seed, accumulators=accumulators)
+
+
+def _biased_job(cv: CV, extended: ExtendedVariable, state: WalkerState, n_steps: int) -> SegmentJob:
+    lam = cv(state.positions[cv.atom_indices])[0]
+    biased = replace(state, lam=lam, lam_velocity=np.zeros_like(lam))
+    return _job(biased, n_steps, Accumulators.zeros(extended.grid))
 
 
 def _callback(

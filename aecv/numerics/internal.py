@@ -127,7 +127,7 @@ def _check_component(kind: str, atoms: Sequence[int], axis: int | None, n_atoms:
     needed = _CODES[kind][1]
     if len(set(atoms)) != needed or len(atoms) != needed or not all(0 <= a < n_atoms for a in atoms):
         raise CVError(
-            f"internal coordinates: a {kind} needs {needed} different atoms of 0 .. {n_atoms - 1}, "
+            f"internal coordinates: kind '{kind}' needs {needed} different atoms of 0 .. {n_atoms - 1}, "
             f"got {list(atoms)}"
         )
     if (kind == "coordinate") != (axis in (0, 1, 2)):

@@ -77,9 +77,9 @@ def test_marginal_bias_is_the_integral_over_the_circle(sigma_bins: float) -> Non
     x = np.concatenate([rng.uniform(-np.pi, np.pi, 150), np.pi - np.geomspace(1e-6, 0.3, 50)])
     spring = 0.5 * kappa * circle.shortest(np.subtract.outer(x, lam)) ** 2
     truth = -KT * np.log(np.exp(-(spring - wrapped) / KT).mean(axis=1) * TURN)
-    # the sum over bins refined to sigma/2 is off where B bends, by 0.02 kT; splines by less
-    np.testing.assert_allclose(marginal.direct(x[:, None]), truth, atol=0.03 * KT)
-    np.testing.assert_allclose(marginal(x[:, None]), marginal.direct(x[:, None]), atol=0.01 * KT)
+    # the sum over bins refined to sigma/2 is off by up to 0.013 kT where B bends; splines by 1e-5
+    np.testing.assert_allclose(marginal.direct(x[:, None]), truth, atol=0.02 * KT)
+    np.testing.assert_allclose(marginal(x[:, None]), marginal.direct(x[:, None]), atol=1e-4 * KT)
     np.testing.assert_allclose(marginal(x[:, None] + 3 * TURN), marginal(x[:, None]), atol=1e-6 * KT)
     assert abs(np.diff(marginal([[np.pi - 1e-9], [np.pi + 1e-9]]))[0]) < 1e-6 * KT
 

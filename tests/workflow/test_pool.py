@@ -322,6 +322,7 @@ class Steep:
     slope: float
     n_components: int = 1
     cv_range: Any = None
+    periodic: tuple[bool, ...] = (False,)
 
     def gradient(self, probe: np.ndarray) -> np.ndarray:
         gradient = np.zeros((len(probe), 1, 1, 3))
