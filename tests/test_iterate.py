@@ -190,7 +190,7 @@ def test_too_few_effective_frames_say_what_to_change(tmp_path: Path) -> None:
         "--set", "training.min_effective_frames=5000",
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "needs >= 5000 effective frames, got 1000.0 of 1000; run longer (--ns), or lower" in result.stderr
+    assert "got 1000.0 of 1000; begin a longer run (--ns), or lower" in result.stderr
 
 
 def test_a_length_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:
