@@ -56,7 +56,7 @@ def test_a_toy_run_leaves_everything(toy_run: Path) -> None:
     assert (toy_run / "pictures" / "free_energy_xi.png").is_file()
     assert not load_cv(iteration).encoder.is_aligned
     errors = read_json(iteration / "exact.json")["errors_kj_mol"]
-    assert set(errors) == {"xi_czar", "xi_abf", "x", "y", "x_y"}
+    assert set(errors) == {"xi", "xi_czar", "xi_abf", "x", "y", "x_y"}
     if (produced := toy_run / "production_01").exists():
         assert set(read_json(produced / "exact.json")["errors_kj_mol"]) == set(errors)
         assert (toy_run / "pictures" / "production_profiles.png").stat().st_size > 0

@@ -111,7 +111,8 @@ def test_summary_has_a_complete_record_per_iteration(small_run: Path) -> None:
         assert record["s_min"] == pytest.approx(np.quantile(between, quantile), abs=1e-12)
         assert record["s_min"] == scores["s_min"]
         assert (record["s_min_replicas"], record["s_min_quantile"]) == (3, quantile)
-        assert record["restart_lowest"] <= record["restart_score"] <= 1
+        if record["restart_score"] is not None:  # of three restarts one may be alone in its quality
+            assert record["restart_lowest"] <= record["restart_score"] <= 1
         assert set(record["observables"]) == {"phi", "psi", "xi"}
 
 
