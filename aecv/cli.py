@@ -1,0 +1,53 @@
+"""`aecv`: one command for everything; each part is a module that is loaded when it is asked for."""
+
+import importlib
+
+import click
+
+from aecv.command import CONTEXT
+from aecv.ground.errors import suggestion
+
+COMMANDS = {
+    "iterate": "Learn a collective variable: the whole loop for a system.",
+    "sample": "Extended ABF along a given CV: observables, a file of ours or of others.",
+    "doctor": "What works on this machine, in one screen to paste into a bug report.",
+}
+"""Per command, in the order of the help, what it does; `aecv.NAME` holds it as `main`."""
+
+
+class LazyGroup(click.Group):
+    """Commands known by name; the help imports none of them, since some take OpenMM and PyTorch along."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"aecv.{cmd_name}").main
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'{suggestion(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings=CONTEXT)
+@click.version_option(package_name="aecv", prog_name="aecv")
+def main() -> None:
+    """Collective variables that learn themselves, and free energies along them.
+
+    \b
+    Examples:
+      aecv iterate --system ala2 --iters 10
+      aecv sample --system ala2 --cv phi,psi --ns 10
+      aecv COMMAND --help
+    """

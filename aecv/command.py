@@ -1,0 +1,118 @@
+"""What all commands have in common: options, exit codes, signals, and how an error looks.
+
+0  done        1  an error, in one line        2  wrong usage        130  interrupted
+"""
+
+import errno
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aecv.ground.errors import AecvError
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Command(click.Command):
+    """A click command with --version and --debug that tells errors in one line.
+
+    Only errors that a user can do something about are caught. Anything else is a fault of aecv and shows its
+    traceback.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        settings["context_settings"] = CONTEXT | (settings.get("context_settings") or {})
+        super().__init__(*args, **settings)
+        click.version_option(package_name="aecv", prog_name="aecv")(self)
+        click.option("--debug", is_flag=True, help="Show the traceback of an error.")(self)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it raises becomes a message and an exit code."""
+        debug = ctx.params.pop("debug")
+        resumes = "resume" in ctx.params
+        try:
+            with _terminable():
+                return super().invoke(ctx)
+        except (AecvError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader of a pipe has gone: click ends quietly
+            if debug:
+                traceback.print_exc()
+            advice = "; mend that, then continue with --resume"
+            click.echo(
+                f"error: {error}{advice if resumes and not isinstance(error, AecvError) else ''}", err=True
+            )
+            ctx.exit(EXIT_ERROR)
+        except KeyboardInterrupt:
+            advice = "; continue with the same command and --resume"
+            click.echo(f"interrupted{advice if resumes else ''}", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: queues end jobs by it, and what is known shall be saved and the way on told."""
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+system_option = click.option(
+    "--system",
+    "system_name",
+    required=True,
+    help="A shipped system (ala2, mueller_brown), or a folder with a system.toml.",
+)
+_RUN_OPTIONS = (
+    click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers."),
+    click.option("--resume", is_flag=True, help="Continue the run in --out."),
+    click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP."),
+    click.option(
+        "--starts",
+        type=click.Choice(["auto", "one", "given"]),
+        help="Starting structures: found by a hot run, the one of the system, or its list.",
+    ),
+    click.option(
+        "--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings."
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="One setting, for example training.restarts=8; may be repeated.",
+    ),
+    click.option("--print-config", is_flag=True, help="Print all settings as TOML and stop."),
+)
+_SHORT_FOR = {"seed": "run.seed", "platform": "dynamics.platform", "starts": "starts.mode"}
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that commands which simulate a system share, besides `system_option`."""
+    for option in reversed(_RUN_OPTIONS):
+        function = option(function)
+    return function
+
+
+def overrides(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[str]:
+    """Options that are short for a setting, as --set has them; `keys` maps option to setting."""
+    texts = []
+    for option, key in {**_SHORT_FOR, **keys}.items():
+        value = options[option]
+        if value is not None:
+            texts.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")
+    return texts
