@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from aecv.ground.settings import Settings
 from aecv.workflow.loop import Outcome
+from aecv.workflow.plain import Sampled
 from aecv.workflow.records import IterationRecord
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
@@ -112,6 +114,27 @@ def closing_words(outcome: Outcome) -> str:
     if made is not None and made.problems:
         lines.append("coverage of the production: " + "; ".join(made.problems))
     return "\n".join(lines)
+
+
+def sampled_table(result: Sampled, settings: Settings) -> str:
+    """What came of a run along a given CV, a line each."""
+    region, walkers = settings.delta_f, settings.sampling.walkers
+    rows = [
+        ("CV", result.cv),
+        ("simulated", f"{result.ns:g} ns over {walkers} walkers, {result.steps_per_s:.0f} steps/s"),
+        ("frames", f"{result.n_frames} under the frozen bias, {result.n_effective:.0f} effective"),
+    ]
+    if region is not None:
+        what = f"F({region.lower:g} < {region.observable} < {region.upper:g}) - F(elsewhere)"
+        value = _with_error(result.delta_f_kj_mol, result.delta_f_interval)
+        sure = result.delta_f_kj_mol is not None and math.isfinite(result.delta_f_kj_mol)
+        rows.append(("dF", f"{value} kJ/mol ({'95 %' if sure else 'a side without frames'}), {what}"))
+    if result.crossings is not None:
+        rows.append(("passages", str(result.crossings)))
+    problems = result.problems or ("no problem found",)
+    rows += [("coverage" if index == 0 else "", problem) for index, problem in enumerate(problems)]
+    rows.append(("results", f"{result.folder}: fes_xi.dat, sampled.json, ...; pictures/ beside it"))
+    return "\n".join(f"{name:<10} {text}" for name, text in rows)
 
 
 def duration(seconds: float) -> str:

@@ -122,7 +122,8 @@ class CV:
         elif self.module_path is not None:
             digest.update(sha256(self.module_path).encode())
         else:
-            digest.update(str(self.source).encode())
+            # a model of another program has a lasting hash, code has none
+            digest.update(str(getattr(self.function, "fingerprint", self.source)).encode())
         for name in sorted(arrays):
             digest.update(f"{name} {_array_hash(arrays[name])}".encode())
         return digest.hexdigest()

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, suggestion
 from aecv.models.cv import CV
 from aecv.models.observables import ObservableSet
+from aecv.models.torchscript import module_dtype
 from aecv.numerics.abf import data_grid
 from aecv.numerics.internal import InternalCoordinates
 
@@ -83,12 +85,16 @@ def function_cv(
     cv_range: ArrayLike | None = None,
     periodic: Sequence[bool] = (),
     name: str | None = None,
+    trial: FloatArray | None = None,
 ) -> CV:
     """A Python function in torch as a collective variable; see `CV.from_function`.
 
+    Args:
+        trial: frames on which it is tried, shape (F, n_atoms, 3) [nm]; made-up ones when left out.
+
     Raises:
-        CVError: when the function fails on made-up frames, mixes frames, gives NaN there, or does not depend
-            on the positions; for a periodic component without a range.
+        CVError: when the function fails on the trial frames, mixes frames, gives NaN there, or does not
+            depend on the positions; for a periodic component without a range.
     """
     indices = np.asarray(atom_indices, dtype=np.int64)
     title = str(name or getattr(function, "__name__", type(function).__name__))
@@ -103,7 +109,8 @@ def function_cv(
         system_hash="",
         n_components=0,
     )
-    d = _n_components(cv)
+    made_up = np.random.default_rng(0).normal(size=(_N_TRIAL, cv.n_atoms, 3))
+    d = _n_components(cv, made_up if trial is None else trial)
     limits = np.full((d, 2), np.nan) if cv_range is None else np.asarray(cv_range, dtype=float).reshape(-1, 2)
     flags = tuple(bool(flag) for flag in periodic) or (False,) * d
     if len(limits) != d or len(flags) != d:
@@ -138,9 +145,8 @@ def with_range(cv: CV, frames: FloatArray, *, margin: float) -> CV:
     return replace(cv, cv_range=cv_range)
 
 
-def _n_components(cv: CV) -> int:
-    """Components that a function gives; it is tried on made-up frames, together and one by one."""
-    frames = np.random.default_rng(0).normal(size=(_N_TRIAL, cv.n_atoms, 3))
+def _n_components(cv: CV, frames: FloatArray) -> int:
+    """Components that a function gives; it is tried on frames, together and one by one."""
     try:
         together = cv(frames)
         apart = np.concatenate([cv(frame) for frame in frames])
@@ -152,14 +158,18 @@ def _n_components(cv: CV) -> int:
             f"CV {cv.source}: the function failed on positions of shape {frames.shape} ({error}); it needs "
             "to take a torch tensor (F, n_atoms, 3) [nm] and to return one of shape (F, d)"
         ) from error
-    if not np.allclose(together, apart, rtol=1e-6, atol=1e-9):
+    rtol, atol = (1e-6, 1e-9) if module_dtype(cv.module) == torch.float64 else (1e-4, 1e-4)
+    if not np.allclose(together, apart, rtol=rtol, atol=atol):
         raise CVError(
             f"CV {cv.source}: the function gives a frame another value when there are others beside it; each "
             "row of (F, n_atoms, 3) needs to be treated alone"
         )
-    if together.shape[1] > 3 or not np.isfinite(gradient).all():
+    if together.shape[1] > 3:
+        raise CVError(f"CV {cv.source}: needs 1 to 3 components, got {together.shape[1]}")
+    if not np.isfinite(gradient).all():
         raise CVError(
-            f"CV {cv.source}: needs 1 to 3 components with a finite gradient, got {together.shape[1]}"
+            f"CV {cv.source}: its gradient is not finite on {len(frames)} frames; a root or norm of zero, or "
+            "an angle of atoms on a line"
         )
     return together.shape[1]
 

@@ -25,7 +25,7 @@ class InternalModule(torch.nn.Module):
         columns = []
         for kind, atoms, axis in self.parts:
             points = [frames[:, atom] for atom in atoms]
-            columns.append(points[0][:, axis] if axis is not None else _FORMULAS[kind](*points))
+            columns.append(points[0][:, axis] if axis is not None else FORMULAS[kind](*points))
         return torch.stack(columns, dim=1)
 
 
@@ -61,7 +61,7 @@ def _dihedral(p0: Tensor, p1: Tensor, p2: Tensor, p3: Tensor) -> Tensor:
     return torch.atan2((torch.linalg.cross(axis, v) * w).sum(dim=-1), (v * w).sum(dim=-1))
 
 
-_FORMULAS: dict[str, Callable[..., Tensor]] = {
+FORMULAS: dict[str, Callable[..., Tensor]] = {
     "distance": _distance,
     "angle": _angle,
     "dihedral": _dihedral,

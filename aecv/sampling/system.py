@@ -12,8 +12,9 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from aecv.ground.errors import AlignmentError, MolecularSystemError, SettingsError, suggestion
+from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError, SettingsError, suggestion
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.models.cv import CV
 from aecv.models.observables import ObservableSet, StereoReference, select_atoms
 from aecv.models.spec import SystemSpec
 from aecv.numerics.encoder import NO_REFERENCE, align
@@ -128,6 +129,19 @@ def _check_alignable(cv_atoms: IntArray, positions: FloatArray) -> None:
             "cv.atoms: needs atoms that are not on a line, to superpose frames on each other; widen the "
             "selection"
         ) from error
+
+
+def check_atoms(system: MolecularSystem, cv: CV) -> None:
+    """Refuse a CV of atoms that the system does not have.
+
+    Raises:
+        CVError: then.
+    """
+    if cv.atom_indices.max() >= system.n_atoms:
+        raise CVError(
+            f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
+            f"{system.n_atoms} atoms; it belongs to another system"
+        )
 
 
 def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:

@@ -13,7 +13,7 @@ The stages are those of the production at the end of the loop; the folder holds
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from aecv.models.cv import CV
 from aecv.models.plain_cv import observable_cv, with_range
 from aecv.models.spec import SystemSpec
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, check_atoms, choose_platform
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import sampling_stage
 from aecv.workflow.basins import KnownStarts
@@ -91,7 +91,7 @@ class Sampled:
 
 def sample_along(
     spec: SystemSpec,
-    cv: CV | Sequence[str],
+    cv: CV | Sequence[str] | Callable[[MolecularSystem], CV],
     out: Path,
     *,
     ns: float | None = None,
@@ -105,7 +105,8 @@ def sample_along(
         spec: the system with all settings; [eabf], [sampling], [starts], [pool] and [production] count.
         cv: names of observables of the system (compiled; dihedrals are periodic), or any `CV`, such as
             `load_cv(...)` or `CV.from_function(...)`. A component without a range gets that of the hot run's
-            frames, and eabf.margin.
+            frames, and eabf.margin. Or what makes the CV when it is called with the system, such as
+            `aecv.workflow.given.GivenCV`.
         out: the run's folder.
         ns: simulated time over all walkers; sampling.ns when left out.
         ranges: lower and upper end of observables that are no dihedrals, per name [nm or rad].
@@ -117,6 +118,8 @@ def sample_along(
     """
     system, settings = build(spec), spec.settings
     platform = choose_platform(system.n_atoms, settings.dynamics.platform)
+    if callable(cv) and not isinstance(cv, CV):
+        cv = cv(system)
     if not isinstance(cv, CV):
         names = (cv,) if isinstance(cv, str) else tuple(cv)
         cv = observable_cv(system.observables, names, ranges=ranges)
@@ -125,6 +128,7 @@ def sample_along(
     length_ns = settings.sampling.ns if ns is None else ns
     plan = _plan(settings, length_ns)
     _check_bins(settings, cv)
+    check_atoms(system, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName()) as run:
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)

@@ -21,7 +21,7 @@ from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.engines.bias_force import BiasForce
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.system import MolecularSystem, PlatformChoice, check_atoms, make_context
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
@@ -65,11 +65,7 @@ class NativeEngine:
                 f"engine: {cv.source} has periods {cv.periods.tolist()} (0: none), its grid "
                 f"{extended.grid.periods.tolist()}; make the grid from the CV's range"
             )
-        if cv.atom_indices.max() >= system.n_atoms:
-            raise CVError(
-                f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
-                f"{system.n_atoms} atoms; it belongs to another system"
-            )
+        check_atoms(system, cv)
         self._cv = cv
         self._extended = extended
         self._bias = BiasForce(cv, extended)

@@ -1,0 +1,184 @@
+"""How a TorchScript model that came without a description wants its input: found by trying."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aecv.ground.errors import CVError
+from aecv.models.torchscript import read_module
+
+logger = logging.getLogger(__name__)
+
+LAYOUTS = ("(F, n, 3)", "(F, 3n)", "(1, n, 3)", "(1, 3n)", "(n, 3)", "(3n,)")
+"""Of the positions of n atoms: all F frames together, or a single frame."""
+FEATURE_LAYOUTS = ("(F, m)", "(1, m)", "(m,)")
+"""Of m features."""
+MOST_COMPONENTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputForm:
+    """Layout, one of LAYOUTS or FEATURE_LAYOUTS, and precision of a model's input."""
+
+    layout: str
+    dtype: torch.dtype
+
+
+def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> InputForm:
+    """The form in which a model gives 1 to 3 finite numbers per frame, each from its own frame alone.
+
+    Frames together go before one by one, float64 before the model's own precision: weights in float32 serve
+    float64 as well, with smoother forces.
+
+    Args:
+        path: the TorchScript file.
+        inputs: positions, shape (F, n, 3), or features, shape (F, m), float64; F > 3 and F != n.
+        layout: the only one to try.
+
+    Raises:
+        CVError: when no form works, or several do and give different values.
+    """
+    names = FEATURE_LAYOUTS if inputs.ndim == 2 else LAYOUTS
+    if layout is not None and layout not in names:
+        raise CVError(f"{path}: its input needs one of the shapes {', '.join(names)}, got '{layout}'")
+    together = tuple(name for name in names if name.startswith("(F"))
+    groups = ((layout,),) if layout else (together, names[len(together) :])
+    own = _own_dtype(path)
+    failures: dict[str, str] = {}
+    for dtype in dict.fromkeys((torch.float64, own, torch.float32)):
+        model = read_module(path)[0].to(dtype)
+        for group in groups:
+            found = {}
+            for name in group:
+                values = _values(model, inputs.to(dtype), name)
+                if isinstance(values, Tensor):
+                    found[name] = values
+                elif dtype == own:
+                    failures[name] = values
+            if found:
+                name = _the_one(path, found)
+                return _told(path, InputForm(layout=name, dtype=_precision(found[name], dtype)), inputs, own)
+    raise CVError(_complaint(path, inputs, failures))
+
+
+def in_layout(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor:
+    """A model's output, (F, d), for inputs of shape (F, n, 3) or (F, m) that it gets in its own layout."""
+    frames = inputs.flatten(1) if "3n" in layout else inputs
+    if layout.startswith("(F"):
+        return _rows(model(frames), len(frames))
+    batch = 1 if layout.startswith("(1") else 0
+    rows = [_row(model(frame[None] if batch else frame)) for frame in frames]
+    return torch.stack(rows)
+
+
+class _Unfit(Exception):
+    """Output that is no CV."""
+
+
+def _rows(output: object, n_frames: int) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise _Unfit(f"it returns a {type(output).__name__}, no tensor")
+    if output.ndim == 1 and len(output) == n_frames:
+        return output[:, None]
+    if output.ndim != 2 or len(output) != n_frames or not 1 <= output.shape[1] <= MOST_COMPONENTS:
+        raise _Unfit(f"it returns shape {tuple(output.shape)} for {n_frames} frames")
+    return output
+
+
+def _row(output: object) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise _Unfit(f"it returns a {type(output).__name__}, no tensor")
+    if not 1 <= output.numel() <= MOST_COMPONENTS:
+        raise _Unfit(f"it returns shape {tuple(output.shape)} for one frame")
+    return output.reshape(-1)
+
+
+def _values(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor | str:
+    """Output in a layout, (F, d), or why it is no CV in it."""
+    try:
+        with torch.no_grad():
+            together = in_layout(model, inputs, layout)
+            if not torch.is_floating_point(together):
+                return f"it returns {together.dtype}, no floating-point numbers"
+            if not bool(torch.isfinite(together).all()):
+                return "it returns NaN or infinity"
+            if layout.startswith("(F"):
+                apart = torch.cat([in_layout(model, frame[None], layout) for frame in inputs])
+                if apart.shape != together.shape or not _alike(apart, together):
+                    return "it gives a frame another value when there are others beside it"
+        return together
+    except _Unfit as problem:
+        return str(problem)
+    except Exception as error:  # whatever somebody's model raises
+        return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    tolerance = 1e-4 if first.dtype == torch.float32 else 1e-9
+    return bool(torch.allclose(first, second, rtol=tolerance, atol=tolerance))
+
+
+def _the_one(path: Path, found: dict[str, Tensor]) -> str:
+    (name, values), *others = found.items()
+    for other, theirs in others:
+        if values.shape != theirs.shape or not _alike(values, theirs):
+            raise CVError(
+                f"{path}: takes positions of shape {name} and of shape {other} and gives different values; "
+                "say which is meant with --input-shape"
+            )
+    return name
+
+
+def _own_dtype(path: Path) -> torch.dtype:
+    numbers = [value for value in read_module(path)[0].state_dict().values() if value.is_floating_point()]
+    return numbers[0].dtype if numbers else torch.float64
+
+
+def _precision(values: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """A model that casts on its way computes no better than its output."""
+    return dtype if values.dtype == torch.float64 else torch.float32
+
+
+def _told(path: Path, form: InputForm, inputs: Tensor, own: torch.dtype) -> InputForm:
+    what = "features" if inputs.ndim == 2 else "positions"
+    precision = str(form.dtype).removeprefix("torch.")
+    note = ""
+    if form.dtype == torch.float64 and own == torch.float32:
+        model = read_module(path)[0]
+        with torch.no_grad():
+            single = in_layout(model, inputs.to(own), form.layout).double()
+            double = in_layout(read_module(path)[0].to(form.dtype), inputs, form.layout)
+        change = float((single - double).abs().max())
+        note = f"; its float32 numbers are taken to float64, which changes values by {change:.1e}"
+    elif form.dtype != torch.float64:
+        note = "; positions and forces are cast"
+    logger.info("CV: %s takes %s of shape %s in %s%s", path, what, form.layout, precision, note)
+    return form
+
+
+def _complaint(path: Path, inputs: Tensor, failures: dict[str, str]) -> str:
+    came = inputs[0].numel()
+    what = f"{came} features" if inputs.ndim == 2 else f"{came} coordinates of {came // 3} atoms"
+    wanted = _first_width(path)
+    if wanted is not None and wanted != came:
+        return (
+            f"{path}: wants {wanted} numbers per frame (its first layer), got {what}; give the atoms or the "
+            "features that it was trained on, in its order"
+        )
+    reasons = list(dict.fromkeys(failures.values()))
+    spoken = [reason for reason in reasons if reason.startswith("it ")]
+    return (
+        f"{path}: needs to return 1 to {MOST_COMPONENTS} finite numbers per frame, shape (F, d), for {what}: "
+        f"{'; '.join(spoken or reasons)}"
+    )
+
+
+def _first_width(path: Path) -> int | None:
+    """Inputs of the first weight matrix."""
+    for value in read_module(path)[0].state_dict().values():
+        if value.ndim == 2 and value.is_floating_point() and min(value.shape) > 1:
+            return int(value.shape[1])
+    return None

@@ -1,0 +1,112 @@
+"""`aecv sample`: extended ABF along a CV that is given."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aecv.command import Command, overrides, run_options, system_option
+
+
+@click.command(cls=Command)
+@system_option
+@click.option(
+    "--cv",
+    "what",
+    required=True,
+    metavar="WHAT",
+    help="Observables (phi,psi), a cv.pt or iteration folder of aecv, or a TorchScript model of others.",
+)
+@click.option(
+    "--atoms",
+    metavar="SELECTION",
+    help="Atoms of another program's model: an mdtraj selection, or 0-based indices 4,6,8 in its order.",
+)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="What another program's model takes instead of positions: a TOML or JSON list, see the README.",
+)
+@click.option(
+    "--length-unit",
+    type=click.Choice(["nm", "angstrom"]),
+    default="nm",
+    show_default=True,
+    help="Of another program's positions and distances.",
+)
+@click.option(
+    "--input-shape",
+    metavar="SHAPE",
+    help="Of another program's model: '(F, n, 3)', '(F, 3n)', '(n, 3)', ...  [default: found by trying]",
+)
+@click.option(
+    "--range",
+    "ranges",
+    type=(float, float),
+    multiple=True,
+    metavar="LOW HIGH",
+    help="Of the bias, per component; dihedrals need none.  [default: the file's, or the hot run's]",
+)
+@click.option(
+    "--periodic",
+    type=click.IntRange(min=1, max=3),
+    multiple=True,
+    help="A component of another program's model whose --range is one period.",
+)
+@click.option("--ns", type=click.FloatRange(min=0, min_open=True), help="Simulated time over all walkers.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM_CV]")
+@run_options
+def main(
+    *,
+    system_name: str,
+    what: str,
+    out: Path | None,
+    resume: bool,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    print_config: bool,
+    **options: Any,
+) -> None:
+    """Extended ABF along a given CV, then free energies with error bars.
+
+    \b
+    Examples:
+      aecv sample --system ala2 --cv phi,psi --ns 10
+      aecv sample --system ala2 --cv runs/ala2/iteration_06 --ns 10
+      aecv sample --system ala2 --cv theirs.pt --atoms "mass > 2" --length-unit angstrom
+      aecv sample --system ala2 --cv theirs.pt --features features.toml --range -1.5 1.5
+    """
+    from aecv.ground.layers import to_toml
+    from aecv.models.spec import load_system
+
+    spec = load_system(
+        system_name, config=config, overrides=(*assignments, *overrides(options, {"ns": "sampling.ns"}))
+    )
+    if print_config:
+        click.echo(to_toml(spec.settings), nl=False)
+        return
+    # OpenMM and PyTorch take seconds to load: only when there is something for them to do
+    from aecv import console
+    from aecv.workflow.given import GivenCV
+    from aecv.workflow.plain import sample_along
+
+    console.set_up_logging()
+    given = GivenCV(
+        what=what,
+        **{name: options[name] for name in ("atoms", "features", "length_unit", "input_shape")},
+        **{name: options[name] for name in ("ranges", "periodic")},
+    )
+    folder = out if out is not None else Path("runs") / f"{spec.name}_{_slug(what)}"
+    result = sample_along(spec, given, folder, resume=resume, progress=console.bars)
+    click.echo(console.sampled_table(result, spec.settings))
+
+
+def _slug(what: str) -> str:
+    """The CV in the name of a folder: phi_psi for phi,psi, and a file's name without its ending."""
+    path = Path(what)
+    return re.sub(r"[^A-Za-z0-9-]+", "_", path.stem if path.suffix else path.name).strip("_") or "cv"
+
+
+if __name__ == "__main__":
+    main()
