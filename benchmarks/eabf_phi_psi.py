@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.files import read_arrays, write_arrays
+from aecv.ground.versions import versions
 from aecv.models.spec import load_system
 from aecv.workflow.plain import Sampled, sample_along
 from aecv.workflow.samples import Samples
-from aecv.workflow.store import versions
 
 
 def main() -> None:

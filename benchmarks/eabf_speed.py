@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import openmm
 
+from aecv.ground.versions import versions
 from aecv.models.cv import CV, export_cv, load_cv
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
@@ -33,7 +34,6 @@ from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.workflow.coupling import extended_variable
-from aecv.workflow.store import versions
 
 
 def main() -> None:

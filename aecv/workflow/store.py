@@ -6,9 +6,7 @@
 A finished stage is reused only when both still agree; nothing is reused because a file happens to exist.
 """
 
-import importlib.metadata
 import logging
-import platform as python_platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,27 +17,16 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import PARTIAL, read_json, sha256, write_json
 from aecv.ground.layers import differences, validate
 from aecv.ground.settings import Settings
+from aecv.ground.versions import versions
 from aecv.models.spec import SystemSpec
 from aecv.workflow.records import IterationRecord, converged_at
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
-_PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
 _FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
 that a finished iteration bootstrapped stays as it is; see `records.required_score`."""
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that numbers depend on."""
-    found = {"python": python_platform.python_version(), "machine": python_platform.machine()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 Place = int | str

@@ -1,0 +1,51 @@
+"""Whether the native engine works here: a few steps of it, kernels and all."""
+
+import numpy as np
+
+from aecv.ground.errors import SimulationError
+from aecv.ground.grid import Grid
+from aecv.ground.units import thermal_energy
+from aecv.models.plain_cv import observable_cv
+from aecv.models.spec import load_system
+from aecv.numerics.abf import Accumulators, couple
+from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.system import build, choose_platform
+from aecv.sampling.trial import N_STEPS, Trial
+
+
+def try_native() -> Trial:
+    """Extended ABF of a particle along x, with the compiled kernel; the engine verifies its own forces."""
+    system = build(load_system("mueller_brown"))
+    settings = system.spec.settings
+    cv = observable_cv(system.observables, ("x",), ranges={"x": (-2.0, 2.0)})
+    extended = couple(
+        Grid(lower=(-2.0,), upper=(2.0,), n_bins=(20,)),
+        kt=thermal_energy(settings.dynamics.temperature_k),
+        sigma=np.array([0.1]),
+        tau_ps=settings.eabf.tau_ps,
+        friction_per_ps=settings.eabf.friction_per_ps,
+        timestep_ps=settings.dynamics.timestep_ps,
+        full_samples=100,
+    )
+    platform, probe = choose_platform(1), np.array([[[x, 0.5, 0.0]] for x in (-0.5, 0.0, 0.5)])
+    engine = NativeEngine(system, cv, extended, platform=platform, probe=probe)
+    state = WalkerState(
+        positions=system.positions,
+        velocities=np.zeros((1, 3)),
+        box=np.zeros((3, 3)),
+        lam=cv(system.positions)[0],
+        lam_velocity=np.zeros(1),
+    )
+    job = SegmentJob(
+        state=state,
+        n_steps=N_STEPS,
+        frame_steps=N_STEPS // 2,
+        seed=SegmentSeed(root=1, stage="trial", walker=0, segment=0),
+        accumulators=Accumulators.zeros(extended.grid),
+    )
+    increment = engine.run(job).increment
+    taken = 0 if increment is None else int(increment.n_xi.sum())
+    if taken != N_STEPS:
+        raise SimulationError(f"{N_STEPS} steps left {taken} samples")
+    return Trial("native", None, f"{N_STEPS} steps of extended ABF, forces verified")

@@ -1,0 +1,130 @@
+"""Whether OpenMM's platforms work here: found out by stepping a few atoms, not by listing.
+
+It imports nothing but OpenMM and numpy, since every trial runs in a fresh process.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import PurePath
+from typing import NamedTuple
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+FloatArray = NDArray[np.float64]
+
+N_STEPS = 20
+PATIENCE_S = 300.0
+"""Longest wait for one trial: a busy machine takes a minute to load its libraries."""
+FORCE_TOLERANCE = 1e-3
+"""Relative difference of forces from the Reference platform's; single precision gives 1e-6 to 1e-5."""
+_PULL = np.array([10.0, -20.0, 30.0])
+_N_ATOMS = 8
+
+
+class Trial(NamedTuple):
+    """What a trial came to: its name, why it failed (None: it works), and how well."""
+
+    name: str
+    problem: str | None
+    note: str
+
+
+def platform_names() -> list[str]:
+    """Platforms that OpenMM knows here, working or not."""
+    return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+
+
+def plugin_failures() -> dict[str, str]:
+    """Per library of OpenMM that could not be loaded the reason, such as a driver that is not there.
+
+    A library that fails because it needs another one of OpenMM is left out: that one is named.
+    """
+    failures = {}
+    for text in openmm.Platform.getPluginLoadFailures():
+        library, _, reason = str(text).strip().splitlines()[0].partition(": ")
+        if not reason.startswith("libOpenMM") and reason not in failures.values():
+            failures[PurePath(library).name] = reason
+    return failures
+
+
+def try_apart(name: str, trial: Callable[[], Trial]) -> Trial:
+    """A trial in a process of its own: a broken driver ends the process that calls it.
+
+    Args:
+        name: for the answer when there is none.
+        trial: can be pickled.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        result: Future[Trial] = pool.submit(trial)
+        try:
+            return result.result(timeout=PATIENCE_S)
+        except BrokenProcessPool:
+            return Trial(name, "the process that tried it died; its driver or library is broken", "")
+        except TimeoutError:
+            for process in list(pool._processes.values()):
+                process.kill()
+            return Trial(name, f"no answer within {PATIENCE_S:g} s", "")
+        except Exception as error:  # whatever OpenMM, its plugins or a driver raise
+            return Trial(name, (str(error).strip().splitlines() or [type(error).__name__])[0], "")
+
+
+def try_platform(name: str) -> Trial:
+    """Step a few charged atoms with bonds on a platform, with a force from Python on one of them.
+
+    The forces are compared with those of the Reference platform, and Python's with what it gave.
+    """
+    platform = openmm.Platform.getPlatformByName(name)
+    here, reference = _context(platform), _context(openmm.Platform.getPlatformByName("Reference"))
+    forces, expected = _forces(here, 1), _forces(reference, 1)
+    error = float(np.abs(forces - expected).max() / np.abs(expected).max())
+    if not error < FORCE_TOLERANCE:
+        return Trial(name, f"its forces differ from those of Reference by {error:.1e} (relative)", "")
+    pull = _forces(here, 2)
+    if not np.allclose(pull[0], _PULL, rtol=1e-5) or np.any(np.abs(pull[1:]) > 1e-5):
+        return Trial(name, "a force from Python (PythonForce) does not arrive at the atoms", "")
+    here.getIntegrator().step(N_STEPS)
+    positions = here.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    if not np.isfinite(positions).all():
+        return Trial(name, f"positions are not finite after {N_STEPS} steps", "")
+    return Trial(name, None, f"forces agree with Reference to {error:.0e}")
+
+
+def try_native() -> Trial:
+    """A few steps of the native engine; imports all that it needs."""
+    from aecv.sampling.native_trial import try_native
+
+    return try_native()
+
+
+def _context(platform: openmm.Platform) -> openmm.Context:
+    """A chain of atoms with charges, bonds and a force from Python in group 1."""
+    system, bonds, pairs = openmm.System(), openmm.HarmonicBondForce(), openmm.NonbondedForce()
+    for atom in range(_N_ATOMS):
+        system.addParticle(12.0)
+        pairs.addParticle(0.3 * (-1) ** atom, 0.3, 0.4)
+        if atom:
+            bonds.addBond(atom - 1, atom, 0.25, 1000.0)
+    pull = openmm.PythonForce(_pull)
+    pull.setParticles([0])
+    pull.setForceGroup(1)
+    for force in (bonds, pairs, pull):
+        system.addForce(force)
+    context = openmm.Context(system, openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.001), platform)
+    shifts = np.random.default_rng(0).normal(scale=0.02, size=(_N_ATOMS, 3))
+    context.setPositions(np.arange(_N_ATOMS)[:, None] * np.array([0.25, 0.05, 0.0]) + shifts)
+    return context
+
+
+def _pull(state: openmm.State) -> tuple[float, FloatArray]:
+    return 0.0, _PULL[None]
+
+
+def _forces(context: openmm.Context, groups: int) -> FloatArray:
+    state = context.getState(forces=True, groups=groups)
+    forces = state.getForces(asNumpy=True)
+    return np.asarray(forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer), dtype=float)
