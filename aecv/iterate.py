@@ -37,6 +37,11 @@ EXIT_INTERRUPTED = 130
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP.")
 @click.option(
+    "--engine",
+    type=click.Choice(["native", "plumed", "torchforce"]),
+    help="What runs the biased dynamics.  [default: native]",
+)
+@click.option(
     "--starts",
     type=click.Choice(["auto", "one", "given"]),
     help="Starting structures: found by a hot run, the one of the system, or its list.",
@@ -131,6 +136,7 @@ def _overrides(options: dict[str, Any]) -> list[str]:
         "ns": "sampling.ns",
         "final_ns": "production.ns",
         "platform": "dynamics.platform",
+        "engine": "sampling.engine",
         "starts": "starts.mode",
         "pool": "pool.mode",
         "stop_when_converged": "convergence.stop",
