@@ -19,6 +19,8 @@ from aecv.ground.errors import AecvError
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
+ENGINES = ("native", "plumed", "torchforce")
+"""What --engine takes; the settings check it again, but their import takes longer than a help text may."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -82,6 +84,11 @@ _RUN_OPTIONS = (
     click.option("--resume", is_flag=True, help="Continue the run in --out."),
     click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP."),
     click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="What runs the biased dynamics.  [default: native]",
+    ),
+    click.option(
         "--starts",
         type=click.Choice(["auto", "one", "given"]),
         help="Starting structures: found by a hot run, the one of the system, or its list.",
@@ -98,7 +105,12 @@ _RUN_OPTIONS = (
     ),
     click.option("--print-config", is_flag=True, help="Print all settings as TOML and stop."),
 )
-_SHORT_FOR = {"seed": "run.seed", "platform": "dynamics.platform", "starts": "starts.mode"}
+_SHORT_FOR = {
+    "seed": "run.seed",
+    "platform": "dynamics.platform",
+    "engine": "sampling.engine",
+    "starts": "starts.mode",
+}
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:

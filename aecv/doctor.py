@@ -3,6 +3,7 @@
 Nothing in it names the user or the machine: paths lose the home folder, and only kinds of hardware are said.
 """
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aecv.command import EXIT_ERROR, Command
+from aecv.command import ENGINES, EXIT_ERROR, Command
 from aecv.ground.versions import versions
 
 if TYPE_CHECKING:
@@ -108,7 +109,10 @@ def _trials() -> Iterator[tuple[str, "Trial"]]:
         yield "platform", trial.try_apart(name, partial(trial.try_platform, name))
     for library, reason in trial.plugin_failures().items():
         yield "plugin", trial.Trial(library, f"{reason} (no harm on a machine without such a device)", "")
-    yield "engine", trial.try_apart("native", trial.try_native)
+    for name in ENGINES:
+        if importlib.util.find_spec(f"aecv.sampling.engines.{name}") is None:
+            continue
+        yield "engine", trial.try_apart(name, partial(trial.try_engine, name))
 
 
 def without_home(text: str) -> str:

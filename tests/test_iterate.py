@@ -46,6 +46,7 @@ def test_print_config_is_toml_that_is_read_again(tmp_path: Path) -> None:
 def test_options_are_short_for_settings() -> None:
     printed = run(
         "--system", "ala2", "--iters", "3", "--ns", "1.5", "--platform", "CPU", "--starts", "one",
+        "--engine", "torchforce",
         "--pool", "none", "--stop-when-converged", "--final-ns", "0.25", "--print-config",
     )  # fmt: skip
     settings = tomllib.loads(printed.output)
@@ -53,6 +54,7 @@ def test_options_are_short_for_settings() -> None:
     assert settings["sampling"]["ns"] == 1.5
     assert settings["dynamics"]["platform"] == "CPU"
     assert settings["starts"]["mode"] == "one"
+    assert settings["sampling"]["engine"] == "torchforce"
     assert settings["pool"]["mode"] == "none"
     assert settings["convergence"]["stop"] is True
     assert settings["production"]["ns"] == 0.25
@@ -75,6 +77,7 @@ def test_no_production_is_not_the_same_as_none_said() -> None:
         (("--system", "ala2", "--final-ns", "-1"), "Invalid value for '--final-ns'"),
         (("--system", "ala2", "--final-ns", "long"), "Invalid value for '--final-ns'"),
         (("--system", "ala2", "--starts", "many"), "Invalid value for '--starts'"),
+        (("--system", "ala2", "--engine", "gromacs"), "Invalid value for '--engine'"),
     ],
 )
 def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None:
@@ -102,6 +105,7 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
         (("--system", "ala2", "--set", "dynamics.timestep_ps=-1"), "dynamics.timestep_ps"),
         (("--system", "ala2", "--set", "sampling.frame_ps=0.00015"), "multiple of dynamics.timestep_ps"),
         (("--system", "ala2", "--set", "delta_f.observable=phy"), "did you mean 'phi'?"),
+        (("--system", "ala2", "--set", "sampling.engine=gromacs"), "sampling.engine"),
         (("--system", "ala2", "--config", "no/such.toml"), "needs a readable TOML file"),
         (("--system", "ala2", "--platform", "Refrence"), "did you mean 'Reference'?"),
         (("--system", "ala2", "--starts", "given"), "starts.mode 'given' needs system.starts"),

@@ -95,8 +95,12 @@ class DeltaFSettings(_Section):
 
 
 class SamplingSettings(_Section):
-    """[sampling]: length of every iteration, over all walkers together."""
+    """[sampling]: the engine, and the length of every iteration, over all walkers together."""
 
+    engine: Literal["native", "plumed", "torchforce"] = Field(
+        "native",
+        description="what runs the biased dynamics; plumed and torchforce need packages of their own",
+    )
     ns: float = Field(10.0, gt=0, description="simulated time of every iteration, over all walkers together")
     frame_ps: float = Field(0.1, gt=0, description="time between frames; a multiple of the time step")
     walkers: int = Field(4, ge=1, le=1024, description="walkers that share one bias")

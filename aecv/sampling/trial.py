@@ -94,8 +94,15 @@ def try_platform(name: str) -> Trial:
     return Trial(name, None, f"forces agree with Reference to {error:.0e}")
 
 
-def try_native() -> Trial:
-    """A few steps of the native engine; imports all that it needs."""
+def try_engine(name: str) -> Trial:
+    """What an engine says about itself; the native one takes some steps as well. Imports all that it needs."""
+    from aecv.sampling.engines.choice import availability
+
+    found = availability(name)
+    if not found.works:
+        return Trial(name, f"{found.reason}; {found.remedy}" if found.remedy else found.reason, "")
+    if name != "native":
+        return Trial(name, None, found.reason)
     from aecv.sampling.native_trial import try_native
 
     return try_native()

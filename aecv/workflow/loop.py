@@ -20,7 +20,7 @@ from aecv.ground.settings import Settings
 from aecv.models.cv import CV, load_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
-from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import learning_stage, production, sampling_stage
@@ -85,6 +85,7 @@ def iterate(
     plan_of(spec.settings, 0)
     if production.length_ns(spec.settings):
         production_plan(spec.settings, 0)
+    require_engine(spec.settings.sampling.engine)
     system = build(spec)
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -238,7 +239,14 @@ class _Loop:
             prior = prior_of_pool(self._run, iteration - 1, cv, extended)
         sampling_stage.sample_biased(
             task,
-            lambda: NativeEngine(self._system, cv, extended, platform=self._platform, probe=probe),
+            lambda: make_biased_engine(
+                self._settings.sampling.engine,
+                self._system,
+                cv,
+                extended,
+                platform=self._platform,
+                probe=probe,
+            ),
             states,
             cv=cv,
             extended=extended,

@@ -27,7 +27,7 @@ from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import observable_cv, with_range
 from aecv.models.spec import SystemSpec
-from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, check_atoms, choose_platform
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import sampling_stage
@@ -116,6 +116,7 @@ def sample_along(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
+    require_engine(spec.settings.sampling.engine)
     system, settings = build(spec), spec.settings
     platform = choose_platform(system.n_atoms, settings.dynamics.platform)
     if callable(cv) and not isinstance(cv, CV):
@@ -198,7 +199,9 @@ def _sample(
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
         sampling_stage.sample_biased(
             Sampling(folder=folder, plan=plan, system=system, starts=minimised, progress=progress),
-            lambda: NativeEngine(system, cv, extended, platform=platform, probe=probe),
+            lambda: make_biased_engine(
+                settings.sampling.engine, system, cv, extended, platform=platform, probe=probe
+            ),
             states,
             cv=cv,
             extended=extended,

@@ -20,6 +20,7 @@ from aecv.models.verification import compare_with_differences, difference_tolera
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
+from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.system import MolecularSystem, PlatformChoice, check_atoms, make_context
 
@@ -30,6 +31,19 @@ _CV_TOLERANCE = 1e-8
 """Relative difference of kernel and TorchScript, in value and gradient, from which a run refuses to start."""
 _LIVE_TOLERANCE = 1e-4
 """Relative difference of applied and expected forces; single-precision platforms reach 1e-6 to 1e-5."""
+
+
+def availability() -> Availability:
+    """It needs nothing but OpenMM, of a version that has PythonForce."""
+    version = openmm.Platform.getOpenMMVersion()
+    if not hasattr(openmm, "PythonForce"):
+        return Availability(
+            name="native",
+            works=False,
+            reason=f"OpenMM {version} has no PythonForce, which came with 8.4",
+            remedy='pip install "openmm>=8.4"',
+        )
+    return Availability(name="native", works=True, reason=f"OpenMM {version}")
 
 
 class NativeEngine:
