@@ -44,7 +44,7 @@ def plugin_failures() -> dict[str, str]:
 
     A library that fails because it needs another one of OpenMM is left out: that one is named.
     """
-    failures = {}
+    failures: dict[str, str] = {}
     for text in openmm.Platform.getPluginLoadFailures():
         library, _, reason = str(text).strip().splitlines()[0].partition(": ")
         if not reason.startswith("libOpenMM") and reason not in failures.values():
@@ -95,7 +95,10 @@ def try_platform(name: str) -> Trial:
 
 
 def try_engine(name: str) -> Trial:
-    """What an engine says about itself; the native one takes some steps as well. Imports all that it needs."""
+    """What an engine says about itself; the native one takes some steps as well.
+
+    Imports all that the engine needs.
+    """
     from aecv.sampling.engines.choice import availability
 
     found = availability(name)
