@@ -92,7 +92,7 @@ class CV:
         """
         from aecv.models.plain_cv import function_cv
 
-        _check_atoms(np.asarray(atom_indices, dtype=np.int64), np.size(atom_indices))
+        check_atom_indices(np.asarray(atom_indices, dtype=np.int64), np.size(atom_indices))
         return function_cv(function, atom_indices, cv_range=cv_range, periodic=periodic, name=name)
 
     @property
@@ -231,7 +231,7 @@ def export_cv(
     from aecv.models.torchscript import write_module
 
     indices, limits = np.asarray(atom_indices, dtype=np.int64), np.asarray(cv_range, dtype=float)
-    _check_atoms(indices, encoder.n_atoms)
+    check_atom_indices(indices, encoder.n_atoms)
     if limits.shape != (encoder.n_components, 2) or not np.all(limits[:, 0] < limits[:, 1]):
         raise CVError(
             f"export: the range needs ({encoder.n_components}, 2) numbers, lower < upper, got {limits}"
@@ -334,7 +334,7 @@ def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     if atom_indices is None:
         raise CVError(f"{path}: it does not name its atoms; pass atom_indices, 0-based, in the model's order")
     indices = np.asarray(atom_indices, dtype=np.int64)
-    _check_atoms(indices, indices.size)
+    check_atom_indices(indices, indices.size)
     n_components = evaluate(module, np.zeros((1, len(indices), 3))).shape[1]
     return CV(
         source=path,
@@ -382,7 +382,7 @@ def _from_parts(
         indices, limits = arrays["atom_indices"].astype(np.int64), arrays["range"].astype(float)
     except KeyError as error:
         raise CVError(f"{path}: array {error} is missing; export the CV again") from error
-    _check_atoms(indices, encoder.n_atoms)
+    check_atom_indices(indices, encoder.n_atoms)
     return CV(
         source=path,
         encoder=encoder,
@@ -442,7 +442,8 @@ def _array_hash(array: NDArray[Any]) -> str:
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _check_atoms(indices: IntArray, n_atoms: int) -> None:
+def check_atom_indices(indices: IntArray, n_atoms: int) -> None:
+    """Refuse atom indices that are not n_atoms different ones >= 0, with a CVError."""
     unique: Sequence[int] = np.unique(indices).tolist()
     if indices.shape != (n_atoms,) or len(unique) != n_atoms or n_atoms < 1 or unique[0] < 0:
         raise CVError(f"CV: needs {n_atoms} different atom indices >= 0, got {indices.tolist()}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
-from aecv.models.cv import CV, shortest
+from aecv.models.cv import CV, check_atom_indices, shortest
 from aecv.models.features import FeatureModule, FeatureSet
 from aecv.models.plain_cv import function_cv
 from aecv.models.probing import InputForm, find_form, in_layout
@@ -138,7 +138,8 @@ def foreign_cv(
 
 def _near(structure: FloatArray, indices: IntArray, path: Path) -> FloatArray:
     """Frames of the CV's atoms near a structure, shape (F, n_atoms, 3); F is none of n_atoms, 1, 2, 3."""
-    if indices.min(initial=0) < 0 or indices.max(initial=-1) >= len(structure):
+    check_atom_indices(indices, indices.size)
+    if indices.max() >= len(structure):
         raise CVError(
             f"{path}: needs atoms 0 .. {len(structure) - 1} (0-based) of the system, got {indices.tolist()}"
         )
@@ -157,15 +158,10 @@ def _check_differentiable(module: ForeignModule, frames: FloatArray) -> None:
         if xi.requires_grad:
             gradient = torch.autograd.grad(xi[:, c].sum(), positions, retain_graph=True, allow_unused=True)[0]
         if gradient is None or not bool(gradient.any()):
-            why = (
-                f"is constant: its values are the same on {len(frames)} frames"
-                if float(spread[c]) == 0.0
-                else f"changes by {float(spread[c]):.1e}, but torch sees no gradient (detach(), a rounding, "
-                "no_grad() or a constant of the trace on the way)"
-            )
             raise CVError(
-                f"{module.path}: cannot be biased, component {c + 1} {why}; export it so that it can be "
-                "differentiated"
+                f"{module.path}: cannot be biased: component {c + 1} changes by {float(spread[c]):.1e} from "
+                "frame to frame, but torch sees no gradient (detach(), a rounding, no_grad() or a constant of the "
+                "trace on the way); export it so that it can be differentiated"
             )
 
 

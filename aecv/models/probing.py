@@ -17,6 +17,7 @@ LAYOUTS = ("(F, n, 3)", "(F, 3n)", "(1, n, 3)", "(1, 3n)", "(n, 3)", "(3n,)")
 FEATURE_LAYOUTS = ("(F, m)", "(1, m)", "(m,)")
 """Of m features."""
 MOST_COMPONENTS = 3
+_MIXES = "it gives a frame another value when there are others beside it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,9 @@ class InputForm:
 
 def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> InputForm:
     """The form in which a model gives 1 to 3 finite numbers per frame, each from its own frame alone.
+
+    Models are lenient: what is meant for x, y, z of atoms 0 and 4 may take the flat numbers 0 and 4 as well.
+    Of several forms with different values the one counts that does not feel place and orientation.
 
     Frames together go before one by one, float64 before the model's own precision: weights in float32 serve
     float64 as well, with smoother forces.
@@ -59,8 +63,13 @@ def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> Input
                 elif dtype == own:
                     failures[name] = values
             if found:
-                name = _the_one(path, found)
+                name = _the_one(path, found, model, inputs.to(dtype))
                 return _told(path, InputForm(layout=name, dtype=_precision(found[name], dtype)), inputs, own)
+            if _MIXES in failures.values():
+                raise CVError(
+                    f"{path}: {_MIXES}; export it so that it treats frames alone, or say with "
+                    f"--input-shape '{names[len(together)]}' that it is meant for one"
+                )
     raise CVError(_complaint(path, inputs, failures))
 
 
@@ -105,10 +114,14 @@ def _values(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor | str
                 return f"it returns {together.dtype}, no floating-point numbers"
             if not bool(torch.isfinite(together).all()):
                 return "it returns NaN or infinity"
+            same = (together == together[0]).all(dim=0)
+            if bool(same.any()):
+                component = int(same.nonzero()[0]) + 1
+                return f"it is constant: component {component} is the same in {len(together)} frames"
             if layout.startswith("(F"):
                 apart = torch.cat([in_layout(model, frame[None], layout) for frame in inputs])
                 if apart.shape != together.shape or not _alike(apart, together):
-                    return "it gives a frame another value when there are others beside it"
+                    return _MIXES
         return together
     except _Unfit as problem:
         return str(problem)
@@ -121,15 +134,26 @@ def _alike(first: Tensor, second: Tensor) -> bool:
     return bool(torch.allclose(first, second, rtol=tolerance, atol=tolerance))
 
 
-def _the_one(path: Path, found: dict[str, Tensor]) -> str:
-    (name, values), *others = found.items()
-    for other, theirs in others:
-        if values.shape != theirs.shape or not _alike(values, theirs):
-            raise CVError(
-                f"{path}: takes positions of shape {name} and of shape {other} and gives different values; "
-                "say which is meant with --input-shape"
-            )
-    return name
+def _the_one(path: Path, found: dict[str, Tensor], model: torch.nn.Module, inputs: Tensor) -> str:
+    first, *others = found
+    alike = [found[first].shape == found[name].shape and _alike(found[first], found[name]) for name in others]
+    if all(alike):
+        return first
+    invariant = [name for name in found if inputs.ndim == 3 and _is_invariant(model, inputs, name)]
+    if len(invariant) == 1:
+        return invariant[0]
+    other = others[alike.index(False)]
+    raise CVError(
+        f"{path}: takes inputs of shape {first} and of shape {other} and gives different values; "
+        "say which is meant with --input-shape"
+    )
+
+
+def _is_invariant(model: torch.nn.Module, positions: Tensor, layout: str) -> bool:
+    """Whether the output stays the same when the positions are moved and turned."""
+    turn = torch.tensor([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]], dtype=positions.dtype)
+    here, there = (_values(model, frames, layout) for frames in (positions, positions @ turn + 0.5))
+    return isinstance(here, Tensor) and isinstance(there, Tensor) and _alike(here, there)
 
 
 def _own_dtype(path: Path) -> torch.dtype:
