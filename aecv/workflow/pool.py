@@ -22,7 +22,8 @@ Once there are later ones, the first `exploration` biased iterations leave the p
 basins that no frame connected, hides what lies between them, and lets walkers pass once and not return.
 
 Pool "none": the scheme of the reference work, frames of the last iteration alone with
-w ~ exp(-beta F_kappa(lam)).
+w ~ exp(-beta F_kappa(lam)). F_kappa is an estimate, and taken as exact: replicates of these weights know the
+spread of the frames, and not that of F_kappa.
 
 Sources: Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008), doi:10.1063/1.2978177; for extended-system
 data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.1063/5.0095554.
@@ -102,7 +103,10 @@ class BiasedSample:
 
     @classmethod
     def of_weights(cls, weights: FloatArray, kt: float) -> "BiasedSample":
-        """The one state whose frames have these weights, all > 0."""
+        """The one state whose frames have these weights, all > 0.
+
+        Its replicates keep the weights of a frame, so that errors made of them omit those of the weights.
+        """
         return cls(energies=kt * np.log(weights / weights.max())[None], n_per_state=np.array([len(weights)]))
 
 
