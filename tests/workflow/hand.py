@@ -11,12 +11,15 @@ from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Samples
 
 
-def samples_of_walkers(basin: ArrayLike, *, xi: ArrayLike | None = None, **observables: ArrayLike) -> Samples:
+def samples_of_walkers(
+    basin: ArrayLike, *, xi: ArrayLike | None = None, period: float = 0.0, **observables: ArrayLike
+) -> Samples:
     """Frames of walkers 1 ps apart.
 
     Args:
         basin: one row per walker, shape (n_walkers, n_frames).
         xi: the CV, of the same shape; None for a CV of no component.
+        period: of the CV, 0 for none.
         observables: of the same shape.
     """
     labels = np.asarray(basin)
@@ -32,6 +35,7 @@ def samples_of_walkers(basin: ArrayLike, *, xi: ArrayLike | None = None, **obser
         lam=values.copy(),
         n_inverted=0,
         n_turned=0,
+        periods=() if xi is None else (period,),
     )
 
 
