@@ -34,7 +34,7 @@ class Analysis:
     delta_f_interval: tuple[float, float] | None = None
     delta_f_iteration_kj_mol: float | None = None
     delta_f_iteration_interval: tuple[float, float] | None = None
-    crossings: int | None = None
+    passages: int | None = None
     inside_share: float | None = None
     visited_bins: int | None = None
     n_islands: int | None = None
@@ -161,4 +161,4 @@ def _region(samples: Samples, estimates: Estimates | None, system: MolecularSyst
         return {}
     if estimates is None or estimates.alone.passages is None:
         return {"inside_share": float(inside.mean())}
-    return {"crossings": sum(estimates.alone.passages), "inside_share": float(inside.mean())}
+    return {"passages": sum(estimates.alone.passages), "inside_share": float(inside.mean())}

@@ -54,7 +54,7 @@ class Coverage:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
-            "transitions": self.visits.transitions,
+            "passages": self.visits.transitions,
             "visited_by": self.visits.visited_by,
             "entered_by": self.visits.entered_by,
             "round_trips": self.visits.round_trips,

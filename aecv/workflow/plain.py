@@ -69,7 +69,7 @@ class Sampled:
         n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
         delta_f_kj_mol, delta_f_interval: of the region of [delta_f], with the 95 % interval [kJ/mol]; None
             without one.
-        crossings: passages between the basins inside and outside that region.
+        passages: how often walkers went between the basins inside and outside that region.
         problems: what was not covered.
         cv_files: files that hold the CV, in the folder.
         cv_note: why there are none; empty where there are.
@@ -83,7 +83,7 @@ class Sampled:
     n_effective: float
     delta_f_kj_mol: float | None
     delta_f_interval: tuple[float, float] | None
-    crossings: int | None
+    passages: int | None
     problems: tuple[str, ...]
     cv_files: tuple[str, ...]
     cv_note: str
@@ -233,7 +233,7 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> Sampled:
         n_effective=weighed.n_effective,
         delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,
         delta_f_interval=weighed.analysis.delta_f_interval,
-        crossings=weighed.analysis.crossings,
+        passages=weighed.analysis.passages,
         problems=weighed.coverage.problems,
         cv_files=cv_files,
         cv_note="" if cv_files else NO_FILE.format(cv=cv.source),

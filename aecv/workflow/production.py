@@ -42,7 +42,7 @@ class Production:
             them.
         delta_f_kj_mol, delta_f_interval: of them and the iterations together, with the 95 % interval.
         delta_f_alone_kj_mol, delta_f_alone_interval: of these frames alone.
-        crossings: passages between the basins inside and outside the region of delta_f.
+        passages: how often walkers went between the basins inside and outside the region of delta_f.
         problems: what was not covered.
     """
 
@@ -56,7 +56,7 @@ class Production:
     delta_f_interval: tuple[float, float] | None
     delta_f_alone_kj_mol: float | None
     delta_f_alone_interval: tuple[float, float] | None
-    crossings: int | None
+    passages: int | None
     problems: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -193,6 +193,6 @@ def _result(
         delta_f_interval=weighed.analysis.delta_f_interval,
         delta_f_alone_kj_mol=weighed.analysis.delta_f_iteration_kj_mol,
         delta_f_alone_interval=weighed.analysis.delta_f_iteration_interval,
-        crossings=weighed.analysis.crossings,
+        passages=weighed.analysis.passages,
         problems=weighed.coverage.problems,
     )

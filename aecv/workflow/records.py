@@ -28,7 +28,7 @@ class IterationRecord:
             was never seen.
         delta_f_interval, delta_f_iteration_interval: their 95 % intervals [kJ/mol]; with pool.mode "none"
             without the error of the F that the weights come from.
-        crossings: how often walkers went from the basins inside the region of delta_f to those outside, or
+        passages: how often walkers went from the basins inside the region of delta_f to those outside, or
             back; `inside_share` is the share of frames inside.
         problems: what the iteration did not cover, in sentences; see `aecv.workflow.coverage`.
         loss: validation loss of the chosen restart [nm^2]; `loss_spread` is worst over best restart;
@@ -55,7 +55,7 @@ class IterationRecord:
     delta_f_interval: tuple[float, float] | None
     delta_f_iteration_kj_mol: float | None
     delta_f_iteration_interval: tuple[float, float] | None
-    crossings: int | None
+    passages: int | None
     inside_share: float | None
     loss: float
     loss_spread: float

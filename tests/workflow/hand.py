@@ -39,6 +39,22 @@ def samples_of_walkers(
     )
 
 
+def by_hand_delta_f(weights: ArrayLike, psi: ArrayLike, kt: float) -> float:
+    """Delta F of the region of a small run, 0 < psi < 1.8 [kJ/mol]."""
+    w, angle = np.asarray(weights), np.asarray(psi)
+    inside = w[(angle > 0.0) & (angle < 1.8)].sum() / w.sum()
+    return float(-kt * np.log(inside / (1.0 - inside)))
+
+
+def by_hand_passages(samples: Samples, since: float) -> int:
+    """Changes from one of two basins to the other, after a share of the time."""
+    found = 0
+    for walker in np.unique(samples.walker):
+        visits = samples.basin[(samples.walker == walker) & (samples.progress > since) & (samples.basin >= 0)]
+        found += int(np.count_nonzero(visits[1:] != visits[:-1]))
+    return found
+
+
 def system_with(*periodic: str, overrides: tuple[str, ...] = ()) -> Any:
     """Stands for a MolecularSystem where nothing but its settings and names matter."""
     spec = load_system("double_well_circle", overrides=overrides)

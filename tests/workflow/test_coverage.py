@@ -29,7 +29,7 @@ def test_entries_are_counted_from_core_to_core(tmp_path: Path) -> None:
     )
     write_json(tmp_path / "coverage.json", found.as_dict())
     written = read_json(tmp_path / "coverage.json")
-    assert written["transitions"] == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert written["passages"] == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
     assert written["problems"] == list(found.problems)
 
 
