@@ -22,6 +22,7 @@ from aecv.workflow.coverage import Coverage, assess
 from aecv.workflow.estimates import estimate
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool
 from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.reweighted import all_frames
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
 
@@ -135,14 +136,17 @@ def weigh(
     coverage = assess(item.samples, item.bias, starts.n_starts, system)
     pool = mbar_pool(items, settings.pool)
     n_replicates = settings.production.replicates
-    estimates = estimate(pool, items, starts.inside, system, place=place, n_replicates=n_replicates)
+    frames = all_frames(pool, items)
+    estimates = estimate(
+        pool, items, starts.inside, system, place=place, n_replicates=n_replicates, frames=frames
+    )
     analysis = analyse(folder, pool, item.samples, item, estimates, system)
     write_json(folder / "coverage.json", coverage.as_dict())
     write_arrays(
         folder / "weights.npz",
-        iteration=pool.iteration,
-        frame=pool.frame,
-        weights=pool.weights,
+        iteration=frames.iteration,
+        frame=frames.frame,
+        weights=frames.weights,
         last_weights=pool.last_weights,
     )
     return Weighed(
