@@ -168,7 +168,7 @@ def test_more_iterations_make_another_production_and_keep_the_old_one(copy_of_ru
 def test_while_more_iterations_run_the_old_production_is_not_the_result(
     copy_of_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after the new iteration: no production in summary.json, no pictures of one, its folder as it was."""
+    """Stopped after the new iteration: summary.json has no production, pictures neither, its folder stays."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
