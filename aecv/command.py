@@ -81,7 +81,6 @@ system_option = click.option(
 )
 _RUN_OPTIONS = (
     click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers."),
-    click.option("--resume", is_flag=True, help="Continue the run in --out."),
     click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP."),
     click.option(
         "--engine",
@@ -111,6 +110,11 @@ _SHORT_FOR = {
     "engine": "sampling.engine",
     "starts": "starts.mode",
 }
+
+
+def resume_option(may_change: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--resume, whose help says what may differ from the run so far."""
+    return click.option("--resume", is_flag=True, help=f"Continue the run in --out. {may_change}".rstrip())
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -105,7 +105,7 @@ def closing_words(outcome: Outcome) -> str:
         alone = _with_error(made.delta_f_alone_kj_mol, made.delta_f_alone_interval)
         lines.append(
             f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
-            f"(95 %) together with the iterations, {alone} alone, {made.crossings} passages"
+            f"(95 %) together with the iterations, {alone} alone, {made.passages} passages"
         )
     elif made is not None:
         lines.append(
@@ -129,8 +129,8 @@ def sampled_table(result: Sampled, settings: Settings) -> str:
         value = _with_error(result.delta_f_kj_mol, result.delta_f_interval)
         sure = result.delta_f_kj_mol is not None and math.isfinite(result.delta_f_kj_mol)
         rows.append(("dF", f"{value} kJ/mol ({'95 %' if sure else 'a side without frames'}), {what}"))
-    if result.crossings is not None:
-        rows.append(("passages", str(result.crossings)))
+    if result.passages is not None:
+        rows.append(("passages", str(result.passages)))
     problems = result.problems or ("no problem found",)
     rows += [("coverage" if index == 0 else "", problem) for index, problem in enumerate(problems)]
     rows.append(("results", f"{result.folder}: fes_xi.dat, sampled.json, ...; pictures/ beside it"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, run_options, system_option
+from aecv.command import Command, overrides, resume_option, run_options, system_option
 
 _SHORT_FOR = {
     "iters": "run.iterations",
@@ -30,10 +30,15 @@ _SHORT_FOR = {
     help="Simulated time of the production along the final CV; 0 for none.  [default: twice --ns]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM]")
+@resume_option(
+    "--iters, --final-ns, [convergence], [production] and training.min_effective_frames may change, "
+    "nothing else."
+)
 @click.option(
     "--pool",
     type=click.Choice(["mbar", "none"]),
-    help="Train on the biased iterations together (mbar) or on the last one (none).",
+    help="Train on the biased iterations together (mbar) or on the last one (none), whose error bars omit "
+    "that of the bias.",
 )
 @click.option(
     "--stop-when-converged",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, run_options, system_option
+from aecv.command import Command, overrides, resume_option, run_options, system_option
 
 
 @click.command(cls=Command)
@@ -56,6 +56,7 @@ from aecv.command import Command, overrides, run_options, system_option
 )
 @click.option("--ns", type=click.FloatRange(min=0, min_open=True), help="Simulated time over all walkers.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM_CV]")
+@resume_option()
 @run_options
 def main(
     *,

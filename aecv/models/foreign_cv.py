@@ -6,7 +6,7 @@ together or one by one. It then runs as a CV through autograd.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,7 @@ def foreign_cv(
     module = ForeignModule(path, find_form(path, inputs, layout=foreign.layout), features, scale)
     _check_differentiable(module, frames)
     cv = function_cv(module, indices, cv_range=cv_range, periodic=periodic, name=str(path), trial=frames)
+    cv = replace(cv, module_path=path)  # a run keeps a copy
     _check_gradient(cv, frames)
     if is_free:
         _warn_of_pushing(cv, frames)
@@ -159,9 +160,9 @@ def _check_differentiable(module: ForeignModule, frames: FloatArray) -> None:
             gradient = torch.autograd.grad(xi[:, c].sum(), positions, retain_graph=True, allow_unused=True)[0]
         if gradient is None or not bool(gradient.any()):
             raise CVError(
-                f"{module.path}: cannot be biased: component {c + 1} changes by {float(spread[c]):.1e} from "
-                "frame to frame, but torch sees no gradient (detach(), a rounding, no_grad() or a constant of the "
-                "trace on the way); export it so that it can be differentiated"
+                f"{module.path}: cannot be biased: component {c + 1} changes by {float(spread[c]):.1e} "
+                "from frame to frame, but torch sees no gradient (detach(), a rounding, no_grad() or a "
+                "constant of the trace on the way); export it so that it can be differentiated"
             )
 
 
