@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused(
     ],
 )
 def test_wrong_use_and_bad_input(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
-    result = run(*arguments, "--out", tmp_path / "run")
+    result = run("--out", tmp_path / "run", *arguments)
     assert result.exit_code == code
     assert message in result.stderr
     assert not (tmp_path / "run").exists()
@@ -215,7 +215,8 @@ def test_folders_are_named_after_the_cv(what: str, slug: str) -> None:
 def test_the_table_says_what_is_sure() -> None:
     result = Sampled(
         cv="phi", folder="runs/x/along", ns=1.0, steps_per_s=1e4, n_frames=7000, n_effective=612.0,
-        delta_f_kj_mol=9.0, delta_f_interval=(8.5, 9.5), crossings=12, problems=("one", "two"),
+        delta_f_kj_mol=9.0, delta_f_interval=(8.5, 9.5), passages=12, problems=("one", "two"),
+        cv_files=(), cv_note="",
     )  # fmt: skip
     settings = load_system("ala2").settings
     lines = sampled_table(result, settings).splitlines()
