@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from aecv.ground.errors import CVError, SimulationError
+from aecv.ground.grid import Grid
 from aecv.models.cv import CV
 from aecv.models.spring import SpringModule, script_springs
 from aecv.sampling import dynamics
 from aecv.sampling.engines import torch_plugin, torchforce
-from tests.engines.conftest import Bench, job, skip_without, with_engine
+from tests.engines.conftest import Bench, couple_like, job, skip_without, with_engine
 
 
 @pytest.fixture(params=[pytest.param("torchforce", marks=pytest.mark.torchforce), "callback"])
@@ -60,6 +61,24 @@ def test_what_goes_wrong_in_a_step_is_told(learned: Bench) -> None:
     broken[learned.cv.atom_indices[2]] = np.nan
     with pytest.raises(SimulationError, match=r"atoms are not finite \(first: CV atom 2\)"):
         learned.engine().run(job(learned, state=replace(learned.state, positions=broken)))
+
+
+def test_a_failure_inside_torch_is_one_line(bench: Bench) -> None:
+    """Torch's own message is the trace of a whole module; its last line is the reason."""
+
+    def failing(x: torch.Tensor) -> torch.Tensor:
+        if x.max() > 100.0:
+            raise RuntimeError("Traceback of TorchScript\n  RuntimeError: failed to converge")
+        return x[:, 0, 0]
+
+    cv = CV.from_function(failing, [0], cv_range=[[0.0, 1.0]], name="failing")
+    grid = Grid(lower=(0.0,), upper=(1.0,), n_bins=(10,))
+    bias = torchforce.TensorBias(cv, couple_like(bench, grid))
+    state = SimpleNamespace(getStepCount=lambda: 3)
+    words = r"^extended ABF at step 3, lambda \[0\.\]: torch failed: RuntimeError: failed to converge$"
+    with pytest.raises(SimulationError, match=words) as caught:
+        bias.evaluate(state, torch.full((1, 3), 1000.0))
+    assert bias.raised is caught.value
 
 
 def test_the_script_is_the_springs_of_the_module(setting: Bench) -> None:

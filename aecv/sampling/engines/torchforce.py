@@ -105,8 +105,13 @@ class TensorBias(LambdaDynamics):
         Args:
             positions: of the CV's atoms [nm], shape (n_cv_atoms, 3), wherever OpenMM has them.
         """
+        step = state.getStepCount()
         try:
-            return self._evaluate(state.getStepCount(), positions)
+            return self._evaluate(step, positions)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1:]
+            self.raised = self._failed(step, positions, f"torch failed: {''.join(reason).strip()}")
+            raise self.raised from error
         except BaseException as error:
             self.raised = error
             raise
@@ -118,16 +123,15 @@ class TensorBias(LambdaDynamics):
             values = self._cv.module(frame)
         xi = values[0].detach().double().numpy()
         if not np.isfinite(xi).all():
-            raise self._failed(step, positions)
+            raise self._failed(step, positions, "the CV or its gradient is not finite")
         self.move(xi, step)
         pull = self._kappa * self.stretch(xi)
         energy = 0.5 * float(pull @ self.stretch(xi))
         (gradient,) = torch.autograd.grad(values, frame, values.new_tensor(pull)[None])
         forces = -gradient[0].to(positions.device, positions.dtype)
         if not bool(torch.isfinite(forces).all()):
-            raise self._failed(step, positions)
+            raise self._failed(step, positions, "the CV or its gradient is not finite")
         return torch.tensor(energy, dtype=torch.float64), forces.contiguous()
 
-    def _failed(self, step: int, positions: Tensor) -> SimulationError:
-        where = positions.detach().double().cpu().numpy()
-        return self.failure(where, step, "the CV or its gradient is not finite")
+    def _failed(self, step: int, positions: Tensor, why: str) -> SimulationError:
+        return self.failure(positions.detach().double().cpu().numpy(), step, why)
