@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from aecv.ground.errors import CVError
-from aecv.ground.files import new_folder, read_json, write_text
-from aecv.models.cv import CV
+from aecv.ground.files import new_folder, write_text
+from aecv.models.cv import CV, export_cv
 from aecv.results.exports.colvars_input import LengthUnit, colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.readme import colvars_readme, plumed_readme
@@ -138,6 +139,13 @@ def _write_module(cv: CV, path: Path) -> None:
         return
     if cv.encoder is None:
         raise CVError(f"CV {cv.source}: has neither a cv.pt nor weights, there is nothing to export")
-    from aecv.models.torchscript import write_module
-
-    write_module(cv.encoder, path, read_json(Path(cv.source).with_suffix(".json")))
+    with TemporaryDirectory() as folder:
+        export_cv(
+            cv.encoder,
+            Path(folder),
+            atom_indices=cv.atom_indices,
+            cv_range=cv.cv_range,
+            system=cv.system,
+            system_hash=cv.system_hash,
+        )
+        path.write_bytes((Path(folder) / path.name).read_bytes())

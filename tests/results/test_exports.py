@@ -192,7 +192,7 @@ def test_extended_abf_has_grid_coupling_and_dynamics_of_the_run():
     assert (drr.keywords["FULLSAMPLES"], drr.keywords["TEMP"]) == ("400", "310")
     assert drr.keywords["OUTPUTFREQ"] == "5000"
     assert action(text, "PRINT").keywords["ARG"] == "xi_1,xi_2,eabf.xi_1_fict,eabf.xi_2_fict"
-    assert "sigma = 1.5, 1.5 bin widths" in text
+    assert "sigma/bin width = 1.5, 1.5" in text
 
 
 def torsion_cv() -> ExportedCV:

@@ -51,7 +51,7 @@ def colvars_input(cv: ExportedCV, bias: ExportedBias, form: Form, *, length: Len
         )
     extended = None if bias.kind == "none" else bias.coupled(cv)
     head = [
-        f"{cv.title}: {cv.n_components} components of {len(cv.serials)} atoms. Written by aecv.",
+        f"{cv.title}: {cv.size}. Written by aecv.",
         "NOT TESTED: no engine with Colvars was at hand. Compare xi on a few frames with aecv before a run.",
         f"Lengths of the engine: {length} (GROMACS nm; NAMD and LAMMPS with units real angstrom).",
         "The atoms of the CV must be whole; atoms are counted from 1.",

@@ -49,7 +49,7 @@ def drr_block(cv: ExportedCV, bias: ExportedBias, extended: ExtendedVariable) ->
         [
             "Extended ABF (module drr, which needs Boost's serialization): lambda on a spring to xi, an",
             "adaptive biasing force on lambda, reflecting walls for it at the ends of the grid.",
-            f"  KAPPA [kJ/mol/CV^2] = kT/sigma^2, with sigma = {bins} bin widths (PLUMED takes 1).",
+            f"  KAPPA [kJ/mol/CV^2] = kT/sigma^2, with sigma/bin width = {bins} (PLUMED takes 1).",
             "  Change it together with the grid.",
             "  TAU [ps], FRICTION [1/ps]: period and friction of lambda. TAU of at least 20 time steps.",
             "  FULLSAMPLES: samples in a bin from which its force counts in full; half of them: from which",

@@ -26,9 +26,8 @@ def plumed_input(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
     check_word("bias", bias.kind, BIASES)
     blocks, below = cv_blocks(cv, form), bias_blocks(cv, bias)
     head = [
-        f"{cv.title}: {cv.n_components} component{'s' if cv.n_components > 1 else ''} of "
-        f"{len(cv.serials)} atoms. Written by aecv.",
-        f"Needs {needs(cv, bias, form)}.",
+        f"{cv.title}: {cv.size}. Written by aecv.",
+        *(f"Needs {what}." for what in needs(cv, bias, form)),
         "Units: nm, ps, kJ/mol; the CV itself has none where it was learned. Leave UNITS as they are.",
         "Files are looked for in the folder where the simulation runs.",
     ]
@@ -36,12 +35,12 @@ def plumed_input(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
     return "\n".join([*lines, "", "UNITS LENGTH=nm TIME=ps ENERGY=kj/mol", "", ""]) + blocks + "\n" + below
 
 
-def needs(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
+def needs(cv: ExportedCV, bias: ExportedBias, form: Form) -> list[str]:
     """What PLUMED has to have, in words."""
     words = [NEEDS["plain" if is_plain(cv) else form]]
     if bias.kind in NEEDS:
         words.append(NEEDS[bias.kind])
-    return "; ".join(words)
+    return words
 
 
 def is_plain(cv: ExportedCV) -> bool:

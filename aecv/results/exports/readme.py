@@ -19,7 +19,8 @@ def plumed_readme(
     """README.md of a PLUMED folder."""
     return f"""# {cv.title}, for PLUMED
 
-Written by aecv. Form: {form}; bias: {bias.kind}. Needs {needs(cv, bias, form)}.
+Written by aecv. Form: {form}; bias: {bias.kind}.
+Needs {", and the ".join(needs(cv, bias, form))}.
 
 {_table(files)}
 

@@ -40,7 +40,7 @@ def reference_pdb(reference: FloatArray, serials: Sequence[int], names: Sequence
         )
     units, decimals = rounded(reference)
     rows = [
-        "REMARK   1 reference of the alignment; only the atoms of the CV, all of equal weight",
+        "REMARK   1 reference of the alignment: the atoms of the CV, equal weights",
         f"REMARK   1 coordinates in A with {decimals} decimals, not the usual 3",
     ]
     for serial, name, point in zip(serials, names, units, strict=True):

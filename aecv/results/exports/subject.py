@@ -68,6 +68,11 @@ class ExportedCV:
             )
 
     @property
+    def size(self) -> str:
+        """How many components of how many atoms, in words."""
+        return f"{_counted(self.n_components, 'component')} of {_counted(len(self.atom_indices), 'atom')}"
+
+    @property
     def serials(self) -> list[int]:
         """Numbers of the atoms as the other programs count them, from 1."""
         return [int(index) + 1 for index in self.atom_indices]
@@ -156,6 +161,10 @@ def check_word(what: str, word: str, known: tuple[str, ...]) -> None:
         raise CVError(
             f"export: {what} needs one of {', '.join(known)}, got '{word}'{suggestion(word, known)}"
         )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def number(value: float) -> str:
