@@ -73,8 +73,8 @@ def positions(cv: ExportedCV) -> str:
 def pytorch_block(cv: ExportedCV) -> str:
     """PYTORCH_MODEL and one name per component."""
     return (
-        "# The network, alignment included. PLUMED computes it in single precision: positions should stay\n"
-        "# within some ten nm of the origin.\n"
+        "# The network, alignment included. PLUMED hands it positions in single precision: xi is exact to\n"
+        "# some 1e-7 near the origin, 1e-5 at 5 nm from it, and worse farther out.\n"
         f"xi: PYTORCH_MODEL FILE=cv.pt ARG={inputs(cv)}\n" + nodes(cv)
     )
 
