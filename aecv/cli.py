@@ -10,6 +10,7 @@ from aecv.ground.errors import suggestion
 COMMANDS = {
     "iterate": "Learn a collective variable: the whole loop for a system.",
     "sample": "Extended ABF along a given CV: observables, a file of ours or of others.",
+    "export": "The CV and a bias along it, as input for PLUMED or Colvars.",
     "doctor": "What works on this machine, in one screen to paste into a bug report.",
 }
 """Per command, in the order of the help, what it does; `aecv.NAME` holds it as `main`."""
@@ -49,5 +50,6 @@ def main() -> None:
     Examples:
       aecv iterate --system ala2 --iters 10
       aecv sample --system ala2 --cv phi,psi --ns 10
+      aecv export runs/ala2 --to plumed --form plain
       aecv COMMAND --help
     """

@@ -28,6 +28,8 @@ _FREE = ("run.iterations", "convergence.", "production.", "training.min_effectiv
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
 that a finished iteration bootstrapped stays as it is; see `records.required_score`."""
 
+ALONG = "along"
+"""Folder of a run along a CV that was given."""
 
 Place = int | str
 """The number of an iteration, or the name of a folder beside them."""
