@@ -143,7 +143,7 @@ def with_range(cv: CV, frames: FloatArray, *, margin: float) -> CV:
     if len(frames) < 100:
         raise CVError(
             f"CV {cv.source}: component {int(np.argmax(missing)) + 1} needs a range; {len(frames)} frames of "
-            'a hot run are too few to take it from; give one, or set starts.mode = "auto"'
+            'a hot run are too few to take it from; give one (--range), or set starts.mode = "auto"'
         )
     grid = data_grid(cv(frames)[:, missing], bins=2, margin=margin)
     cv_range = cv.cv_range.copy()
