@@ -41,13 +41,13 @@ from aecv.workflow.records import finite_or_word, from_json
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.store import ALONG, RunDirectory
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 
-STARTS, ALONG = "starts", "along"
-"""Folders of a run."""
+STARTS = "starts"
+"""Folder of a run where the walkers began; the other one is ALONG."""
 OUTPUTS = ("sampled.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
 N_PROBE = 200
 """Frames on which the CV is verified and the spring's frequency is measured."""

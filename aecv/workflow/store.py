@@ -42,6 +42,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+ALONG = "along"
+"""Folder of a run along a CV that was given."""
+
 Place = int | str
 """The number of an iteration, or the name of a folder beside them."""
 

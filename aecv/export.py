@@ -1,0 +1,78 @@
+"""`python -m aecv.export`: the CV of a run as an input for PLUMED or Colvars."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aecv.ground.errors import AecvError
+
+EXIT_ERROR = 1
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("run_or_cv", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["plumed", "colvars"]),
+    default="plumed",
+    show_default=True,
+    help="The program that reads the input.",
+)
+@click.option(
+    "--form",
+    type=click.Choice(["pytorch", "ann", "plain"]),
+    default="pytorch",
+    show_default=True,
+    help="PYTORCH_MODEL (libtorch); the weights in the input for ANN; only actions of every PLUMED.",
+)
+@click.option(
+    "--bias",
+    type=click.Choice(["drr", "metad", "opes", "none"]),
+    default="drr",
+    show_default=True,
+    help="Extended ABF, well-tempered metadynamics, OPES, or none.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: TARGET_FORM]")
+@click.option("--system", help="The CV's system, where RUN_OR_CV does not say it: a name or a folder.")
+@click.option(
+    "--length",
+    type=click.Choice(["nm", "angstrom"]),
+    default="nm",
+    show_default=True,
+    help="Colvars: the engine's unit of length (GROMACS nm; NAMD, LAMMPS angstrom).",
+)
+@click.version_option(package_name="aecv")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(**options: Any) -> None:
+    """Write the CV of RUN_OR_CV and a bias along it as a folder that PLUMED or Colvars runs.
+
+    RUN_OR_CV is a run (its last CV), an iteration, or a cv.pt, cv.npz or cv.json.
+
+    \b
+    Examples:
+      python -m aecv.export runs/ala2 --out plumed
+      python -m aecv.export runs/ala2/iteration_04 --form ann --bias opes --out opes
+      python -m aecv.export runs/ala2 --to colvars --length angstrom --out namd
+    """
+    try:
+        _run(**options)
+    except (AecvError, OSError) as error:
+        if options["debug"]:
+            traceback.print_exc()
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_ERROR)
+
+
+def _run(*, run_or_cv: Path, out: Path | None, debug: bool, **options: Any) -> None:
+    from aecv.workflow.exporting import export
+
+    folder = export(run_or_cv, out or Path(f"{options['target']}_{options['form']}"), **options)
+    click.echo(f"written to {folder}: {', '.join(sorted(item.name for item in folder.iterdir()))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A whole PLUMED input: what it is, the CV, the bias."""
+
+from aecv.numerics.internal import InternalCoordinates
+from aecv.results.exports.plumed_bias import bias_blocks
+from aecv.results.exports.plumed_cv import cv_blocks
+from aecv.results.exports.subject import BIASES, FORMS, ExportedBias, ExportedCV, Form, check_word
+
+NEEDS = {
+    "pytorch": "PLUMED 2.9 or newer with the module pytorch (libtorch)",
+    "ann": "PLUMED with the module annfunc",
+    "plain": "any PLUMED from 2.5 on; no optional module",
+    "drr": "module drr of 2.7 or newer, built with Boost's serialization",
+    "opes": "module opes",
+}
+"""What a form or a bias asks of PLUMED."""
+
+
+def plumed_input(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
+    """The text of plumed.dat.
+
+    Raises:
+        CVError: for an unknown form or bias, or a form that the CV cannot have.
+        GridError: when the grid of the bias is not that of the CV.
+    """
+    check_word("form", form, FORMS)
+    check_word("bias", bias.kind, BIASES)
+    blocks, below = cv_blocks(cv, form), bias_blocks(cv, bias)
+    head = [
+        f"{cv.title}: {cv.n_components} component{'s' if cv.n_components > 1 else ''} of "
+        f"{len(cv.serials)} atoms. Written by aecv.",
+        f"Needs {needs(cv, bias, form)}.",
+        "Units: nm, ps, kJ/mol; the CV itself has none where it was learned. Leave UNITS as they are.",
+        "Files are looked for in the folder where the simulation runs.",
+    ]
+    lines = [f"# {line}" for line in head]
+    return "\n".join([*lines, "", "UNITS LENGTH=nm TIME=ps ENERGY=kj/mol", "", ""]) + blocks + "\n" + below
+
+
+def needs(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
+    """What PLUMED has to have, in words."""
+    words = [NEEDS["plain" if is_plain(cv) else form]]
+    if bias.kind in NEEDS:
+        words.append(NEEDS[bias.kind])
+    return "; ".join(words)
+
+
+def is_plain(cv: ExportedCV) -> bool:
+    """Whether no network is needed: internal coordinates."""
+    return isinstance(cv.kernel, InternalCoordinates)

@@ -1,0 +1,217 @@
+"""Where an export finds its CV, its extended variable and its settings: in a run, an iteration, or a file."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mdtraj
+import numpy as np
+
+from aecv.ground.errors import AecvError, CVError, MolecularSystemError
+from aecv.ground.files import read_json
+from aecv.ground.grid import FloatArray
+from aecv.ground.layers import validate
+from aecv.ground.settings import Settings
+from aecv.models.cv import CV, load_cv
+from aecv.models.spec import load_system, shipped_systems
+from aecv.numerics.abf import ExtendedVariable
+from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.store import ALONG, name_of
+
+if TYPE_CHECKING:
+    from aecv.sampling.system import MolecularSystem
+
+N_PROBE = 200
+"""Frames on which the spring's frequency is measured when the coupling is made."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """What an export starts from.
+
+    Attributes:
+        title: what it is called, without paths, so that the same export gives the same text.
+        cv: the collective variable.
+        settings: of the run, or of the system.
+        topology: names of all atoms; None when unknown.
+        extended: makes the extended variable when a bias needs it.
+    """
+
+    title: str
+    cv: CV
+    settings: Settings
+    topology: mdtraj.Topology | None
+    extended: Callable[[], ExtendedVariable]
+
+
+def find_source(place: Path | str | CV, *, system: str | Path | None = None) -> Source:
+    """The CV of a run, an iteration or a file.
+
+    Args:
+        place: a run's folder (its production's CV, or that of the last finished iteration), the folder of an
+            iteration or a production, one of a run along a given CV, a cv.pt, cv.npz or cv.json, or a CV.
+        system: name or folder of the system; needed where no run says it.
+
+    Raises:
+        CVError: when there is no CV, or it is a function.
+    """
+    if isinstance(place, CV):
+        return _of_cv(place, None, system)
+    path = Path(place)
+    if not path.exists():
+        raise CVError(f"{path}: needs a run, an iteration or a file of a CV to export, there is none")
+    if path.is_file():
+        return _of_cv(load_cv(path), path.parent, system)
+    if (path / "run.json").is_file():
+        path = _place_in_run(path)
+    if path.name == ALONG:
+        return _along(path, system)
+    if path.name.startswith("production_"):
+        return _of_cv(load_cv(path.parent / name_of(_number(path))), path, system)
+    return _of_cv(load_cv(path), path, system)
+
+
+def _place_in_run(run: Path) -> Path:
+    """The folder of a run whose CV is meant."""
+    if (run / ALONG / "bias.npz").is_file():
+        return run / ALONG
+    done = [path.parent for path in sorted(run.glob("production_*/bias.npz"))]
+    done = done or [path.parent for path in sorted(run.glob("iteration_*/learning.done"))]
+    if not done:
+        raise CVError(f"{run}: needs a finished iteration to export its CV, there is none; run it first")
+    return done[-1]
+
+
+def _along(folder: Path, system: str | Path | None) -> Source:
+    """The CV of a run along a given one, which is known by its name only."""
+    from aecv.models.observables import ObservableSet
+    from aecv.models.plain_cv import observable_cv
+
+    settings = _settings(folder.parent, system, "")
+    name = str(read_json(folder / "sampled.json")["cv"])
+    bias = Bias.load(folder / "bias.npz")
+    topology = _topology(folder)
+    words = name.split(", ")
+    if topology is not None and set(words) <= settings.observables.keys():
+        observables = ObservableSet.prepare(topology, settings.observables)
+        grid = bias.grid
+        ranges = {
+            word: (low, high)
+            for word, low, high, flag in zip(words, grid.lower, grid.upper, grid.periodic, strict=True)
+            if not flag
+        }
+        cv = observable_cv(observables, words, ranges=ranges)
+    elif Path(name).exists():
+        cv = load_cv(name)
+    else:
+        raise CVError(
+            f"{folder}: its CV '{name}' is a Python function, which cannot be exported; export a learned CV "
+            "or observables of the system"
+        )
+    return Source(
+        title=f"CV {words[0] if len(words) == 1 else ' and '.join(words)} of {settings.system.name}",
+        cv=cv,
+        settings=settings,
+        topology=topology,
+        extended=lambda: bias.extended,
+    )
+
+
+def _of_cv(cv: CV, folder: Path | None, system: str | Path | None) -> Source:
+    if cv.function is not None:
+        raise CVError(
+            f"CV {cv.source}: is a Python function, which cannot be exported; export a learned CV, or "
+            "observables of the system"
+        )
+    settings = _settings(None if folder is None else folder.parent, system, cv.system)
+    topology = _topology(folder) if folder is not None else None
+    if topology is None:
+        topology = _built(settings, system, cv).mdtraj_topology
+    in_run = folder is not None and re.fullmatch(r"(iteration|production)_\d+", folder.name) is not None
+    of = f", iteration {_number(folder)}" if in_run and folder is not None else ""
+    return Source(
+        title=f"CV of {settings.system.name}{of}",
+        cv=cv,
+        settings=settings,
+        topology=topology,
+        extended=lambda: _extended(cv, folder, settings, system),
+    )
+
+
+def _extended(cv: CV, folder: Path | None, settings: Settings, system: str | Path | None) -> ExtendedVariable:
+    """That of the iteration or production which was biased along the CV; else made as the loop makes it."""
+    for path in _biased(folder):
+        if path.is_file():
+            return Bias.load(path).extended
+    if not np.isfinite(cv.cv_range).all():
+        raise CVError(
+            f"CV {cv.source}: its range is not known, so there is no grid for a bias; export it without one "
+            "(--bias none)"
+        )
+    from aecv.workflow.coupling import extended_variable
+
+    built = _built(settings, system, cv)
+    probe = _probe(folder, cv, built)
+    return extended_variable(cv, probe, built.masses[cv.atom_indices], settings)
+
+
+def _biased(folder: Path | None) -> list[Path]:
+    """Where the bias along the CV of a folder would be."""
+    if folder is None:
+        return []
+    if folder.name.startswith("production_"):
+        return [folder / "bias.npz"]
+    if not folder.name.startswith("iteration_"):
+        return []
+    index, run = _number(folder), folder.parent
+    return [run / f"production_{index:02d}" / "bias.npz", run / name_of(index + 1) / "bias.npz"]
+
+
+def _probe(folder: Path | None, cv: CV, built: "MolecularSystem") -> FloatArray:
+    """Frames of the CV's atoms: the iteration's own, else the structure alone."""
+    if folder is not None and (folder / "samples.npz").is_file():
+        positions = Samples.load(folder / "samples.npz").cv_positions
+        return positions[:: max(1, len(positions) // N_PROBE)].astype(float)
+    return built.positions[None, cv.atom_indices]
+
+
+def _settings(run: Path | None, system: str | Path | None, name: str) -> Settings:
+    """Those of the run, else those of the system."""
+    if run is not None and (run / "run.json").is_file():
+        return validate(read_json(run / "run.json")["settings"], source=f"{run}/run.json")
+    if system is None and name not in shipped_systems():
+        raise MolecularSystemError(
+            f"export: needs the system of the CV for its temperature, box and atom names; '{name}' is none "
+            f"of the shipped ones ({', '.join(shipped_systems())}); name its folder with --system"
+        )
+    return load_system(name if system is None else system).settings
+
+
+def _built(settings: Settings, system: str | Path | None, cv: CV) -> "MolecularSystem":
+    """The system itself, which has to be the one that the CV was learned on."""
+    # OpenMM takes seconds to load, and an export of an iteration needs none of it
+    from aecv.sampling.system import build
+
+    name = settings.system.name if system is None else system
+    try:
+        spec = load_system(name)
+    except AecvError as error:
+        raise MolecularSystemError(f"{error}; name the system's folder with --system") from error
+    built = build(spec)
+    if cv.atom_indices.max() >= built.n_atoms or (cv.system and cv.system != spec.name):
+        raise CVError(
+            f"CV {cv.source}: belongs to '{cv.system}' and its atom {cv.atom_indices.max() + 1}, the system "
+            f"'{spec.name}' has {built.n_atoms} atoms; name the right one with --system"
+        )
+    return built
+
+
+def _topology(folder: Path) -> mdtraj.Topology | None:
+    path = folder / "topology.pdb"
+    return mdtraj.load_topology(str(path)) if path.is_file() else None
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.rpartition("_")[2])

@@ -1,0 +1,143 @@
+"""Writing a CV and the bias along it as an input for PLUMED or Colvars: a folder that runs as it is."""
+
+import logging
+from pathlib import Path
+from typing import Literal, get_args
+
+from aecv.ground.errors import CVError
+from aecv.ground.files import new_folder, read_json, write_text
+from aecv.models.cv import CV
+from aecv.results.exports.colvars_input import LengthUnit, colvars_input, weight_files
+from aecv.results.exports.plumed_input import plumed_input
+from aecv.results.exports.readme import colvars_readme, plumed_readme
+from aecv.results.exports.reference_pdb import reference_pdb
+from aecv.results.exports.subject import (
+    BIASES,
+    UNNAMED,
+    AtomName,
+    BiasKind,
+    ExportedBias,
+    ExportedCV,
+    Form,
+    check_word,
+)
+from aecv.workflow.export_source import Source, find_source
+
+logger = logging.getLogger(__name__)
+
+Target = Literal["plumed", "colvars"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+
+def export(
+    run_or_cv: Path | str | CV,
+    out: Path,
+    *,
+    target: Target = "plumed",
+    form: Form = "pytorch",
+    bias: BiasKind = "drr",
+    system: str | Path | None = None,
+    length: LengthUnit = "nm",
+) -> Path:
+    """Write a folder with an input, what it reads, and a README.
+
+    The grid, kappa, tau and friction of extended ABF are those of the run along this CV, if there is one in
+    the run; else they are made from the CV's range as the loop makes them.
+
+    Args:
+        run_or_cv: a run's folder (its production's CV, or that of the last finished iteration), the folder of
+            an iteration, a production or a run along a given CV, a cv.pt, cv.npz or cv.json, or a CV.
+        out: the folder, which must not exist or be empty.
+        target: plumed (plumed.dat) or colvars (colvars.in).
+        form: of a learned CV. For PLUMED: pytorch, ann or plain; for Colvars: pytorch (torchANN) or ann
+            (neuralNetwork). Observables of the system are the program's own actions in every form.
+        bias: drr (extended ABF), metad (well tempered), opes, or none; for Colvars: drr or none.
+        system: name or folder of the system; needed where no run says it and it is not a shipped one.
+        length: unit of length of the engine, for Colvars: nm (GROMACS) or angstrom (NAMD, LAMMPS).
+
+    Returns:
+        the folder.
+
+    Raises:
+        CVError: when there is no CV, it is a function, or it has not what the form needs.
+        GridError: when the grid of the bias is not that of the CV.
+        StoreError: when the folder is in use or cannot be written.
+        MolecularSystemError: when the system is not known.
+    """
+    check_word("target", target, TARGETS)
+    check_word("bias", bias, BIASES)
+    source = find_source(run_or_cv, system=system)
+    cv, plan = _subject(source), _bias(source, bias)
+    texts: dict[str, str] = {}
+    if target == "plumed":
+        texts["plumed.dat"] = plumed_input(cv, plan, form)
+        if len(cv.reference):
+            texts["reference.pdb"] = reference_pdb(cv.reference, cv.serials, cv.atom_names)
+    else:
+        texts["colvars.in"] = colvars_input(cv, plan, form, length=length)
+        if form == "ann":
+            texts |= weight_files(cv.network(form))
+    has_module = form == "pytorch" and source.cv.internal is None
+    files = [*texts, *(["cv.pt"] if has_module else [])]
+    if target == "plumed":
+        timestep = source.settings.dynamics.timestep_ps
+        texts["README.md"] = plumed_readme(cv, plan, form, files, timestep)
+    else:
+        texts["README.md"] = colvars_readme(cv, plan, form, files)
+    with new_folder(out) as folder:
+        if has_module:
+            _write_module(source.cv, folder / "cv.pt")
+        for name, text in texts.items():
+            write_text(folder / name, text)
+    logger.info("%s for %s in %s: %s", cv.title, target, out, ", ".join([*files, "README.md"]))
+    return out
+
+
+def _subject(source: Source) -> ExportedCV:
+    """The CV as the writers of texts take it."""
+    cv, settings = source.cv, source.settings
+    names = [UNNAMED] * cv.n_atoms
+    if source.topology is not None:
+        atoms = [source.topology.atom(int(index)) for index in cv.atom_indices]
+        names = [AtomName(atom.name, atom.residue.name, atom.residue.resSeq, _symbol(atom)) for atom in atoms]
+    return ExportedCV(
+        title=source.title,
+        kernel=cv.encoder if cv.encoder is not None else cv.internal,
+        n_components=cv.n_components,
+        atom_indices=cv.atom_indices,
+        atom_names=tuple(names),
+        periodic=cv.periodic,
+        in_box=settings.particle is None and settings.system.nonbonded in ("CutoffPeriodic", "PME"),
+    )
+
+
+def _symbol(atom: object) -> str:
+    """Element of an atom; none for the sites that stand for a particle."""
+    element = getattr(atom, "element", None)
+    symbol = "" if element is None else str(element.symbol)
+    return "" if symbol == "VS" else symbol
+
+
+def _bias(source: Source, kind: BiasKind) -> ExportedBias:
+    settings = source.settings
+    timestep = settings.dynamics.timestep_ps
+    return ExportedBias(
+        kind=kind,
+        extended=None if kind == "none" else source.extended(),
+        temperature_k=settings.dynamics.temperature_k,
+        barrier_kj_mol=settings.eabf.ceiling_kj_mol,
+        print_steps=round(settings.sampling.frame_ps / timestep),
+        output_steps=max(1, round(settings.sampling.segment_ps / timestep)),
+    )
+
+
+def _write_module(cv: CV, path: Path) -> None:
+    """cv.pt: the file itself, or the network as one where only its plain files are there."""
+    if cv.module_path is not None:
+        path.write_bytes(cv.module_path.read_bytes())
+        return
+    if cv.encoder is None:
+        raise CVError(f"CV {cv.source}: has neither a cv.pt nor weights, there is nothing to export")
+    from aecv.models.torchscript import write_module
+
+    write_module(cv.encoder, path, read_json(Path(cv.source).with_suffix(".json")))
