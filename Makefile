@@ -3,6 +3,7 @@
 #   make ala2     the main job: alanine dipeptide, ten iterations, results in runs/ala2
 #   make test     the fast tests          make test-slow   the others       make test-all   both
 #   make lint     ruff and the floors     make types       mypy             make ci         what .ci/run runs
+#   make test-torchforce   the engine contract with openmm-torch, in .venv-torchforce (7 GB)
 #
 # ARGS goes to the job or to pytest:  make ala2 ARGS="--seed 2 --ns 1"   make test ARGS="-k kernels"
 
@@ -10,6 +11,8 @@ VENV ?= .venv
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
 	$(if $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes),$(name))))
 TORCH ?= torch>=2.8,<2.14
+EXTRAS ?= test
+TORCHFORCE_VENV ?= .venv-torchforce
 ARGS ?=
 
 # Absolute, since the job may be started from another folder.
@@ -17,7 +20,10 @@ BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.aecv-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help venv ala2 test test-slow test-all lint format types ci benchmarks wheel clean
+# openmm-torch wants its own torch, so its environment is another one.
+TORCHFORCE := VENV="$(TORCHFORCE_VENV)" TORCH="torch==2.9.1" EXTRAS="test,torchforce"
+
+.PHONY: help venv venv-torchforce test-torchforce test-with-openmm-torch ala2 test test-slow test-all lint format types ci benchmarks wheel clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -28,7 +34,7 @@ venv: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "aecv needs Python 3.11 or newer; none found, give one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[$(EXTRAS)]"
 	@touch $@
 
 ala2: $(INSTALLED)
@@ -44,6 +50,17 @@ test-slow: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(PYTEST) -m "slow or not slow" --timeout=1200 $(ARGS)
 
+venv-torchforce:
+	$(MAKE) venv $(TORCHFORCE)
+
+test-torchforce:
+	$(MAKE) test-with-openmm-torch $(TORCHFORCE)
+
+# The probe first: without it everything would be skipped, and pass.
+test-with-openmm-torch: $(INSTALLED)
+	$(BIN)/python -c 'from aecv.sampling.engines.choice import require_engine; require_engine("torchforce")'
+	$(PYTEST) tests/engines -m torchforce --timeout=1200 $(ARGS)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,7 +74,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 benchmarks: $(INSTALLED)
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/eabf_speed.py
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
@@ -65,5 +82,5 @@ wheel: $(INSTALLED)
 ci: lint types test-slow test
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(TORCHFORCE_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find aecv tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

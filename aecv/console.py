@@ -103,7 +103,7 @@ def closing_words(outcome: Outcome) -> str:
         alone = _with_error(made.delta_f_alone_kj_mol, made.delta_f_alone_interval)
         lines.append(
             f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
-            f"(95 %) together with the iterations, {alone} alone, {made.crossings} passages"
+            f"(95 %) together with the iterations, {alone} alone, {made.passages} passages"
         )
     elif made is not None:
         lines.append(

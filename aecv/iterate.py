@@ -34,7 +34,12 @@ EXIT_INTERRUPTED = 130
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM]")
 @click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
-@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in --out. --iters, --final-ns, [convergence], [production] and "
+    "training.min_effective_frames may change, nothing else.",
+)
 @click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP.")
 @click.option(
     "--engine",
@@ -49,7 +54,8 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--pool",
     type=click.Choice(["mbar", "none"]),
-    help="Train on the biased iterations together (mbar) or on the last one (none).",
+    help="Train on the biased iterations together (mbar) or on the last one (none), whose error bars omit "
+    "that of the bias.",
 )
 @click.option(
     "--stop-when-converged",

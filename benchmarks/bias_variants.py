@@ -112,7 +112,7 @@ def measured(
         r_hat = read_json(folder / "coverage.json")["r_hat"]
     return {
         "variant": name,
-        "passages_per_ns": (made.crossings or 0) / made.ns,
+        "passages_per_ns": (made.passages or 0) / made.ns,
         "delta_f": made.delta_f_alone_kj_mol,
         "interval": made.delta_f_alone_interval,
         "rmsd": rmsd(found, truth, kt),

@@ -3,20 +3,38 @@
     python benchmarks/reference_phi_psi.py --out reference.npz        # once, an hour or less
     python benchmarks/compare_phi_psi.py reference.npz runs/ala2 [runs/other ...] [--json FILE]
 
-Prints, for every biased iteration (pool, and the iteration alone) and the production: Delta F with its 95 %
 Prints for every biased iteration (pool, and the iteration alone) and the production Delta F with its 95 %
-bins where the reference is below 25 kJ/mol, both free energies at the same zero (that of the populated bins).
-Bins of 36 x 36: a reference of 4e5 frames has some hundred frames in each of them.
+interval, whether that holds the reference, and the root-mean-square difference of F(phi, psi) over the bins
+where the reference is below 25 kJ/mol, both free energies at the same zero (that of the populated bins). Bins
+of 36 x 36: a reference of 4e5 frames has some hundred frames in each of them.
+
+Beside the pool of an iteration stand its score and s_min, and R^2 between its CV and the (sin, cos) of phi
+and psi, linear and nonlinear: xi>obs is the worse observable on xi, obs>xi the worse component of xi on them.
+Below stand mean and standard deviation over the runs, of every iteration and of the production.
 """
 
 import argparse
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from runs import (
+    Row,
+    biased_iterations,
+    grouped,
+    interval_of,
+    interval_text,
+    print_table,
+    production_of,
+    spread_text,
+    text,
+    value_of,
+    write_rows,
+    yes_no,
+)
 
-from aecv.ground.files import read_arrays, read_json
+from aecv.ground.files import read_arrays
 from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.models.spec import load_system
@@ -26,6 +44,15 @@ from aecv.workflow.samples import Samples
 
 N_BINS, BELOW_KJ_MOL, BLOCKS = 36, 25.0, 10
 EDGES = np.linspace(-np.pi, np.pi, N_BINS + 1)
+QUALITY = {
+    "score": "score",
+    "s_min": "s_min",
+    "r2_observables": "xi>obs",
+    "r2_observables_nonlinear": "nonlin",
+    "r2_xi": "obs>xi",
+    "r2_xi_nonlinear": "nonlin",
+}
+"""Columns that belong to an iteration's CV, and what they are called."""
 
 
 def main() -> None:
@@ -33,10 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("reference", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
-    settings = load_system("ala2").settings
-    kt = thermal_energy(settings.dynamics.temperature_k)
+    kt = thermal_energy(load_system("ala2").settings.dynamics.temperature_k)
     reference = read_arrays(options.reference)
     weights = np.exp(reference["log_weight"] - reference["log_weight"].max())
     truth = free_energy(reference["phi"], reference["psi"], weights, kt)
@@ -49,24 +75,23 @@ def main() -> None:
         f"reference: Delta F {value:.2f} +- {error:.2f} kJ/mol; its halves differ by {rmsd(*halves, kt):.2f}"
     )
     rows = [row for run in options.runs for row in rows_of(run, truth, value, kt)]
-    print(f"{'run':<10}{'what':<22}{'Delta F':>8}{'95 % interval':>18}{'holds':>7}{'off by':>8}{'rmsd':>7}")
-    for row in rows:
-        low, high = row["interval"]
-        holds = "yes" if row["holds"] else "no"
-        print(
-            f"{row['run']:<10}{row['what']:<22}{row['delta_f']:>8.2f}{f'[{low:.2f}, {high:.2f}]':>18}"
-            f"{holds:>7}{row['delta_f'] - value:>+8.2f}{row['rmsd']:>7.2f}"
-        )
-    if options.json is not None:
-        result = {"reference": {"delta_f": value, "standard_error": float(error)}, "rows": rows}
-        options.json.write_text(json.dumps(result, indent=1))
+    header = ["run", "what", "Delta F", "95 % interval", "holds", "off by", "rmsd", *QUALITY.values()]
+    print_table(header, [line(row) for row in rows], n_left=2)
+    print("\nmean ± standard deviation over runs")
+    header = ["what", "runs", "Delta F", "off by", "holds", "rmsd", *QUALITY.values()]
+    print_table(header, [summary_line(group) for group in by_estimate(rows)])
+    write_rows(options.json, {"reference": {"delta_f": value, "standard_error": float(error)}, "rows": rows})
 
 
-def rows_of(run: Path, truth: FloatArray, value: float, kt: float) -> list[dict[str, Any]]:
-    """One row per estimate of a run."""
-    summary, rows = read_json(run / "summary.json"), []
-    for record in summary["iterations"][1:]:
-        folder = run / f"iteration_{record['index']:02d}"
+def rows_of(run: Path, truth: FloatArray, value: float, kt: float) -> list[Row]:
+    """One row per estimate of a run.
+
+    Args:
+        truth: F(phi, psi) of the reference [kJ/mol], shape (N_BINS, N_BINS).
+        value: its Delta F [kJ/mol].
+    """
+    rows = []
+    for folder, record in biased_iterations(run):
         stored = read_arrays(folder / "weights.npz")
         pool, alone = pool_observables(run, stored), Samples.load(folder / "samples.npz").observables
         for what, key, observables, weights in (
@@ -74,45 +99,93 @@ def rows_of(run: Path, truth: FloatArray, value: float, kt: float) -> list[dict[
             ("alone", "delta_f_iteration", alone, stored["last_weights"]),
         ):
             found = free_energy(observables["phi"], observables["psi"], weights, kt)
-            interval = [float(end) for end in record[f"{key}_interval"]]
+            quality = quality_of(record if what == "pool" else {})
             rows.append(
-                row(run, f"{record['index']} {what}", record[f"{key}_kj_mol"], interval, found, truth, kt)
+                {"run": str(run), "what": f"{record['index']} {what}"}
+                | compared(record, key, value)
+                | {"rmsd": rmsd(found, truth, kt)}
+                | quality
             )
-    made = summary["production"]
+    made = production_of(run)
     if made is not None:
-        folder = run / made["folder"]
+        folder, record = made
         stored = read_arrays(folder / "weights.npz")
         own = Samples.load(folder / "samples.npz").observables
-        pool = pool_observables(run, stored, {made["cv_iteration"] + 1: own})
+        pool = pool_observables(run, stored, {record["cv_iteration"] + 1: own})
         for what, key, observables, weights in (
             ("production and pool", "delta_f", pool, stored["weights"]),
             ("production alone", "delta_f_alone", own, stored["last_weights"]),
         ):
             found = free_energy(observables["phi"], observables["psi"], weights, kt)
-            interval = [float(end) for end in made[f"{key}_interval"]]
-            rows.append(row(run, what, made[f"{key}_kj_mol"], interval, found, truth, kt))
-    for item in rows:
-        item["holds"] = item["interval"][0] <= value <= item["interval"][1]
+            rows.append(
+                {"run": str(run), "what": what}
+                | compared(record, key, value)
+                | {"rmsd": rmsd(found, truth, kt)}
+                | quality_of({})
+            )
     return rows
 
 
-def row(
-    run: Path,
-    what: str,
-    estimate: Any,
-    interval: list[float],
-    found: FloatArray,
-    truth: FloatArray,
-    kt: float,
-) -> dict[str, Any]:
-    """A line of the table."""
+def compared(record: Row, key: str, truth: float) -> Row:
+    """Delta F of a record against the reference; NaN and None for what the record does not know."""
+    low, high = interval_of(record, f"{key}_interval")
+    estimate = value_of(record, f"{key}_kj_mol")
     return {
-        "run": run.name,
-        "what": what,
-        "delta_f": float(estimate),
-        "interval": interval,
-        "rmsd": rmsd(found, truth, kt),
+        "delta_f": estimate,
+        "interval": [low, high],
+        "off_by": estimate - truth,
+        "holds": None if np.isnan(low) else low <= truth <= high,
     }
+
+
+def quality_of(record: Row) -> Row:
+    """Score, s_min and R^2 of a record; NaN for what it does not know."""
+    found = {key: value_of(record, key) for key in ("score", "s_min")}
+    regressions = dict(record.get("observables") or {})
+    reverse = regressions.pop("xi", {})
+    for kind, suffix in (("linear", ""), ("nonlinear", "_nonlinear")):
+        values = [value_of(item, kind) for item in regressions.values()]
+        found[f"r2_observables{suffix}"] = min(values, default=float("nan"))
+        found[f"r2_xi{suffix}"] = value_of(reverse, kind)
+    return found
+
+
+def by_estimate(rows: Iterable[Row]) -> list[list[Row]]:
+    """The same estimate of every run: the pools of the iterations, the iterations alone, the production."""
+    groups = grouped(rows, lambda row: row["what"])
+
+    def place(what: Any) -> tuple[int, int]:
+        number, _, kind = str(what).partition(" ")
+        return (("pool", "alone").index(kind), int(number)) if number.isdecimal() else (2, 0)
+
+    return [groups[what] for what in sorted(groups, key=place)]
+
+
+def line(row: Row) -> list[str]:
+    """A row in words."""
+    return [
+        Path(row["run"]).name,
+        row["what"],
+        text(row["delta_f"]),
+        interval_text(row["interval"]),
+        yes_no(row["holds"]),
+        text(row["off_by"], "+.2f"),
+        text(row["rmsd"]),
+        *(text(row[key], ".3f") for key in QUALITY),
+    ]
+
+
+def summary_line(group: list[Row]) -> list[str]:
+    """One estimate over the runs."""
+    return [
+        group[0]["what"],
+        str(len(group)),
+        spread_text(group, "delta_f"),
+        spread_text(group, "off_by", "+.2f"),
+        f"{sum(bool(row['holds']) for row in group)} of {len(group)}",
+        spread_text(group, "rmsd"),
+        *(spread_text(group, key, ".3f") for key in QUALITY),
+    ]
 
 
 def pool_observables(

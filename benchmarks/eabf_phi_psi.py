@@ -65,7 +65,7 @@ def report(result: Sampled) -> None:
     low, high = result.delta_f_interval
     print(
         f"{result.ns:g} ns: Delta F {result.delta_f_kj_mol:.2f} kJ/mol, 95 % interval {low:.2f} to "
-        f"{high:.2f}, {result.crossings} crossings, {result.n_effective:.0f} effective of {result.n_frames} "
+        f"{high:.2f}, {result.passages} passages, {result.n_effective:.0f} effective of {result.n_frames} "
         f"frames, {result.steps_per_s:.0f} steps/s"
     )
     for problem in result.problems:

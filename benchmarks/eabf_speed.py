@@ -1,6 +1,6 @@
 """Speed of native extended ABF on alanine dipeptide beside unbiased MD, and where a step's time goes.
 
-    python benchmarks/eabf_speed.py [--steps 50000] [--repeats 5] [--json eabf_speed.json]
+    python benchmarks/eabf_speed.py [--steps 50000] [--repeats 5] [--engine NAME] [--json eabf_speed.json]
 
 Everything runs in one process on one thread, in turns, so that a busy machine slows all rows alike: trust
 the ratios, not the steps per second. Medians over the repeats are printed.
@@ -15,8 +15,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.numerics.encoder import Encoder, encode
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start
+from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start
+from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
@@ -41,9 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=50_000, help="MD steps per measurement")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--engine", action="append", default=[], metavar="NAME", help="another engine beside, may be repeated"
+    )
     parser.add_argument("--json", type=Path, help="write the table, machine and versions here")
     options = parser.parse_args()
-    rates = measure(options.steps, options.repeats)
+    rates = measure(options.steps, options.repeats, options.engine)
     limit = statistics.median(rates["unbiased MD"])
     rows = {
         name: {
@@ -74,7 +79,7 @@ def main() -> None:
     print(f"written to {options.json}")
 
 
-def measure(n_steps: int, repeats: int) -> dict[str, list[float]]:
+def measure(n_steps: int, repeats: int, others: Sequence[str] = ()) -> dict[str, list[float]]:
     """Steps per second of every row, one number per repeat."""
     system, platform_choice, state, frames = _prepare()
     probe = frames[:, system.cv_atom_indices]
@@ -102,15 +107,19 @@ def measure(n_steps: int, repeats: int) -> dict[str, list[float]]:
         return 0.0, forces
 
     rows: dict[str, Callable[[], float]] = {
-        "unbiased MD": lambda: unbiased.run(_job(state, n_steps)).wall_s,
+        "unbiased MD": partial(_seconds, unbiased, _job(state, n_steps)),
         "PythonForce, empty callback": _callback(system, platform_choice, empty, cv, state, n_steps),
         "PythonForce, positions into an array": _callback(system, platform_choice, read, cv, state, n_steps),
         "PythonForce, State.getPositions(asNumpy=True)": _callback(
             system, platform_choice, read_with_units, cv, state, n_steps
         ),
-        "native extended ABF, 24-40-2": lambda: biased.run(biased_job).wall_s,
-        "native extended ABF, phi and psi": lambda: plain.run(plain_job).wall_s,
+        "native extended ABF, 24-40-2": partial(_seconds, biased, biased_job),
+        "native extended ABF, phi and psi": partial(_seconds, plain, plain_job),
     }
+    for name in others:
+        require_engine(name)
+        other = make_biased_engine(name, system, cv, extended, platform=platform_choice, probe=probe)
+        rows[f"{name} extended ABF, 24-40-2"] = partial(_seconds, other, biased_job)
     for row in rows.values():
         row()  # compile, and warm up
     rates: dict[str, list[float]] = {name: [] for name in rows}
@@ -118,6 +127,10 @@ def measure(n_steps: int, repeats: int) -> dict[str, list[float]]:
         for name, row in rows.items():
             rates[name].append(n_steps / row())
     return rates
+
+
+def _seconds(engine: Engine, job: SegmentJob) -> float:
+    return engine.run(job).wall_s
 
 
 def _prepare() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:

@@ -44,7 +44,7 @@ def production(**changes: Any) -> Production:
         "delta_f_interval": (6.75, 7.75),
         "delta_f_alone_kj_mol": 7.5,
         "delta_f_alone_interval": (7.25, 7.75),
-        "crossings": 42,
+        "passages": 42,
         "problems": (),
     }
     return Production(**values | changes)
@@ -71,7 +71,7 @@ def test_a_production_without_a_region_or_a_passage_says_no_more_than_it_knows()
         delta_f_interval=None,
         delta_f_alone_kj_mol=None,
         delta_f_alone_interval=None,
-        crossings=None,
+        passages=None,
     )
     assert words(none)[-1] == "production, 20 ns along the CV of iteration 4: production_04"
     stuck = production(delta_f_interval=(float("-inf"), float("inf")), problems=("first", "second"))

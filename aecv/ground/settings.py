@@ -221,7 +221,7 @@ class ConvergenceSettings(_Section):
     )
     replicas: int = Field(8, ge=2, le=64, description="resampled data sets of the bootstrap")
     replica_restarts: int = Field(1, ge=1, le=64, description="restarts on each of them")
-    quantile: float = Field(0.5, ge=0, le=1, description="of the scores between the replicas' CVs")
+    quantile: float = Field(0.1, ge=0, le=1, description="of the scores between the replicas' CVs")
     floor: float = Field(
         0.95, ge=0, lt=1, description="a lower score is never convergence, and needs no bootstrap"
     )

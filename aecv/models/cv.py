@@ -1,7 +1,8 @@
 """The collective variable: evaluating it; and, for a learned one, writing and loading it.
 
 Three files hold a learned CV: cv.pt (TorchScript, with cv.json inside) for other programs, and the same
-network as plain arrays, cv.npz, with cv.json beside it. torch is loaded only when a .pt is.
+network as plain arrays, cv.npz, with cv.json beside it. Internal coordinates need no cv.npz. torch is loaded
+only when a .pt is.
 """
 
 import hashlib
@@ -26,6 +27,8 @@ IntArray = NDArray[np.int64]
 
 FORMAT = "aecv-cv"
 FORMAT_VERSION = 1
+INTERNAL_KIND = "internal coordinates"
+"""What cv.json says of a CV that is no network; see `internal_export`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -329,7 +332,10 @@ def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     if metadata is not None:
         if atom_indices is not None:
             raise CVError(f"{path}: it names its atoms itself; leave atom_indices out")
-        return _from_parts(path, metadata, _with_metadata(module_arrays(module), path, metadata), path)
+        _check_metadata(path, metadata)
+        if metadata.get("kind") == INTERNAL_KIND:
+            return _internal(path, metadata, path)
+        return _from_parts(path, metadata, _with_metadata(module_arrays(module), metadata), path)
     if atom_indices is None:
         raise CVError(f"{path}: it does not name its atoms; pass atom_indices, 0-based, in the model's order")
     indices = np.asarray(atom_indices, dtype=np.int64)
@@ -348,23 +354,32 @@ def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
 
 
 def _load_plain(path: Path) -> CV:
+    module_path = path.with_suffix(".pt")
+    module = module_path if module_path.is_file() else None
     try:
-        metadata, arrays = read_json(path.with_suffix(".json")), read_arrays(path.with_suffix(".npz"))
+        metadata = read_json(path.with_suffix(".json"))
+        _check_metadata(path, metadata)
+        is_internal = metadata.get("kind") == INTERNAL_KIND
+        arrays = {} if is_internal else read_arrays(path.with_suffix(".npz"))
     except StoreError as error:
         raise CVError(f"{error}; the two plain files of a CV belong together, export it again") from error
-    module_path = path.with_suffix(".pt")
-    cv = _from_parts(path, metadata, arrays, module_path if module_path.is_file() else None)
-    if cv.module_path is not None:
-        inside = _metadata_inside(cv.module_path)
-        if inside is not None and inside.get("sha256") != metadata["sha256"]:
-            raise CVError(f"{module_path}: holds another network than {path.name}; export both again")
+    cv = _internal(path, metadata, module) if is_internal else _from_parts(path, metadata, arrays, module)
+    if module is not None:
+        inside, identity = _metadata_inside(module), "components" if is_internal else "sha256"
+        if inside is not None and inside.get(identity) != metadata[identity]:
+            raise CVError(f"{module_path}: holds another CV than {path.name}; export both again")
     return cv
+
+
+def _internal(path: Path, metadata: dict[str, Any], module_path: Path | None) -> CV:
+    from aecv.models.internal_export import internal_from
+
+    return internal_from(path, metadata, module_path)
 
 
 def _from_parts(
     path: Path, metadata: Any, arrays: Mapping[str, NDArray[Any]], module_path: Path | None
 ) -> CV:
-    _check_metadata(path, metadata)
     for name, expected in metadata["sha256"].items():
         if name not in arrays or _array_hash(arrays[name]) != expected:
             raise CVError(
@@ -394,9 +409,8 @@ def _from_parts(
     )
 
 
-def _with_metadata(arrays: dict[str, FloatArray], path: Path, metadata: Any) -> dict[str, NDArray[Any]]:
+def _with_metadata(arrays: dict[str, FloatArray], metadata: Any) -> dict[str, NDArray[Any]]:
     """Arrays of a .pt; those that TorchScript does not hold come from its JSON."""
-    _check_metadata(path, metadata)
     indices = np.array(metadata["atom_indices"], dtype=np.int64)
     return {**arrays, "atom_indices": indices, "range": np.array(metadata["range"], dtype=float)}
 
@@ -410,7 +424,8 @@ def _check_metadata(path: Path, metadata: Any) -> None:
             f"{path}: has format version {version}, this aecv reads up to {FORMAT_VERSION}; "
             "install a newer aecv"
         )
-    needed = ("system", "system_hash", "layers", "atom_indices", "range", "sha256")
+    own = ("components", "periodic") if metadata.get("kind") == INTERNAL_KIND else ("layers", "sha256")
+    needed = ("system", "system_hash", "atom_indices", "range", *own)
     missing = [key for key in needed if key not in metadata]
     if missing:
         raise CVError(f"{path}: the description lacks {', '.join(missing)}; export the CV again")

@@ -1,20 +1,26 @@
 """Collective variables that were not learned: observables of a system, or any differentiable function."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, suggestion
-from aecv.models.cv import CV
+from aecv.ground.files import replacing
+from aecv.models.cv import CV, export_cv
+from aecv.models.internal_export import export_internal
 from aecv.models.observables import ObservableSet
 from aecv.numerics.abf import data_grid
 from aecv.numerics.internal import InternalCoordinates
 
 FloatArray = NDArray[np.float64]
 
+_DIGITS = 10
+"""Digits in which a function may not change: far above rounding, far below any other formula."""
 _N_TRIAL = 3
 """Made-up frames on which a function has to show that it treats frames one by one."""
 
@@ -136,6 +142,55 @@ def with_range(cv: CV, frames: FloatArray, *, margin: float) -> CV:
     cv_range = cv.cv_range.copy()
     cv_range[missing] = np.array([grid.lower, grid.upper]).T
     return replace(cv, cv_range=cv_range)
+
+
+def write_cv(cv: CV, directory: Path, *, system: str, system_hash: str) -> tuple[str, ...]:
+    """Write what can be written of a CV with a range; returns the names of the files, none for a function.
+
+    A network gives cv.pt, cv.npz and cv.json, internal coordinates cv.pt and cv.json, the TorchScript file of
+    another program a copy of it, cv.pt. What torch.jit.trace makes of a function keeps one way through its
+    branches and the shapes of one input, and so may be another CV: nothing is written.
+
+    Args:
+        directory: where to.
+        system: name of the molecular system.
+        system_hash: hash of its files.
+    """
+    if cv.encoder is not None:
+        export_cv(
+            cv.encoder,
+            directory,
+            atom_indices=cv.atom_indices,
+            cv_range=cv.cv_range,
+            system=system,
+            system_hash=system_hash,
+        )
+        return ("cv.pt", "cv.npz", "cv.json")
+    if cv.internal is not None:
+        export_internal(cv, directory, system=system, system_hash=system_hash)
+        return ("cv.pt", "cv.json")
+    if cv.module_path is not None:
+        with replacing(directory / "cv.pt") as temporary:
+            temporary.write_bytes(cv.module_path.read_bytes())
+        return ("cv.pt",)
+    return ()
+
+
+def behaviour(cv: CV, frames: FloatArray) -> str:
+    """A hash of what a CV does on some frames: its values and gradients to ten digits of the largest.
+
+    It tells functions apart that have the same name.
+
+    Args:
+        frames: of its atoms, shape (F, n_atoms, 3) [nm].
+    """
+    digest = hashlib.sha256()
+    for array in cv.with_gradient(frames):
+        scale = max(float(np.abs(array).max()), np.finfo(float).tiny)
+        # + 0 makes -0 the 0 that it equals
+        digest.update((np.round(array / scale, _DIGITS) + 0.0).tobytes())
+        digest.update(f"{scale:.{_DIGITS - 1}e}".encode())
+    return digest.hexdigest()
 
 
 def _n_components(cv: CV) -> int:

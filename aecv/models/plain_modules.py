@@ -18,15 +18,35 @@ class InternalModule(torch.nn.Module):
     def __init__(self, coordinates: InternalCoordinates) -> None:
         super().__init__()
         self.n_atoms = coordinates.n_atoms
-        self.parts = list(zip(coordinates.kinds, coordinates.atoms, coordinates.axes, strict=True))
+        parts = zip(coordinates.kinds, coordinates.atoms, coordinates.axes, strict=True)
+        self.parts = torch.nn.ModuleList([_Coordinate(*part) for part in parts])
 
     def forward(self, positions: Tensor) -> Tensor:
         frames = positions.reshape(-1, self.n_atoms, 3)
-        columns = []
-        for kind, atoms, axis in self.parts:
-            points = [frames[:, atom] for atom in atoms]
-            columns.append(points[0][:, axis] if axis is not None else _FORMULAS[kind](*points))
+        columns: list[Tensor] = []
+        for part in self.parts:
+            columns.append(part(frames))  # TorchScript knows loops over modules, no comprehensions
         return torch.stack(columns, dim=1)
+
+
+class _Coordinate(torch.nn.Module):
+    """One internal coordinate of frames (F, n_atoms, 3), shape (F,); in a form that TorchScript compiles."""
+
+    def __init__(self, kind: str, atoms: tuple[int, ...], axis: int | None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.atoms = list(atoms)
+        self.axis = -1 if axis is None else axis
+
+    def forward(self, frames: Tensor) -> Tensor:
+        points = frames[:, self.atoms]
+        if self.kind == "coordinate":
+            return points[:, 0, self.axis]
+        if self.kind == "distance":
+            return _distance(points[:, 0], points[:, 1])
+        if self.kind == "angle":
+            return _angle(points[:, 0], points[:, 1], points[:, 2])
+        return _dihedral(points[:, 0], points[:, 1], points[:, 2], points[:, 3])
 
 
 class FunctionModule(torch.nn.Module):
@@ -59,10 +79,3 @@ def _dihedral(p0: Tensor, p1: Tensor, p2: Tensor, p3: Tensor) -> Tensor:
     v = before - (before * axis).sum(dim=-1, keepdim=True) * axis
     w = after - (after * axis).sum(dim=-1, keepdim=True) * axis
     return torch.atan2((torch.linalg.cross(axis, v) * w).sum(dim=-1), (v * w).sum(dim=-1))
-
-
-_FORMULAS: dict[str, Callable[..., Tensor]] = {
-    "distance": _distance,
-    "angle": _angle,
-    "dihedral": _dihedral,
-}

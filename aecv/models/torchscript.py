@@ -55,14 +55,19 @@ class EncoderModule(torch.nn.Module):
 
 
 def write_module(encoder: Encoder, path: Path, metadata: dict[str, Any]) -> None:
-    """Write an encoder as TorchScript that plain `torch.jit.load` reads; metadata goes inside.
+    """Write an encoder as TorchScript; see `write_script`."""
+    write_script(EncoderModule(encoder), path, metadata)
+
+
+def write_script(module: torch.nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    """Write a module as TorchScript that plain `torch.jit.load` reads; metadata goes inside.
 
     Saved through memory, because torch writes the name of the file into the archive.
     """
     buffer = io.BytesIO()
     with _quiet():
-        module = torch.jit.script(EncoderModule(encoder).eval())
-        torch.jit.save(module, buffer, _extra_files={METADATA_NAME: json.dumps(metadata)})
+        script = torch.jit.script(module.eval())
+        torch.jit.save(script, buffer, _extra_files={METADATA_NAME: json.dumps(metadata)})
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 

@@ -154,6 +154,25 @@ def mbar_log_weights(bias_energies: ArrayLike, n_per_state: ArrayLike, *, kt: fl
     return MbarResult(log_weights=log_weights, free_energies=free_energies)
 
 
+def pooled_log_weights(
+    bias_energies: ArrayLike, n_per_state: ArrayLike, free_energies: ArrayLike, *, kt: float
+) -> FloatArray:
+    """Log weights of any frames by the solution that MBAR found on others, -ln sum_k N_k exp(f_k - u_k(x)).
+
+    Args:
+        bias_energies: U_k(x_n) [kJ/mol], shape (K, n).
+        n_per_state: N_k of the frames that MBAR was solved on, shape (K,).
+        free_energies: f_k that it gave [kT], shape (K,).
+
+    Returns:
+        shape (n,), with the same additive constant for all frames.
+    """
+    counts, f = np.asarray(n_per_state, dtype=np.float64), np.asarray(free_energies, dtype=np.float64)
+    sampled = np.flatnonzero(counts)
+    u = np.asarray(bias_energies, dtype=np.float64)[sampled] / kt
+    return _log_denominator(u, counts[sampled], f[sampled]) * -1.0
+
+
 def shared_weight(
     bias_energies: ArrayLike, n_per_state: ArrayLike, result: MbarResult, groups: ArrayLike, *, kt: float
 ) -> FloatArray:

@@ -19,7 +19,6 @@ from aecv.workflow.estimates import Estimates, inside_region
 from aecv.workflow.exact import write_exact
 from aecv.workflow.pool import BiasedIteration, Pool
 from aecv.workflow.samples import Samples
-from aecv.workflow.uncertainty import Resampled
 
 FloatArray = NDArray[np.float64]
 
@@ -34,7 +33,7 @@ class Analysis:
     delta_f_interval: tuple[float, float] | None = None
     delta_f_iteration_kj_mol: float | None = None
     delta_f_iteration_interval: tuple[float, float] | None = None
-    crossings: int | None = None
+    passages: int | None = None
     inside_share: float | None = None
     visited_bins: int | None = None
     n_islands: int | None = None
@@ -61,8 +60,8 @@ def analyse(
     _write_colvar(folder / "colvar.dat", pool, samples, system)
     if biased is None or estimates is None:
         return Analysis(**_region(samples, None, system))
-    _write_observable_fes(folder, pool, estimates.pooled, system)
-    _write_xi_fes(folder / "fes_xi.dat", pool, biased, estimates.pooled)
+    _write_observable_fes(folder, estimates, system)
+    _write_xi_fes(folder / "fes_xi.dat", estimates, biased)
     write_convergence(folder / "convergence.dat", samples, pool, biased.bias, estimates, system)
     visited_bins, n_islands = _write_grids(folder, biased)
     write_exact(folder, system, biased.cv, biased.bias.extended)
@@ -119,27 +118,28 @@ def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
     return int((total.n_lam > 0).sum()), extended.n_islands
 
 
-def _write_observable_fes(folder: Path, pool: Pool, pooled: Resampled, system: MolecularSystem) -> None:
-    """F along each observable and each pair of them, from the weights of the pool, with standard errors."""
+def _write_observable_fes(folder: Path, estimates: Estimates, system: MolecularSystem) -> None:
+    """F along each observable and each pair of them, from the weights of the frames, with standard errors."""
+    observables = estimates.frames.observables
     for n_bins, n_names in ((N_BINS_1D, 1), (N_BINS_2D, 2)):
-        for names in combinations(pool.observables, n_names):
-            values = np.stack([pool.observables[name] for name in names], axis=1)
+        for names in combinations(observables, n_names):
+            values = np.stack([observables[name] for name in names], axis=1)
             periodic = [name in system.observables.periodic_names for name in names]
             edges = [
-                _edges(pool.observables[name], is_periodic, n_bins)
+                _edges(observables[name], is_periodic, n_bins)
                 for name, is_periodic in zip(names, periodic, strict=True)
             ]
-            found = pooled.profile(values, edges)
+            found = estimates.pooled.profile(values, edges)
             axes = [0.5 * (edge[1:] + edge[:-1]) for edge in edges]
             path = folder / f"fes_{'_'.join(names)}.dat"
             write_fes(path, axes, found.estimate, names, periodic, error=found.standard_error)
 
 
-def _write_xi_fes(path: Path, pool: Pool, biased: BiasedIteration, pooled: Resampled) -> None:
-    """F along the CV that was biased, from the weights of the pool, with standard errors."""
+def _write_xi_fes(path: Path, estimates: Estimates, biased: BiasedIteration) -> None:
+    """F along the CV that was biased, from the weights of the frames, with standard errors."""
     grid = biased.bias.grid
-    xi = grid.wrap(biased.cv(pool.cv_positions))
-    found = pooled.profile(xi, [grid.edges(dim) for dim in range(grid.n_dims)])
+    xi = grid.wrap(estimates.frames.xi)
+    found = estimates.pooled.profile(xi, [grid.edges(dim) for dim in range(grid.n_dims)])
     write_fes(
         path,
         [grid.centers(dim) for dim in range(grid.n_dims)],
@@ -161,4 +161,4 @@ def _region(samples: Samples, estimates: Estimates | None, system: MolecularSyst
         return {}
     if estimates is None or estimates.alone.passages is None:
         return {"inside_share": float(inside.mean())}
-    return {"crossings": sum(estimates.alone.passages), "inside_share": float(inside.mean())}
+    return {"passages": sum(estimates.alone.passages), "inside_share": float(inside.mean())}

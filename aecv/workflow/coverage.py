@@ -4,7 +4,7 @@ A CV that never saw a basin repeats itself perfectly. What can be known of cover
 what is known of the molecule: the starting structures are its basins.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,11 @@ class Coverage:
     Attributes:
         visits: of the basins, over all of the iteration; problems count those among frames with a weight.
         r_hat: per component of the CV and observable, between walkers, over the frames that have a
-            weight; NaN where it cannot be told.
+            weight, the larger one of cosine and sine of an angle; NaN where it cannot be told.
         growth: per component and observable, share of its visited range found in the last third.
         burn_in: per component of the CV, share of the frames that count which Chodera's rule would drop from
-            their start; much more than 0.1 says that pool.discard or eabf.adaptive_share is too small.
+            their start, of an angle as for R-hat; much more than 0.1 says that pool.discard or
+            eabf.adaptive_share is too small.
         problems: sentences about what was not covered; empty where nothing speaks against it.
     """
 
@@ -53,7 +54,7 @@ class Coverage:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
-            "transitions": self.visits.transitions,
+            "passages": self.visits.transitions,
             "visited_by": self.visits.visited_by,
             "entered_by": self.visits.entered_by,
             "round_trips": self.visits.round_trips,
@@ -74,7 +75,9 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
     visits = basin_visits(samples.basin, samples.walker, n_starts)
     series = _series(samples, system)
     settled = samples.progress > _begin(bias, system)
-    mixing = {name: _r_hat(values, samples, settled) for name, values, _ in series}
+    mixing = {
+        name: _worst(_r_hat, values, samples, settled, periodic=periodic) for name, values, periodic in series
+    }
     growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
     counted = basin_visits(samples.basin[settled], samples.walker[settled], n_starts)
     problems = () if bias is None else tuple(_problems(counted, mixing, growth, n_starts))
@@ -84,7 +87,8 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
         r_hat=mixing,
         growth=growth,
         burn_in={
-            f"xi_{c + 1}": _burn_in(samples.xi[:, c], samples, settled) for c in range(samples.xi.shape[1])
+            name: _worst(_burn_in, values, samples, settled, periodic=periodic)
+            for name, values, periodic in series[: samples.xi.shape[1]]
         },
         problems=problems,
     )
@@ -112,15 +116,31 @@ def _rows(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> F
     return np.array([row[len(row) - n :][:: max(1, n // _MOST_FRAMES)] for row in rows])
 
 
-def _r_hat(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> float:
-    """R-hat between walkers over the frames that count; NaN for one walker or too few frames."""
-    rows = _rows(values, samples, settled)
+def _worst(
+    measure: Callable[[FloatArray], float],
+    values: FloatArray,
+    samples: Samples,
+    settled: NDArray[np.bool_],
+    *,
+    periodic: bool,
+) -> float:
+    """A measure of mixing of a series over the frames that count; NaN where it cannot be told.
+
+    Of an angle it is the larger one of its cosine and sine: a walker at the seam, where the angle itself
+    jumps between -pi and pi, is at rest.
+    """
+    parts = (np.cos(values), np.sin(values)) if periodic else (values,)
+    found = [measure(_rows(part, samples, settled)) for part in parts]
+    return max((value for value in found if not np.isnan(value)), default=float("nan"))
+
+
+def _r_hat(rows: FloatArray) -> float:
+    """R-hat between walkers; NaN for one walker or too few frames."""
     return r_hat(rows) if rows.shape[0] > 1 and rows.shape[1] >= 4 else float("nan")
 
 
-def _burn_in(values: FloatArray, samples: Samples, settled: NDArray[np.bool_]) -> float:
+def _burn_in(rows: FloatArray) -> float:
     """What Chodera's rule would drop; NaN for too few frames."""
-    rows = _rows(values, samples, settled)
     return burn_in(rows) if rows.shape[1] >= 20 else float("nan")
 
 

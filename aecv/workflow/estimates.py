@@ -11,6 +11,7 @@ from aecv.ground.units import thermal_energy
 from aecv.numerics.diagnostics import basin_visits
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.pool import BiasedIteration, Pool
+from aecv.workflow.reweighted import ReweightedFrames, frames_of_pool
 from aecv.workflow.samples import Samples
 from aecv.workflow.uncertainty import Origins, Resampled, resample
 
@@ -23,11 +24,13 @@ class Estimates:
     """Weights with their bootstrap replicates.
 
     Attributes:
-        pooled: of the pool's frames, in its order.
+        frames: what the pool's free energies are estimated from.
+        pooled: of these frames.
         alone: of the last iteration's frames, those of `Pool.last_frames`.
         basins_inside: which starts lie in the region of [delta_f], shape (n_starts,); None without one.
     """
 
+    frames: ReweightedFrames
     pooled: Resampled
     alone: Resampled
     basins_inside: BoolArray | None
@@ -41,14 +44,17 @@ def estimate(
     *,
     place: int | str,
     n_replicates: int,
+    frames: ReweightedFrames | None = None,
 ) -> Estimates:
     """Bootstrap the pool and its last iteration.
 
     Args:
+        pool: what is resampled.
         iterations: those of the pool, the last one last.
         basins_inside: which starts lie in the region of [delta_f], shape (n_starts,); None without one.
         place: the iteration's number or the production's name, for the random stream.
         n_replicates: of the bootstrap.
+        frames: what free energies are estimated from; None for the pool's own frames.
     """
     settings = system.spec.settings
     kt = thermal_energy(settings.dynamics.temperature_k)
@@ -70,18 +76,25 @@ def estimate(
         n_replicates=n_replicates,
         seed=seed_31bit(settings.run.seed, "replicates", "pool", place),
     )
-    frames = pool.last_frames
+    own = pool.last_frames
     alone = resample(
         pool.last_sample,
-        pool.last_weights[frames],
-        origins_of(last, frames, inside_region(last.observables, system)),
+        pool.last_weights[own],
+        origins_of(last, own, inside_region(last.observables, system)),
         kt=kt,
-        inside=inside_region({name: values[frames] for name, values in last.observables.items()}, system),
+        inside=inside_region({name: values[own] for name, values in last.observables.items()}, system),
         passages=passages[-1],
         n_replicates=n_replicates,
         seed=seed_31bit(settings.run.seed, "replicates", "alone", place),
     )
-    return Estimates(pooled=pooled, alone=alone, basins_inside=basins_inside)
+    frames = frames or frames_of_pool(pool, iterations[-1])
+    inside = inside_region(frames.observables, system)
+    return Estimates(
+        frames=frames,
+        pooled=pooled.of_more_frames(frames.weights, inside, frames.of_pool),
+        alone=alone,
+        basins_inside=basins_inside,
+    )
 
 
 def origins_of(samples: Samples, frames: NDArray[np.int64], inside: BoolArray | None) -> Origins:

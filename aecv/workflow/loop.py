@@ -39,6 +39,12 @@ from aecv.workflow.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
 
+NO_POOL = (
+    "pool none: weights are exp(-F/kT) with F of the extended variable as it was estimated; intervals and "
+    "standard errors of the iterations resample frames with these weights and omit the error of F itself; "
+    "those of the production do not"
+)
+"""Said in the log of every run without a pool."""
 N_PROBE = 200
 """Frames on which the kernel is compared with cv.pt and the spring's frequency is measured."""
 
@@ -108,6 +114,8 @@ class _Loop:
     def run(self, on_record: Callable[[IterationRecord], object]) -> Outcome:
         """All iterations that are not there yet, in order, then the production."""
         logger.info("platform %s; random seed %d", self._platform.reason, self._settings.run.seed)
+        if self._settings.pool.mode == "none":
+            logger.warning("%s", NO_POOL)
         records: list[IterationRecord] = []
         self._check_length()
         states = self._walkers()

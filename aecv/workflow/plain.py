@@ -8,7 +8,8 @@ The stages are those of the production at the end of the loop; the folder holds
     run.json, run.log            settings, system, versions
     starts/                      where the walkers began
     along/                       frames.dcd, samples.npz, bias.npz, weights.npz, colvar.dat, abf.*, fes_*,
-                                 convergence.dat, coverage.json, sampled.json
+                                 convergence.dat, coverage.json, sampled.json; cv.pt and cv.json unless the CV
+                                 is a Python function
     pictures/
 """
 
@@ -25,7 +26,7 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, read_json, write_json
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
-from aecv.models.plain_cv import observable_cv, with_range
+from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform
@@ -49,6 +50,10 @@ FloatArray = NDArray[np.float64]
 STARTS = "starts"
 """Folder of a run where the walkers began; the other one is ALONG."""
 OUTPUTS = ("sampled.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
+NO_FILE = (
+    "no cv.pt is written of '{cv}': TorchScript made from a Python function by tracing may be another CV; "
+    "keep the function's source with the run"
+)
 N_PROBE = 200
 """Frames on which the CV is verified and the spring's frequency is measured."""
 
@@ -64,8 +69,10 @@ class Sampled:
         n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
         delta_f_kj_mol, delta_f_interval: of the region of [delta_f], with the 95 % interval [kJ/mol]; None
             without one.
-        crossings: passages between the basins inside and outside that region.
+        passages: how often walkers went between the basins inside and outside that region.
         problems: what was not covered.
+        cv_files: files that hold the CV, in the folder.
+        cv_note: why there are none; empty where there are.
     """
 
     cv: str
@@ -76,8 +83,10 @@ class Sampled:
     n_effective: float
     delta_f_kj_mol: float | None
     delta_f_interval: tuple[float, float] | None
-    crossings: int | None
+    passages: int | None
     problems: tuple[str, ...]
+    cv_files: tuple[str, ...]
+    cv_note: str
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -135,9 +144,9 @@ def sample_along(
             "production.replicates": settings.production.replicates,
         }
         if not run.is_done(ALONG, "analysis", inputs):
-            _conclude(run, cv, system)
+            result = _conclude(run, cv, system)
             draw_production(run, ALONG, system, starts=STARTS)
-            run.mark_done(ALONG, "analysis", inputs, OUTPUTS)
+            run.mark_done(ALONG, "analysis", inputs, (*OUTPUTS, *result.cv_files))
         return Sampled.load(run.iteration_dir(ALONG))
 
 
@@ -180,18 +189,18 @@ def _sample(
     states = prepare_walkers(run, STARTS, system, platform, progress, cv)
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
+    probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
     inputs = {
         "cv": cv.fingerprint,
-        # a function that has changed keeps its name
-        "cv values": np.round(cv(minimised[:, cv.atom_indices]), 6).tolist(),
         "ns": ns,
         "production.frozen_stages": settings.production.frozen_stages,
         "starts.npz": run.output_hash(STARTS, "starts", "starts.npz"),
     }
+    if cv.function is not None:  # one that has changed keeps its name
+        inputs[f"values and gradients of {cv.source}"] = behaviour(cv, probe)
     cv = with_range(cv, hot, margin=settings.eabf.margin)
     if not run.is_done(ALONG, "sampling", inputs):
         run.begin(ALONG, "sampling", inputs)
-        probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
         sampling_stage.sample_biased(
             Sampling(folder=folder, plan=plan, system=system, starts=minimised, progress=progress),
@@ -208,8 +217,8 @@ def _sample(
     return cv
 
 
-def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
-    """Weigh the frames, and write the free energies and what they are worth."""
+def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> Sampled:
+    """Weigh the frames, and write the free energies and what they are worth, and the CV."""
     folder, settings = run.iteration_dir(ALONG), system.spec.settings
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     item = BiasedIteration(index=1, samples=samples, bias=bias, cv=cv)
@@ -217,6 +226,7 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
     weighed = weigh(run, ALONG, [item], starts, system)
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
     wall_s = float(read_json(folder / "timing.json")["wall_s"])
+    cv_files = write_cv(cv, folder, system=system.spec.name, system_hash=system.spec.hash)
     result = Sampled(
         cv=str(cv.source),
         folder=str(folder),
@@ -226,9 +236,14 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> None:
         n_effective=weighed.n_effective,
         delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,
         delta_f_interval=weighed.analysis.delta_f_interval,
-        crossings=weighed.analysis.crossings,
+        passages=weighed.analysis.passages,
         problems=weighed.coverage.problems,
+        cv_files=cv_files,
+        cv_note="" if cv_files else NO_FILE.format(cv=cv.source),
     )
     write_json(folder / "sampled.json", result.as_dict())
     for problem in result.problems:
         logger.warning("%s: %s", ALONG, problem)
+    if result.cv_note:
+        logger.info("%s: %s", ALONG, result.cv_note)
+    return result

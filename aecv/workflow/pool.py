@@ -22,7 +22,8 @@ Once there are later ones, the first `exploration` biased iterations leave the p
 basins that no frame connected, hides what lies between them, and lets walkers pass once and not return.
 
 Pool "none": the scheme of the reference work, frames of the last iteration alone with
-w ~ exp(-beta F_kappa(lam)).
+w ~ exp(-beta F_kappa(lam)). F_kappa is an estimate, and taken as exact: replicates of these weights know the
+spread of the frames, and not that of F_kappa.
 
 Sources: Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008), doi:10.1063/1.2978177; for extended-system
 data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.1063/5.0095554.
@@ -102,8 +103,26 @@ class BiasedSample:
 
     @classmethod
     def of_weights(cls, weights: FloatArray, kt: float) -> "BiasedSample":
-        """The one state whose frames have these weights, all > 0."""
+        """The one state whose frames have these weights, all > 0.
+
+        Its replicates keep the weights of a frame, so that errors made of them omit those of the weights.
+        """
         return cls(energies=kt * np.log(weights / weights.max())[None], n_per_state=np.array([len(weights)]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solution:
+    """What MBAR found, for the weights of further frames.
+
+    Attributes:
+        states: of each iteration.
+        n_per_state: frames of each state that it was solved on, shape (n_states,).
+        free_energies: f_jb [kT], shape (n_states,).
+    """
+
+    states: tuple[tuple[State, ...], ...]
+    n_per_state: NDArray[np.int64]
+    free_energies: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +136,7 @@ class Pool:
         observables: name -> shape (n,).
         weights: Boltzmann weights, sum 1, shape (n,).
         sample: what the weights were made from; None for unbiased frames.
+        solution: of MBAR; None where it was not asked.
         last_frames: frames of the last iteration that have a weight in it alone, shape (m,).
         last_sample: what these weights were made from; None for unbiased frames.
         last_weights: Boltzmann weights of all frames of the last iteration as a sample of that iteration's
@@ -131,6 +151,7 @@ class Pool:
     observables: dict[str, FloatArray]
     weights: FloatArray
     sample: BiasedSample | None
+    solution: Solution | None
     last_frames: NDArray[np.int64]
     last_sample: BiasedSample | None
     last_weights: FloatArray
@@ -198,6 +219,11 @@ def mbar_pool(iterations: Sequence[BiasedIteration], settings: PoolSettings) -> 
         parts,
         weights=normalised(result.log_weights),
         sample=sample,
+        solution=Solution(
+            states=tuple(map(tuple, states)),
+            n_per_state=sample.n_per_state,
+            free_energies=result.free_energies,
+        ),
         last_frames=last_frames,
         last_sample=own,
         last_weights=last_weights,
@@ -281,6 +307,7 @@ def _pool(
     last_frames: NDArray[np.int64],
     last_sample: BiasedSample | None,
     last_weights: FloatArray,
+    solution: Solution | None = None,
 ) -> Pool:
     names = parts[0][1].observables
     return Pool(
@@ -294,6 +321,7 @@ def _pool(
         },
         weights=weights,
         sample=sample,
+        solution=solution,
         last_frames=last_frames,
         last_sample=last_sample,
         last_weights=last_weights,

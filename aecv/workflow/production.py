@@ -22,6 +22,7 @@ from aecv.workflow.coverage import Coverage, assess
 from aecv.workflow.estimates import estimate
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool
 from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.reweighted import all_frames
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
 
@@ -42,7 +43,7 @@ class Production:
             them.
         delta_f_kj_mol, delta_f_interval: of them and the iterations together, with the 95 % interval.
         delta_f_alone_kj_mol, delta_f_alone_interval: of these frames alone.
-        crossings: passages between the basins inside and outside the region of delta_f.
+        passages: how often walkers went between the basins inside and outside the region of delta_f.
         problems: what was not covered.
     """
 
@@ -56,7 +57,7 @@ class Production:
     delta_f_interval: tuple[float, float] | None
     delta_f_alone_kj_mol: float | None
     delta_f_alone_interval: tuple[float, float] | None
-    crossings: int | None
+    passages: int | None
     problems: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,14 +136,17 @@ def weigh(
     coverage = assess(item.samples, item.bias, starts.n_starts, system)
     pool = mbar_pool(items, settings.pool)
     n_replicates = settings.production.replicates
-    estimates = estimate(pool, items, starts.inside, system, place=place, n_replicates=n_replicates)
+    frames = all_frames(pool, items)
+    estimates = estimate(
+        pool, items, starts.inside, system, place=place, n_replicates=n_replicates, frames=frames
+    )
     analysis = analyse(folder, pool, item.samples, item, estimates, system)
     write_json(folder / "coverage.json", coverage.as_dict())
     write_arrays(
         folder / "weights.npz",
-        iteration=pool.iteration,
-        frame=pool.frame,
-        weights=pool.weights,
+        iteration=frames.iteration,
+        frame=frames.frame,
+        weights=frames.weights,
         last_weights=pool.last_weights,
     )
     return Weighed(
@@ -193,6 +197,6 @@ def _result(
         delta_f_interval=weighed.analysis.delta_f_interval,
         delta_f_alone_kj_mol=weighed.analysis.delta_f_iteration_kj_mol,
         delta_f_alone_interval=weighed.analysis.delta_f_iteration_interval,
-        crossings=weighed.analysis.crossings,
+        passages=weighed.analysis.passages,
         problems=weighed.coverage.problems,
     )

@@ -137,7 +137,7 @@ def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path) -> None:
         for index in range(int(report["n_starts"]))
     ]
     labels = samples.basin.reshape(len(np.unique(samples.walker)), -1)
-    counts = np.array(read_json(folder / "coverage.json")["transitions"])
+    counts = np.array(read_json(folder / "coverage.json")["passages"])
     plots.save(
-        plots.transitions(labels, counts, names=names, time_ns=float(samples.time_ps.max()) / 1000.0), path
+        plots.passages(labels, counts, names=names, time_ns=float(samples.time_ps.max()) / 1000.0), path
     )

@@ -26,8 +26,9 @@ class IterationRecord:
         delta_f_kj_mol: of the pool; `delta_f_iteration_kj_mol` of this iteration's frames alone. None where
             it is not defined (iteration 0: its populations are those of its starts), infinite where one side
             was never seen.
-        delta_f_interval, delta_f_iteration_interval: their 95 % intervals [kJ/mol].
-        crossings: how often walkers went from the basins inside the region of delta_f to those outside, or
+        delta_f_interval, delta_f_iteration_interval: their 95 % intervals [kJ/mol]; with pool.mode "none"
+            without the error of the F that the weights come from.
+        passages: how often walkers went from the basins inside the region of delta_f to those outside, or
             back; `inside_share` is the share of frames inside.
         problems: what the iteration did not cover, in sentences; see `aecv.workflow.coverage`.
         loss: validation loss of the chosen restart [nm^2]; `loss_spread` is worst over best restart;
@@ -54,7 +55,7 @@ class IterationRecord:
     delta_f_interval: tuple[float, float] | None
     delta_f_iteration_kj_mol: float | None
     delta_f_iteration_interval: tuple[float, float] | None
-    crossings: int | None
+    passages: int | None
     inside_share: float | None
     loss: float
     loss_spread: float

@@ -24,7 +24,7 @@ from aecv.workflow.records import IterationRecord, converged_at
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 _PACKAGES = ("aecv", "openmm", "torch", "numpy", "scipy", "numba", "mdtraj", "pymbar")
 _FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min

@@ -6,7 +6,7 @@ narrower than the number of passages between the region and the rest allows.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,6 +65,19 @@ class Resampled:
     kt: float
     passages: tuple[int, int] | None
     inside: BoolArray | None
+
+    def of_more_frames(
+        self, weights: FloatArray, inside: BoolArray | None, of_these: IntArray
+    ) -> "Resampled":
+        """The same replicates with an estimate from more frames.
+
+        Args:
+            weights: Boltzmann weights of all of them, sum 1, shape (m,).
+            inside: which lie in the region of Delta F, shape (m,); None without one.
+            of_these: where the frames of this estimate stand among them, shape (n,).
+        """
+        replicates = replace(self.replicates, frames=of_these[self.replicates.frames])
+        return replace(self, weights=weights, inside=inside, replicates=replicates)
 
     def _floor(self, passages: tuple[int, int] | None) -> float:
         return 0.0 if passages is None else crossing_error(*passages, kt=self.kt)

@@ -1,19 +1,25 @@
 """A CV of alanine dipeptide with made-up weights, and engines along it."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from aecv.ground import settings as s
+from aecv.ground.errors import SettingsError
+from aecv.ground.grid import Grid
 from aecv.models.cv import CV, export_cv, load_cv
+from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.encoder import Encoder, encode
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
-from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
+from aecv.sampling.engines import choice
+from aecv.sampling.engines.choice import make_biased_engine
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.workflow.coupling import extended_variable
@@ -30,11 +36,37 @@ class Bench:
     probe: np.ndarray
     state: WalkerState
     settings: s.Settings
+    engine_name: str = "native"
 
-    def engine(self, cv: CV | None = None) -> NativeEngine:
-        return NativeEngine(
-            self.system, cv or self.cv, self.extended, platform=self.platform, probe=self.probe
+    def engine(self, cv: CV | None = None) -> Engine:
+        return make_biased_engine(
+            self.engine_name,
+            self.system,
+            cv or self.cv,
+            self.extended,
+            platform=self.platform,
+            probe=self.probe,
         )
+
+
+def job(
+    bench: Bench, *, n_steps: int = 500, frame_steps: int = 100, segment: int = 0, **other: Any
+) -> SegmentJob:
+    """A segment from the bench's state with empty accumulators, but for what is said otherwise."""
+    fields = {"state": bench.state, "accumulators": Accumulators.zeros(bench.extended.grid)} | other
+    seed = SegmentSeed(root=7, stage="test", walker=0, segment=segment)
+    return SegmentJob(n_steps=n_steps, frame_steps=frame_steps, seed=seed, **fields)
+
+
+def along(bench: Bench, cv: CV, *, probe: np.ndarray | None = None) -> Bench:
+    """The bench with another CV, and what belongs to it; lambda begins at xi."""
+    positions = bench.state.positions[cv.atom_indices]
+    if probe is None:
+        probe = positions + 0.005 * np.random.default_rng(0).normal(size=(50, *positions.shape))
+    extended = extended_variable(cv, probe, bench.system.masses[cv.atom_indices], bench.settings)
+    lam = extended.grid.wrap(cv(positions)[0])
+    state = replace(bench.state, lam=lam, lam_velocity=np.zeros(cv.n_components))
+    return replace(bench, cv=cv, extended=extended, probe=probe, state=state)
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +112,61 @@ def foreign_cv(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> CV:
     path: Path = tmp_path_factory.mktemp("foreign") / "distances.pt"
     torch.jit.script(_Foreign()).save(str(path))
     return load_cv(path, atom_indices=bench.cv.atom_indices)
+
+
+@lru_cache
+def why_not(name: str) -> str:
+    """Why an engine cannot run here; empty where it can."""
+    try:
+        found = choice.availability(name)
+    except SettingsError as error:
+        return str(error)
+    return "" if found.works else str(found)
+
+
+def skip_without(name: str) -> str:
+    """The engine's name where it can run; elsewhere the test is skipped with the reason."""
+    if reason := why_not(name):
+        pytest.skip(reason)
+    return name
+
+
+def with_engine(bench: Bench, name: str) -> Bench:
+    return replace(bench, engine_name=name)
+
+
+def couple_like(bench: Bench, grid: Grid) -> ExtendedVariable:
+    """Another grid for the bench, with sigma of one bin."""
+    return couple(
+        grid,
+        kt=bench.extended.kt,
+        sigma=grid.widths,
+        tau_ps=0.2,
+        friction_per_ps=8.0,
+        timestep_ps=0.001,
+        full_samples=bench.extended.full_samples,
+    )
+
+
+@pytest.fixture
+def learned(bench: Bench, engine_name: str) -> Bench:
+    """Along an encoder of aecv."""
+    return with_engine(bench, engine_name)
+
+
+@pytest.fixture(params=["learned", "foreign", "torsions"])
+def setting(request: pytest.FixtureRequest, learned: Bench, foreign_cv: CV) -> Bench:
+    """Along an encoder of aecv, along another program's TorchScript, and along phi and psi."""
+    if request.param == "learned":
+        return learned
+    if request.param == "torsions":
+        return along(learned, observable_cv(learned.system.observables, ("phi", "psi")))
+    xi = foreign_cv(learned.probe)
+    grid = Grid(
+        lower=tuple((xi.min(axis=0) - 0.1).tolist()),
+        upper=tuple((xi.max(axis=0) + 0.1).tolist()),
+        n_bins=(20, 20),
+    )
+    extended = replace(couple_like(learned, grid), full_samples=200)
+    lam = foreign_cv(learned.state.positions[foreign_cv.atom_indices])[0]
+    return replace(learned, cv=foreign_cv, extended=extended, state=replace(learned.state, lam=lam))

@@ -1,11 +1,10 @@
-"""The contract of the engine along phi and psi: compiled, and as a Python function through autograd."""
+"""The native engine along phi and psi: compiled, and as a Python function through autograd."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import openmm
 import pytest
 import torch
 
@@ -14,15 +13,10 @@ from aecv.models.cv import CV, shortest
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics import internal_kernels
-from aecv.numerics.abf import Accumulators
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed
-from aecv.sampling.engines import native
 from aecv.sampling.engines.bias_force import BiasForce
-from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import build, choose_platform
-from aecv.workflow.coupling import extended_variable
-from tests.engines.conftest import Bench
+from tests.engines.conftest import Bench, along, job
 
 TURN = 2.0 * np.pi
 
@@ -59,28 +53,10 @@ def walker() -> Bench:
     return Bench(system, platform, None, None, empty, state, system.spec.settings)  # type: ignore[arg-type]
 
 
-def along(walker: Bench, cv: CV, lam: np.ndarray | None = None) -> Bench:
-    positions = walker.state.positions[cv.atom_indices]
-    rng = np.random.default_rng(0)
-    probe = positions + 0.005 * rng.normal(size=(50, *positions.shape))
-    extended = extended_variable(cv, probe, walker.system.masses[cv.atom_indices], walker.settings)
-    at = cv(positions)[0] if lam is None else lam
-    state = replace(walker.state, lam=extended.grid.wrap(at), lam_velocity=np.zeros(2))
-    return Bench(walker.system, walker.platform, cv, extended, probe, state, walker.settings)
-
-
 @pytest.fixture(scope="module", params=["compiled", "function"])
 def setting(request: pytest.FixtureRequest, walker: Bench) -> Bench:
     compiled = observable_cv(walker.system.observables, ("phi", "psi"))
     return along(walker, compiled if request.param == "compiled" else of_function(torsions))
-
-
-def job(
-    bench: Bench, *, n_steps: int = 300, frame_steps: int = 100, segment: int = 0, **other: Any
-) -> SegmentJob:
-    fields = {"state": bench.state, "accumulators": Accumulators.zeros(bench.extended.grid)} | other
-    seed = SegmentSeed(root=7, stage="test", walker=0, segment=segment)
-    return SegmentJob(n_steps=n_steps, frame_steps=frame_steps, seed=seed, **fields)
 
 
 def test_the_cv_is_phi_and_psi(setting: Bench) -> None:
@@ -91,23 +67,6 @@ def test_the_cv_is_phi_and_psi(setting: Bench) -> None:
     )
     assert setting.extended.grid.periodic == (True, True)
     np.testing.assert_allclose(setting.extended.grid.periods, TURN)
-
-
-def test_one_sample_per_step_pairs_lambda_with_its_positions(setting: Bench) -> None:
-    """With a frame at every step the accumulators can be computed again from the frames."""
-    result = setting.engine().run(job(setting, frame_steps=1))
-    cv, extended = setting.cv, setting.extended
-    positions = np.concatenate([setting.state.positions[None], result.frames[:-1]])
-    lam = np.concatenate([setting.state.lam[None], result.lam[:-1]])
-    xi = cv(positions[:, cv.atom_indices])
-    pull = np.array(extended.kappa) * shortest(lam - xi, cv.periods)
-    assert result.increment is not None
-    assert result.increment.n_lam.sum() == result.increment.n_xi.sum() == 300
-    counts = np.bincount(extended.grid.index(lam), minlength=extended.grid.size)
-    # frames are float32: one at an edge may change its bin
-    assert np.abs(result.increment.n_lam - counts).sum() <= 4
-    total = result.increment.sum_lam.sum(axis=0)
-    assert np.abs(total - pull.sum(axis=0)).max() < 1e-2 * np.abs(pull).max()
 
 
 def test_forces_are_the_derivative_of_the_energy_on_both_sides_of_the_seam(setting: Bench) -> None:
@@ -161,18 +120,11 @@ class _State:
 def test_compiled_and_function_make_the_same_run(walker: Bench) -> None:
     """300 steps of chaos enlarge rounding, 1e-16, by far less than 1e-6."""
     cvs = (observable_cv(walker.system.observables, ("phi", "psi")), of_function(torsions))
-    first, second = (bench.engine().run(job(bench)) for bench in (along(walker, cv) for cv in cvs))
+    first, second = (
+        bench.engine().run(job(bench, n_steps=300)) for bench in (along(walker, cv) for cv in cvs)
+    )
     np.testing.assert_allclose(first.lam, second.lam, atol=1e-6)
     np.testing.assert_allclose(first.frames, second.frames, atol=1e-5)
-
-
-def test_going_on_in_a_new_engine_is_not_stopping(setting: Bench) -> None:
-    engine = setting.engine()
-    first = engine.run(job(setting))
-    going_on = job(setting, state=first.state, accumulators=first.increment, segment=1)
-    straight, resumed = engine.run(going_on), setting.engine().run(going_on)
-    np.testing.assert_array_equal(straight.frames, resumed.frames)
-    np.testing.assert_array_equal(straight.state.lam, resumed.state.lam)
 
 
 def test_a_frozen_bias_drives_the_molecule_through_the_seam(walker: Bench) -> None:
@@ -190,21 +142,6 @@ def test_a_frozen_bias_drives_the_molecule_through_the_seam(walker: Bench) -> No
         assert abs(shortest(series[-500:].mean() - (0.3 + 4.4), np.array(TURN))) < 0.7
     # a spring that took the long way would have torn psi off lambda, or the molecule apart
     assert np.abs(shortest(psi - result.lam[:, 1], np.array(TURN))).max() < 1.5
-
-
-def test_a_bias_that_the_integrator_leaves_out_is_noticed(
-    setting: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_context = native.make_context
-
-    def without_bias(*args: Any, **kwargs: Any) -> tuple[openmm.Context, openmm.Integrator]:
-        context, integrator = make_context(*args, **kwargs)
-        integrator.setIntegrationForceGroups({0})
-        return context, integrator
-
-    monkeypatch.setattr(native, "make_context", without_bias)
-    with pytest.raises(SimulationError, match="bias is not live"):
-        setting.engine().run(job(setting))
 
 
 def test_a_wrong_force_of_the_kernel_is_noticed(walker: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,12 +171,6 @@ def test_a_function_that_loses_its_gradient_is_refused(walker: Bench) -> None:
     bench = along(walker, of_function(forgetful))
     with pytest.raises(CVError, match="gradient of forgetful differs from finite differences"):
         bench.engine()
-
-
-def test_a_grid_with_walls_for_a_torsion_is_refused(setting: Bench) -> None:
-    walls = replace(setting.extended, grid=replace(setting.extended.grid, periodic=(True, False)))
-    with pytest.raises(CVError, match=r"has periods \[6\.28.*\(0: none\), its grid"):
-        NativeEngine(setting.system, setting.cv, walls, platform=setting.platform, probe=setting.probe)
 
 
 def test_atoms_on_a_line_stop_the_run_with_a_reason(walker: Bench) -> None:

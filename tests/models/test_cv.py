@@ -303,7 +303,7 @@ def test_files_of_two_networks_are_refused(fresh, encoder, tmp_path):
     )
     export(other, tmp_path / "other")
     (fresh / "cv.pt").write_bytes((tmp_path / "other" / "cv.pt").read_bytes())
-    with pytest.raises(CVError, match=r"another network than cv\.json"):
+    with pytest.raises(CVError, match=r"another CV than cv\.json"):
         load_cv(fresh)
 
 

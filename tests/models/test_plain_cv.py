@@ -1,16 +1,19 @@
 """CVs that were not learned: observables against autograd, functions, and the checks that refuse bad ones."""
 
+import json
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV, compare_with_torchscript
+from aecv.models.cv import CV, compare_with_torchscript, load_cv
 from aecv.models.observables import ObservableSet
-from aecv.models.plain_cv import observable_cv, with_range
+from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.verification import compare_with_differences, difference_tolerance
 
 OBSERVABLES = ObservableSet(
@@ -170,6 +173,73 @@ def test_fingerprints_tell_cvs_apart_and_last() -> None:
     ]
     assert first.fingerprint == again.fingerprint
     assert len({cv.fingerprint for cv in (first, *others)}) == 6
+
+
+def test_internal_coordinates_are_written_and_read(tmp_path: Path) -> None:
+    names, ranges = ("phi", "bend", "end"), {"bend": (0.1, 3.0), "end": (0.2, 3.0)}
+    for chosen in (names, ("height",)):
+        cv = observable_cv(OBSERVABLES, chosen, ranges=ranges if chosen is names else {"height": (-3.0, 3.0)})
+        folder, frames = tmp_path / chosen[0], FRAMES[:, cv.atom_indices]
+        assert write_cv(cv, folder, system="box", system_hash="abc") == ("cv.pt", "cv.json")
+        module = torch.jit.load(str(folder / "cv.pt"))
+        np.testing.assert_allclose(module(torch.from_numpy(frames)).numpy(), cv(frames), atol=1e-12)
+        assert module(torch.from_numpy(frames).float()).dtype == torch.float32
+        for place in (folder, folder / "cv.pt", folder / "cv.json"):
+            again = load_cv(place)
+            assert again.fingerprint == cv.fingerprint
+            assert again.is_compiled
+            assert (again.system, again.system_hash) == ("box", "abc")
+            assert compare_with_torchscript(again, frames) < 1e-11
+    with pytest.raises(CVError, match="needs internal coordinates with a range"):
+        write_cv(observable_cv(OBSERVABLES, ("end",)), tmp_path, system="box", system_hash="abc")
+
+
+def test_damaged_descriptions_of_internal_coordinates_are_refused(tmp_path: Path) -> None:
+    cv = observable_cv(OBSERVABLES, ("phi",))
+    write_cv(cv, tmp_path, system="box", system_hash="abc")
+    written = json.loads((tmp_path / "cv.json").read_text())
+    for change, message in (
+        ({"components": [{"kind": "dihedral", "axis": None}]}, "the description is damaged"),
+        (
+            {"components": [written["components"][0] | {"atoms": [1, 0, 2, 3]}]},
+            "holds another CV than cv.json",
+        ),
+        ({"periodic": []}, "a range and a periodic flag per component"),
+        ({"components": [written["components"][0] | {"atoms": [0, 1, 2, 9]}]}, "atom"),
+    ):
+        (tmp_path / "cv.json").write_text(json.dumps(written | change))
+        with pytest.raises(CVError, match=message):
+            load_cv(tmp_path)
+    del written["components"]
+    (tmp_path / "cv.json").write_text(json.dumps(written))
+    with pytest.raises(CVError, match="the description lacks components"):
+        load_cv(tmp_path)
+
+
+def test_what_cannot_be_written_is_not(tmp_path: Path) -> None:
+    """A function; of a TorchScript file of another program there is a copy."""
+    function = CV.from_function(radius, [0, 1], cv_range=[[0.1, 1.0]])
+    assert write_cv(function, tmp_path, system="box", system_hash="abc") == ()
+    assert list(tmp_path.iterdir()) == []
+    theirs = tmp_path / "theirs.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 1))), theirs)
+    (tmp_path / "copy").mkdir()
+    foreign = load_cv(theirs, atom_indices=[0, 1])
+    assert write_cv(foreign, tmp_path / "copy", system="box", system_hash="abc") == ("cv.pt",)
+    assert (tmp_path / "copy" / "cv.pt").read_bytes() == theirs.read_bytes()
+
+
+def test_functions_are_told_apart_by_what_they_do() -> None:
+    """Another formula for the same is the same; a change of 1e-8 of the values, or of a gradient, is not."""
+    frames = FRAMES[:, :2]
+
+    def found(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
+        return behaviour(CV.from_function(function, [0, 1], name="f"), frames)
+
+    distance = found(lambda x: torch.linalg.vector_norm(x[:, 0] - x[:, 1], dim=-1))
+    assert found(lambda x: (x[:, 0] - x[:, 1]).square().sum(dim=-1).sqrt()) == distance
+    assert found(lambda x: torch.linalg.vector_norm(x[:, 0] - x[:, 1], dim=-1) * (1 + 1e-8)) != distance
+    assert found(half_forgotten) != distance
 
 
 def test_plain_cvs_travel_to_other_processes() -> None:

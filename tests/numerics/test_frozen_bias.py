@@ -79,8 +79,9 @@ def test_frames_under_a_wrong_frozen_bias_give_the_right_populations() -> None:
         z, w = reweighted(grid, toys.force_1d, bias, seed, 1_000_000)
         averages.append([w @ f(z[:, 0]) / w.sum() for f in functions])
     mean, error = np.mean(averages, axis=0), np.std(averages, axis=0, ddof=1) / np.sqrt(N_RUNS)
-    assert np.all(error < 0.1 * truth)
-    assert np.all(np.abs(mean - truth) < 4 * error + 0.015 * truth)
+    # measured: errors of 0.6 to 5.6 %, deviations of at most 0.8 errors
+    assert np.all(error < 0.07 * truth)
+    assert np.all(np.abs(mean - truth) < 3.5 * error)
 
 
 def test_the_same_in_two_dimensions() -> None:
@@ -103,8 +104,9 @@ def test_the_same_in_two_dimensions() -> None:
         inside = (z[:, 0] > 0, np.abs(z[:, 0]) < 0.25, z[:, 1] > 1.0)
         averages.append([w @ f / w.sum() for f in inside])
     mean, error = np.mean(averages, axis=0), np.std(averages, axis=0, ddof=1) / np.sqrt(N_RUNS)
-    assert np.all(error < 0.12 * truth)
-    assert np.all(np.abs(mean - truth) < 4 * error + 0.015 * truth)
+    # measured: errors of 4 to 5 %, deviations of at most 1.9 errors
+    assert np.all(error < 0.07 * truth)
+    assert np.all(np.abs(mean - truth) < 3.5 * error)
 
 
 def test_a_frozen_bias_does_not_follow_the_samples() -> None:

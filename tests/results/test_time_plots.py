@@ -103,11 +103,11 @@ class TestTransitions:
 
     def test_rows_titles_and_legend(self):
         labels = np.array([[0, 0, -1, 1], [1, 1, 1, 1]])
-        figure = plots.transitions(labels, [[5, 2], [1, 7]], names=self.names, time_ns=8.0)
+        figure = plots.passages(labels, [[5, 2], [1, 7]], names=self.names, time_ns=8.0)
         (axis,) = panels(figure)
         image = axis.collections[0]
         np.testing.assert_array_equal(image.get_array(), labels)
-        assert axis.get_title() == "3 transitions between basins"  # the diagonal is none
+        assert axis.get_title() == "3 passages between basins"  # the diagonal is none
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == ["C7eq, entered 1×", "C7ax, entered 2×", "between"]  # noqa: RUF001
         assert (axis.get_xlim(), axis.get_ylim()) == ((0, 8), (2.5, 0.5))  # walker 1 on top
@@ -120,16 +120,16 @@ class TestTransitions:
         labels = np.zeros((16, 25_000), dtype=np.int64)
         labels[0, 12_500:12_514] = 1  # 14 of the 25 frames of slice 500
         labels[1, 12_500:12_511] = 1  # 11 of them
-        figure = plots.transitions(labels, np.zeros((2, 2)), names=self.names, time_ns=5.0)
+        figure = plots.passages(labels, np.zeros((2, 2)), names=self.names, time_ns=5.0)
         drawn = panels(figure)[0].collections[0].get_array()
         assert drawn.shape == (16, plots.coverage.MAX_COLUMNS)
         assert np.argwhere(drawn == 1).tolist() == [[0, 500]]
-        assert panels(figure)[0].get_title() == "0 transitions between basins"
+        assert panels(figure)[0].get_title() == "0 passages between basins"
 
     def test_one_walker_no_frames_and_many_basins(self):
-        render(plots.transitions(np.empty((1, 0), int), np.zeros((2, 2)), names=self.names, time_ns=1.0))
+        render(plots.passages(np.empty((1, 0), int), np.zeros((2, 2)), names=self.names, time_ns=1.0))
         names = [f"basin {k}" for k in range(12)]
-        figure = plots.transitions(np.arange(12)[None], np.eye(12, dtype=int), names=names, time_ns=1.0)
+        figure = plots.passages(np.arange(12)[None], np.eye(12, dtype=int), names=names, time_ns=1.0)
         image = panels(figure)[0].collections[0]
         assert len(np.unique(image.cmap(image.norm(np.arange(-1, 12))), axis=0)) == 13
 
@@ -144,4 +144,4 @@ class TestTransitions:
     )
     def test_wrong_arrays_are_refused(self, labels, counts, message):
         with pytest.raises(GridError, match=message):
-            plots.transitions(labels, counts, names=self.names, time_ns=1.0)
+            plots.passages(labels, counts, names=self.names, time_ns=1.0)

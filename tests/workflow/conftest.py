@@ -26,8 +26,15 @@ SMALL = (
     "production.ns=0.01",
     "production.frozen_stages=2",
     "production.replicates=40",
+    "delta_f.observable=psi",
+    "delta_f.lower=0.0",
+    "delta_f.upper=1.8",
 )
-"""Settings of a run of three iterations and a production in a few seconds; its numbers mean nothing."""
+"""Settings of a run of three iterations and a production in a few seconds; its numbers mean nothing.
+
+Walkers cross the border of this region within 10 ps, that of ala2's own never: Delta F is a number, and one
+start lies inside, the other outside.
+"""
 
 
 @pytest.fixture

@@ -11,12 +11,15 @@ from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Samples
 
 
-def samples_of_walkers(basin: ArrayLike, *, xi: ArrayLike | None = None, **observables: ArrayLike) -> Samples:
+def samples_of_walkers(
+    basin: ArrayLike, *, xi: ArrayLike | None = None, period: float = 0.0, **observables: ArrayLike
+) -> Samples:
     """Frames of walkers 1 ps apart.
 
     Args:
         basin: one row per walker, shape (n_walkers, n_frames).
         xi: the CV, of the same shape; None for a CV of no component.
+        period: of the CV, 0 for none.
         observables: of the same shape.
     """
     labels = np.asarray(basin)
@@ -32,7 +35,24 @@ def samples_of_walkers(basin: ArrayLike, *, xi: ArrayLike | None = None, **obser
         lam=values.copy(),
         n_inverted=0,
         n_turned=0,
+        periods=() if xi is None else (period,),
     )
+
+
+def by_hand_delta_f(weights: ArrayLike, psi: ArrayLike, kt: float) -> float:
+    """Delta F of the region of a small run, 0 < psi < 1.8 [kJ/mol]."""
+    w, angle = np.asarray(weights), np.asarray(psi)
+    inside = w[(angle > 0.0) & (angle < 1.8)].sum() / w.sum()
+    return float(-kt * np.log(inside / (1.0 - inside)))
+
+
+def by_hand_passages(samples: Samples, since: float) -> int:
+    """Changes from one of two basins to the other, after a share of the time."""
+    found = 0
+    for walker in np.unique(samples.walker):
+        visits = samples.basin[(samples.walker == walker) & (samples.progress > since) & (samples.basin >= 0)]
+        found += int(np.count_nonzero(visits[1:] != visits[:-1]))
+    return found
 
 
 def system_with(*periodic: str, overrides: tuple[str, ...] = ()) -> Any:

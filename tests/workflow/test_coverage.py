@@ -29,7 +29,7 @@ def test_entries_are_counted_from_core_to_core(tmp_path: Path) -> None:
     )
     write_json(tmp_path / "coverage.json", found.as_dict())
     written = read_json(tmp_path / "coverage.json")
-    assert written["transitions"] == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert written["passages"] == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
     assert written["problems"] == list(found.problems)
 
 
@@ -65,6 +65,40 @@ def test_walkers_that_stay_apart_disagree() -> None:
     assert apart.r_hat["xi_1"] == pytest.approx(np.sqrt(7 / 3), abs=0.1)
     assert apart.r_hat["x"] == pytest.approx(1.0, abs=0.01)
     assert apart.problems == (f"walkers disagree (R-hat, wanted <= 1.2): xi_1 {apart.r_hat['xi_1']:.2f}",)
+
+
+def test_walkers_on_both_sides_of_the_seam_agree_and_opposite_ones_do_not() -> None:
+    """Spread 0.2 about pi: as numbers two clusters at -pi and pi, which hide how far the walkers are apart.
+
+    As CV of period 1 the same, in turns. Walkers at pi and at 0 have cosines of -1 and 1.
+    """
+    noise = np.random.default_rng(4).normal(0.0, 0.2, (2, 4000))
+    labels = np.tile([0, 1], (2, 2000))
+    angle = np.pi + noise + np.array([[-0.1], [0.1]])
+    seam = np.angle(np.exp(1j * angle))
+    both = {"xi": seam / (2 * np.pi), "period": 1.0}
+    round_ = assess(samples_of_walkers(labels, **both, phi=seam), ADAPTIVE, 2, system_with("phi"))
+    line = assess(samples_of_walkers(labels, xi=seam, phi=angle), ADAPTIVE, 2, system_with())
+    # B/W = (0.1/0.2)^2 of the sine at pi, as of the angle that has no seam there
+    for name in ("xi_1", "phi"):
+        assert round_.r_hat[name] == pytest.approx(line.r_hat["phi"], rel=0.02)
+    opposite = np.angle(np.exp(1j * (noise + np.array([[np.pi], [0.0]]))))
+    apart = assess(samples_of_walkers(labels, phi=opposite), ADAPTIVE, 2, system_with("phi"))
+    assert apart.r_hat["phi"] > 1.7
+
+
+def test_burn_in_knows_no_seam() -> None:
+    """Swings by 1 rad about pi die down within a tenth of the time; the angle itself jumps throughout."""
+    n = 2000
+    rng = np.random.default_rng(5)
+    swing = rng.choice([-1.0, 1.0], (4, n)) * np.exp(-np.arange(n) / 60.0)
+    found = []
+    for size in (1.0, 0.0):
+        seam = np.angle(np.exp(1j * (np.pi + size * swing + rng.normal(0.0, 0.1, (4, n)))))
+        made = samples_of_walkers(np.tile([0, 1], (4, n // 2)), xi=seam, period=2 * np.pi)
+        found.append(assess(made, ADAPTIVE, 2, system_with()).burn_in["xi_1"])
+    assert 0.05 <= found[0] <= 0.2
+    assert found[1] == 0.0
 
 
 def test_mixing_is_measured_after_the_bias_settled() -> None:

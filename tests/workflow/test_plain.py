@@ -1,5 +1,6 @@
 """Extended ABF along given CVs, from the system to the files, with exact answers where there are any."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from aecv.ground.errors import CVError, SettingsError, StoreError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv import CV
+from aecv.models.cv import CV, load_cv
 from aecv.models.spec import load_system
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
@@ -91,6 +92,23 @@ def test_xi_is_phi_and_psi_and_files_say_that_they_are_periodic(torsion_run: tup
     assert bias.potentials.shape == (2, 400)
 
 
+def test_observables_as_a_cv_are_written_for_other_programs(torsion_run: tuple[Path, Sampled]) -> None:
+    """torch alone gives the xi of the run; aecv reads the same CV from each of the files."""
+    folder, result = torsion_run[0] / "along", torsion_run[1]
+    assert result.cv_files == ("cv.pt", "cv.json")
+    assert result.cv_note == ""
+    samples = Samples.load(folder / "samples.npz")
+    positions = samples.cv_positions[::50].astype(float)
+    module = torch.jit.load(str(folder / "cv.pt"))
+    xi = module(torch.from_numpy(positions).reshape(len(positions), -1)).numpy()
+    np.testing.assert_allclose(xi, samples.xi[::50], atol=1e-12)
+    for name in ("cv.pt", "cv.json", ""):
+        cv = load_cv(folder / name)
+        np.testing.assert_allclose(cv(positions), samples.xi[::50], atol=1e-12)
+        assert cv.periodic == (True, True)
+        assert cv.system == "ala2"
+
+
 def test_frames_keep_the_atoms_of_their_cv(torsion_run: tuple[Path, Sampled]) -> None:
     samples = Samples.load(torsion_run[0] / "along" / "samples.npz")
     assert samples.cv_positions.shape[1:] == (5, 3)  # C N CA C N; the autoencoder's are eight
@@ -151,6 +169,35 @@ def test_an_observable_without_a_range_gets_that_of_the_hot_run(tmp_path: Path) 
     assert grid.periodic == (False,)
     assert grid.lower[0] == pytest.approx(low - 0.1 * (high - low))
     assert grid.upper[0] == pytest.approx(high + 0.1 * (high - low))
+
+
+def dented(x: torch.Tensor) -> torch.Tensor:
+    """The same angle but for a dent of 1e-6 rad."""
+    turned = angle(x)
+    return turned + 1e-6 * torch.sin(turned)
+
+
+def test_another_function_of_the_same_name_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a run along a function says why it leaves no cv.pt."""
+    monkeypatch.setattr("aecv.workflow.plain.draw_production", lambda *_, **__: None)
+    short = ("production.frozen_stages=1", "starts.hot_ps=20", "starts.candidates=4")
+    spec = load_system("double_well_circle", overrides=[*CIRCLE, *short])
+
+    def sample(function: Callable[[torch.Tensor], torch.Tensor], *, resume: bool) -> Sampled:
+        cv = CV.from_function(function, [0], cv_range=[[-np.pi, np.pi]], periodic=(True,), name="turn")
+        return sample_along(spec, cv, tmp_path / "run", ns=0.002, resume=resume)
+
+    with caplog.at_level("INFO", logger="aecv"):
+        result = sample(angle, resume=False)
+    assert result.cv_files == ()
+    assert "no cv.pt is written of 'turn'" in result.cv_note
+    assert result.cv_note in caplog.text
+    assert not list((tmp_path / "run" / "along").glob("cv.*"))
+    assert sample(lambda x: torch.atan2(x[:, 0, 1], x[:, 0, 0]), resume=True) == result
+    with pytest.raises(StoreError, match="sampling was made from values and gradients of turn = "):
+        sample(dented, resume=True)
 
 
 @pytest.mark.slow

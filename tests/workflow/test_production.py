@@ -16,10 +16,12 @@ from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import mbar_log_weights
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
+from aecv.sampling.walkers import BiasRule
 from aecv.workflow.loop import Outcome, iterate
 from aecv.workflow.production import OUTPUTS, Production, length_ns
 from aecv.workflow.samples import Bias, Samples
 from tests.workflow.conftest import SMALL
+from tests.workflow.hand import by_hand_delta_f, by_hand_passages
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -55,7 +57,10 @@ def test_it_runs_along_the_last_cv_and_freezes_its_bias(small_run: Path) -> None
     xi = load_cv(small_run / "iteration_02")(samples.cv_positions)
     np.testing.assert_allclose(samples.xi, xi, atol=1e-12)
     assert bias.potentials.shape == (2, bias.grid.size)
-    assert np.ptp(bias.potentials[1] - bias.potentials[0]) > 0.0
+    rule = BiasRule(ceiling_kj_mol=bias.ceiling_kj_mol, full_samples=bias.extended.full_samples)
+    for edge, potential in zip(bias.stage_edges, bias.potentials, strict=False):
+        np.testing.assert_array_equal(potential, rule.potential(bias.snapshot(edge)))
+    assert np.abs(bias.potentials[1] - bias.potentials[0]).max() > 0.1  # of some 30 kJ/mol
     frames = (bias.stage_edges * N_FRAMES / N_WALKERS).round(1)
     np.testing.assert_allclose(frames, [75.5, 163.5, 250.0], atol=1.0)
 
@@ -81,10 +86,9 @@ def test_its_own_weights_come_from_its_frozen_frames(small_run: Path) -> None:
     np.testing.assert_allclose(stored["last_weights"], expected, rtol=1e-5, atol=1e-12)
     assert made.n_frames == len(frozen)
     assert made.n_effective == pytest.approx(1.0 / np.sum(expected**2), rel=1e-4)
-    phi = samples.observables["phi"]
-    p = expected[(phi > 0) & (phi < 2.2)].sum()
-    delta_f = -KT * np.log(p / (1 - p)) if 0 < p < 1 else np.inf
-    assert made.delta_f_alone_kj_mol == pytest.approx(delta_f, rel=1e-4)
+    delta_f = by_hand_delta_f(expected, samples.observables["psi"], KT)
+    assert abs(delta_f) < 10.0
+    assert made.delta_f_alone_kj_mol == pytest.approx(delta_f, abs=1e-3)
 
 
 def test_its_result_comes_from_it_and_the_iterations_together(small_run: Path) -> None:
@@ -92,13 +96,14 @@ def test_its_result_comes_from_it_and_the_iterations_together(small_run: Path) -
     folder = small_run / "production_02"
     stored, made = read_arrays(folder / "weights.npz"), Production.load(folder)
     assert set(np.unique(stored["iteration"])) == {2, 3}
-    phi = np.empty(len(stored["frame"]))
+    psi = np.empty(len(stored["frame"]))
     for index, source in ((2, small_run / "iteration_02"), (3, folder)):
         mine = stored["iteration"] == index
-        phi[mine] = Samples.load(source / "samples.npz").observables["phi"][stored["frame"][mine]]
-    p = stored["weights"][(phi > 0) & (phi < 2.2)].sum()
-    expected = -KT * np.log(p / (1 - p)) if 0 < p < 1 else np.inf
-    assert made.delta_f_kj_mol == pytest.approx(expected, rel=1e-4)
+        psi[mine] = Samples.load(source / "samples.npz").observables["psi"][stored["frame"][mine]]
+    delta_f = by_hand_delta_f(stored["weights"], psi, KT)
+    assert made.delta_f_kj_mol == pytest.approx(delta_f, abs=1e-3)
+    assert made.delta_f_alone_kj_mol is not None
+    assert abs(delta_f - made.delta_f_alone_kj_mol) > 0.01
 
 
 def test_its_files_fit_its_numbers(small_run: Path) -> None:
@@ -111,7 +116,9 @@ def test_its_files_fit_its_numbers(small_run: Path) -> None:
     assert made["ns"] == pytest.approx(0.01)
     coverage = read_json(folder / "coverage.json")
     assert made["problems"] == coverage["problems"]
-    assert made["crossings"] <= np.sum(coverage["transitions"])
+    samples, begin = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz").stage_edges[0]
+    assert made["passages"] == by_hand_passages(samples, begin)
+    assert np.sum(coverage["passages"]) == by_hand_passages(samples, 0.0) > 0
     colvar = read_colvar(folder / "colvar.dat")
     np.testing.assert_allclose(
         colvar["weight"], read_arrays(folder / "weights.npz")["last_weights"], atol=1e-9
@@ -119,10 +126,12 @@ def test_its_files_fit_its_numbers(small_run: Path) -> None:
     in_time = read_colvar(folder / "convergence.dat")
     assert in_time["time"][-1] == pytest.approx(5.0)
     assert in_time["xi_change"][-1] == pytest.approx(0.0, abs=1e-6)
-    if np.isfinite(in_time["delta_f"][-1]):
-        assert in_time["delta_f"][-1] == pytest.approx(float(made["delta_f_alone_kj_mol"]), abs=1e-4)
-    profile = read_fes(folder / "fes_phi.dat")
+    assert in_time["delta_f"][-1] == pytest.approx(float(made["delta_f_alone_kj_mol"]), abs=1e-4)
+    profile = read_fes(folder / "fes_psi.dat")
     assert profile.error is not None
+    populated = profile.values < 2.0
+    assert populated.sum() > 5
+    assert np.all((profile.error[populated] > 0.05) & (profile.error[populated] < 10.0))
     assert np.nanmin(profile.values) == pytest.approx(0.0, abs=1e-9)
     pictures = {path.name for path in (small_run / "pictures").glob("production_*.png")}
     assert pictures == {
@@ -153,6 +162,26 @@ def test_more_iterations_make_another_production_and_keep_the_old_one(copy_of_ru
     assert outcome.production.folder == "production_03"
     assert outcome.production.cv_iteration == 3
     assert read_json(copy_of_run / "summary.json")["production"]["folder"] == "production_03"
+    assert contents(copy_of_run / "production_02") == before
+
+
+def test_while_more_iterations_run_the_old_production_is_not_the_result(
+    copy_of_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the new iteration: summary.json has no production, pictures neither, its folder stays."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = contents(copy_of_run / "production_02")
+    assert list((copy_of_run / "pictures").glob("production_*.png"))
+    monkeypatch.setattr("aecv.workflow.loop._Loop._produce", stop)
+    with pytest.raises(KeyboardInterrupt):
+        resume(copy_of_run, "run.iterations=4")
+    summary = read_json(copy_of_run / "summary.json")
+    assert len(summary["iterations"]) == 4
+    assert summary["production"] is None
+    assert not list((copy_of_run / "pictures").glob("production_*.png"))
     assert contents(copy_of_run / "production_02") == before
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
+from aecv.iterate import main
 from aecv.models.spec import load_system
 from aecv.workflow.loop import iterate
+from aecv.workflow.store import _FREE
 from tests.workflow.conftest import SMALL
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -184,6 +187,14 @@ def test_another_threshold_on_resume_counts_at_once_and_keeps_what_was_measured(
 def test_a_changed_setting_is_named_with_both_values(copy_of_run: Path, change: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         iterate(load_system("ala2", overrides=(*SMALL, change)), copy_of_run, resume=True)
+
+
+def test_what_the_help_says_may_change_on_resume_is_what_may() -> None:
+    """Sections in brackets, settings by name or by the option that is short for them."""
+    option = next(item for item in main.params if item.name == "resume")
+    said = re.findall(r"--[a-z-]+|\[\w+\]|\w+\.\w+", option.help)
+    names = {"run.iterations": "--iters", "production.": "[production]", "convergence.": "[convergence]"}
+    assert set(said) == {"--out", "--final-ns", *(names.get(key, key) for key in _FREE)}
 
 
 def test_a_changed_version_is_named(copy_of_run: Path) -> None:

@@ -6,7 +6,7 @@ quantities that are no angles should carry their unit: "distance [nm]".
 """
 
 from aecv.results.plots.convergence import Estimate, convergence_in_time
-from aecv.results.plots.coverage import transitions
+from aecv.results.plots.coverage import passages
 from aecv.results.plots.free_energy import frames_in_plane, free_energy_in_xi
 from aecv.results.plots.history import coverage_history, delta_f_history, score_history, training_curves
 from aecv.results.plots.maps import cv_coloured_by_observables, observables_coloured_by_cv
@@ -26,11 +26,11 @@ __all__ = [
     "frames_in_plane",
     "free_energy_in_xi",
     "observables_coloured_by_cv",
+    "passages",
     "plane_with_error",
     "profile_with_error",
     "save",
     "score_history",
     "training_curves",
-    "transitions",
     "walker_profiles",
 ]

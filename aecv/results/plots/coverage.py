@@ -17,7 +17,7 @@ MAX_COLUMNS = 1000
 """Slices of time per walker: about as many as the picture has pixels."""
 
 
-def transitions(
+def passages(
     labels: NDArray[np.integer], counts: ArrayLike, *, names: Sequence[str], time_ns: float
 ) -> Figure:
     """One row per walker, coloured by the basin it is in and grey between basins.
@@ -27,7 +27,7 @@ def transitions(
 
     Args:
         labels: basin of every frame, 0 .. n_basins - 1, or -1 between basins, shape (n_walkers, n_frames).
-        counts: transitions from basin i to basin j, all walkers together, shape (n_basins, n_basins); the
+        counts: passages from basin i to basin j, all walkers together, shape (n_basins, n_basins); the
             diagonal is not used.
         names: of the basins.
         time_ns: how long every walker ran [ns].
@@ -61,7 +61,7 @@ def transitions(
     axis.set_ylabel("walker")
     axis.spines[:].set_visible(False)
     total = int(moves.sum())
-    text = f"{total:,} transition{'' if total == 1 else 's'} between basins"
+    text = f"{total:,} passage{'' if total == 1 else 's'} between basins"
     axis.set_title(text, fontsize=10, color=style.INK)
     texts = [
         "between",
@@ -79,17 +79,16 @@ def transitions(
 
 
 def _checked(labels: NDArray[np.integer], counts: NDArray[np.integer], n_basins: int) -> IntArray:
-    """Transitions between different basins, shape (n_basins, n_basins)."""
+    """Passages between different basins, shape (n_basins, n_basins)."""
     if labels.ndim != 2 or len(labels) == 0:
-        raise GridError(f"transitions: labels needs shape (n_walkers, n_frames), got {labels.shape}")
+        raise GridError(f"passages: labels needs shape (n_walkers, n_frames), got {labels.shape}")
     if counts.shape != (n_basins, n_basins):
         raise GridError(
-            f"transitions: counts needs shape ({n_basins}, {n_basins}) for {n_basins} names, "
-            f"got {counts.shape}"
+            f"passages: counts needs shape ({n_basins}, {n_basins}) for {n_basins} names, got {counts.shape}"
         )
     if labels.size and not -1 <= labels.min() <= labels.max() < n_basins:
         raise GridError(
-            f"transitions: labels need -1 .. {n_basins - 1}, got {labels.min()} .. {labels.max()}; "
+            f"passages: labels need -1 .. {n_basins - 1}, got {labels.min()} .. {labels.max()}; "
             "name every basin"
         )
     moves = counts.astype(np.int64)

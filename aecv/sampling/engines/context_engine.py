@@ -1,0 +1,143 @@
+"""Extended ABF in one OpenMM context, whatever computes the force on the atoms.
+
+The forces of an MD step belong to the positions and the lambda of that step. `getStepCount` tells a new step
+from a repeated evaluation (an energy query, a minimiser): only a new step adds an ABF sample and moves
+lambda.
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+from aecv.ground.errors import SimulationError
+from aecv.models.cv import CV
+from aecv.numerics.abf import ExtendedVariable
+from aecv.sampling import dynamics
+from aecv.sampling.dynamics import SegmentJob, SegmentResult
+from aecv.sampling.engines.checks import check_fit, free_force_group, verify_cv
+from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
+from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+
+logger = logging.getLogger(__name__)
+FloatArray = NDArray[np.float64]
+
+_LIVE_TOLERANCE = 1e-4
+"""Relative difference of applied and expected forces; single-precision platforms reach 1e-6 to 1e-5."""
+
+
+class ContextEngine(ABC):
+    """Extended ABF along one CV on one OpenMM context.
+
+    Args:
+        system: the molecular system.
+        cv: the collective variable.
+        extended: coupling and dynamics of lambda.
+        platform: where it runs.
+        probe: positions of real frames of the CV's atoms, shape (n, n_cv_atoms, 3) [nm], on which the
+            kernel is compared with the torch module, or the module's gradient with finite differences.
+
+    Raises:
+        CVError: when the two differ, or the CV's atoms or dimension do not fit the system.
+    """
+
+    def __init__(
+        self,
+        system: MolecularSystem,
+        cv: CV,
+        extended: ExtendedVariable,
+        *,
+        platform: PlatformChoice,
+        probe: FloatArray,
+    ) -> None:
+        check_fit(system, cv, extended)
+        self._system = system
+        self._cv = cv
+        self._extended = extended
+        verify_cv(cv, probe)
+        self._bias, force = self._make_bias()
+        force.setForceGroup(free_force_group(system.system))
+        force.setName("aecv extended ABF")
+        self._group = force.getForceGroup()
+        # the seed only fills the time until the first segment sets its own
+        self._context, self._integrator = make_context(
+            system, platform=platform, extra_forces=(force,), seed=1
+        )
+        self._is_verified = False
+
+    @abstractmethod
+    def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
+        """Lambda, and the force that puts its springs on the CV's atoms."""
+
+    def _advance(self, n_steps: int, positions: NDArray[np.floating]) -> FloatArray:
+        """Positions after some steps; lambda moves in the callback of the force."""
+        return dynamics.advance(self._context, self._integrator, n_steps, positions)
+
+    def run(self, job: SegmentJob) -> SegmentResult:
+        """Run one segment of extended ABF; see `dynamics.Engine`."""
+        if job.accumulators is None:
+            raise SimulationError("engine: extended ABF needs accumulators to start from, got none")
+        self._bias.begin(job)
+        dynamics.start(self._context, self._integrator, job)
+        n_frames = job.n_steps // job.frame_steps
+        frames = np.empty((n_frames, *job.state.positions.shape), dtype=np.float32)
+        lam = np.empty((n_frames, self._extended.grid.n_dims))
+        began = time.perf_counter()
+        positions = job.state.positions
+        for frame in range(n_frames):
+            try:
+                positions = self._advance(job.frame_steps, positions)
+            except SimulationError:
+                if self._bias.raised is not None:
+                    raise self._bias.raised from None
+                raise
+            frames[frame], lam[frame] = positions, self._bias.pending_lam
+            if not self._is_verified:
+                with self._bias.untouched():
+                    self._verify_live()
+        return SegmentResult(
+            state=dynamics.final_state(
+                self._context, lam=self._bias.pending_lam, lam_velocity=self._bias.lam_velocity
+            ),
+            frames=frames,
+            lam=lam,
+            increment=self._bias.accumulators - job.accumulators,
+            wall_s=time.perf_counter() - began,
+        )
+
+    def _verify_live(self) -> None:
+        """Compare the forces in the context with what the CV's own torch module says they should be.
+
+        Raises:
+            SimulationError: when the integrator leaves the bias out, or the forces differ.
+        """
+        context, group = self._context, self._group
+        if not self._integrator.getIntegrationForceGroups() >> group & 1:
+            raise SimulationError(
+                f"engine: the bias is not live: the integrator leaves out force group {group}"
+            )
+        everything = _forces(context, -1)
+        without = _forces(context, ~(1 << group))
+        positions = dynamics.read_positions(context.getState(positions=True))
+        expected = np.zeros_like(everything)
+        expected[self._cv.atom_indices] = self._bias.expected_forces(positions[self._cv.atom_indices])
+        scale = np.abs(expected).max() + 1e-3 * np.abs(everything).max()
+        error = np.abs(everything - without - expected).max() / scale
+        if not error < _LIVE_TOLERANCE:
+            raise SimulationError(
+                f"engine: the bias is not live: the forces on the atoms changed by something else than "
+                f"-kappa (xi - lam) grad xi (relative difference {error:.1e}, allowed {_LIVE_TOLERANCE:.0e})"
+            )
+        self._is_verified = True
+        logger.info("bias verified: forces on the atoms agree with the torch module's to %.1e", error)
+
+
+def _forces(context: openmm.Context, groups: int) -> FloatArray:
+    state = context.getState(forces=True, groups=groups & 0xFFFFFFFF)
+    return np.asarray(
+        state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer), dtype=float
+    )

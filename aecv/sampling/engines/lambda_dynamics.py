@@ -1,0 +1,124 @@
+"""The extended variable of one segment: samples, lambda and its random numbers, whoever gives xi.
+
+All engines that move lambda themselves share it; they differ in what evaluates xi and its gradient. The
+arrays that the kernels read and write in place are kept here between the steps of a segment.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import SimulationError
+from aecv.models.cv import CV, shortest
+from aecv.models.torchscript import evaluate_with_gradient
+from aecv.numerics import kernels
+from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.sampling.dynamics import SegmentJob
+
+FloatArray = NDArray[np.float64]
+
+
+class LambdaDynamics:
+    """ABF samples and Langevin dynamics of lambda for one CV; see `kernels.extended_step`.
+
+    Args:
+        cv: the collective variable.
+        extended: coupling and dynamics of lambda.
+
+    Attributes:
+        raised: what went wrong in a callback (Ctrl-C as well): OpenMM hands on an exception without text.
+    """
+
+    def __init__(self, cv: CV, extended: ExtendedVariable) -> None:
+        self._cv = cv
+        self._extended = extended
+        self._constants = extended.constants
+        self._bins = np.array(extended.grid.n_bins)
+        self._samples = Accumulators.zeros(extended.grid).samples
+        self._unbiased = np.zeros(extended.grid.size, dtype=bool)
+        self._potential = np.zeros(extended.grid.size)
+        self._lam = np.zeros((kernels.N_LAM_ROWS, extended.grid.n_dims))
+        self._counters = np.zeros(kernels.N_COUNTERS, dtype=np.int64)
+        self._noise = np.zeros((1, extended.grid.n_dims))
+        self.raised: BaseException | None = None
+
+    def begin(self, job: SegmentJob) -> None:
+        """Take over the accumulators, lambda and random stream of a job."""
+        assert job.accumulators is not None
+        self._samples[...] = job.accumulators.samples
+        self._unbiased[...] = False if job.unbiased is None else job.unbiased
+        self._potential[...] = 0.0 if job.potential is None else job.potential
+        self._counters[kernels.FROZEN] = job.potential is not None
+        self._lam[kernels.LAM] = self._lam[kernels.NEXT_LAM] = job.state.lam
+        self._lam[kernels.VELOCITY] = job.state.lam_velocity
+        self._counters[kernels.LAST_STEP] = -1
+        self._counters[kernels.FIRST_STEP] = 0
+        # one row per step, and one for a look at the forces after the last one
+        self._noise = job.seed.lam_noise.standard_normal((job.n_steps + 1, len(self._bins)))
+        self.raised = None
+
+    @property
+    def accumulators(self) -> Accumulators:
+        return Accumulators(grid=self._extended.grid, samples=self._samples.copy())
+
+    @property
+    def lam(self) -> FloatArray:
+        """Lambda that the last evaluated forces belong to, shape (d,)."""
+        return self._lam[kernels.LAM].copy()
+
+    @property
+    def pending_lam(self) -> FloatArray:
+        """Lambda that belongs to the current positions, whose forces are not evaluated yet, shape (d,)."""
+        return self._lam[kernels.NEXT_LAM].copy()
+
+    @property
+    def lam_velocity(self) -> FloatArray:
+        return self._lam[kernels.VELOCITY].copy()
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Forces may be looked at inside; the samples, lambda and the step counter come out as they were."""
+        arrays = (self._samples, self._lam, self._counters)
+        kept = [array.copy() for array in arrays]
+        try:
+            yield
+        finally:
+            for array, old in zip(arrays, kept, strict=True):
+                array[...] = old
+
+    def move(self, xi: FloatArray, step: int) -> None:
+        """One step: a sample, then lambda; nothing where this MD step has had its turn."""
+        kernels.extended_step(
+            xi, step, self._constants, self._bins, self._samples, self._unbiased, self._potential,
+            self._lam, self._counters, self._noise,
+        )  # fmt: skip
+
+    def stretch(self, xi: FloatArray) -> FloatArray:
+        """xi - lam of the springs, the shortest way round, shape (d,)."""
+        return shortest(xi - self._lam[kernels.LAM], self._constants[kernels.PERIOD])
+
+    def pulled(self, xi: FloatArray, gradient: FloatArray) -> tuple[float, FloatArray]:
+        """Energy of the springs and its forces, from xi (d,) and its gradient (d, n_cv_atoms, 3)."""
+        stretch, kappa = self.stretch(xi), self._constants[kernels.KAPPA]
+        energy = float(0.5 * np.sum(kappa * stretch**2))
+        return energy, -np.einsum("c,cia->ia", kappa * stretch, gradient)
+
+    def expected_forces(self, positions: FloatArray) -> FloatArray:
+        """-sum_c kappa_c (xi_c - lam_c) grad xi_c by the torch module, shape (n_cv_atoms, 3) [kJ/mol/nm]."""
+        xi, gradient = evaluate_with_gradient(self._cv.module, positions[None])
+        return self.pulled(xi[0], gradient[0])[1]
+
+    def failure(self, positions: FloatArray, step: int, why: str) -> SimulationError:
+        """What to say of an evaluation that failed: positions that are not finite are named first.
+
+        Args:
+            positions: of the CV's atoms, shape (n_cv_atoms, 3).
+            why: the fault where the positions are finite.
+        """
+        finite = np.isfinite(positions).all(axis=1)
+        if not finite.all():
+            first = int(np.flatnonzero(~finite)[0])
+            why = f"positions of the CV's atoms are not finite (first: CV atom {first})"
+        return SimulationError(f"extended ABF at step {step}, lambda {self._lam[kernels.LAM]}: {why}")
