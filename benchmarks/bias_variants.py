@@ -9,7 +9,6 @@ R-hat, the effective number of frames, and the steps per second (trust the ratio
 """
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from compare_phi_psi import free_energy, rmsd
+from runs import write_rows
 
 from aecv.ground.files import read_arrays, read_json, write_json
 from aecv.ground.grid import FloatArray
@@ -86,8 +86,7 @@ def main() -> None:
             f"{row['steps_per_s']:>9.0f}",
             flush=True,
         )
-        if options.json is not None:
-            options.json.write_text(json.dumps({"reference": value, "rows": rows}, indent=1))
+        write_rows(options.json, {"reference": value, "rows": rows})
 
 
 def measured(
@@ -99,7 +98,8 @@ def measured(
     kt: float,
 ) -> dict[str, Any]:
     """One variant, run in a copy of the run."""
-    with tempfile.TemporaryDirectory() as scratch:
+    # beside the run, since links do not cross file systems
+    with tempfile.TemporaryDirectory(dir=options.run.parent) as scratch:
         run = Path(scratch) / "run"
         begun = {"production": {"ns": options.ns, "frozen_stages": 0}}
         spec = copied(options.run, run, options.iteration, merge(begun, changes))
@@ -116,7 +116,7 @@ def measured(
         "delta_f": made.delta_f_alone_kj_mol,
         "interval": made.delta_f_alone_interval,
         "rmsd": rmsd(found, truth, kt),
-        "r_hat": max(float(value) for value in r_hat.values()),
+        "r_hat": max((float(value) for value in r_hat.values() if value is not None), default=np.nan),
         "n_effective": made.n_effective,
         "steps_per_s": made.steps_per_s,
     }

@@ -170,7 +170,7 @@ def pooled_log_weights(
     counts, f = np.asarray(n_per_state, dtype=np.float64), np.asarray(free_energies, dtype=np.float64)
     sampled = np.flatnonzero(counts)
     u = np.asarray(bias_energies, dtype=np.float64)[sampled] / kt
-    return _log_denominator(u, counts[sampled], f[sampled]) * -1.0
+    return -_log_denominator(u, counts[sampled], f[sampled])
 
 
 def shared_weight(

@@ -209,14 +209,18 @@ def _error(estimate: FloatArray, exact: FloatArray, kt: float) -> dict[str, Any]
 
 
 def _held(estimate: FesFile, exact: FloatArray, kt: float) -> float | None:
-    """Share of the bins with exact F < WITHIN_KT kT whose error is at most 1.96 standard errors."""
+    """Share of the bins with exact F < WITHIN_KT kT whose error is at most 1.96 standard errors.
+
+    Bins of unknown error say nothing and do not count.
+    """
     exact = exact.reshape(estimate.values.shape)
-    known = (exact < WITHIN_KT * kt) & np.isfinite(estimate.values)
-    if estimate.error is None or not known.any():
+    if estimate.error is None:
         return None
-    error = np.where(np.isnan(estimate.error), np.inf, estimate.error)
+    known = (exact < WITHIN_KT * kt) & np.isfinite(estimate.values) & np.isfinite(estimate.error)
+    if not known.any():
+        return None
     difference = aligned(estimate.values, exact, kt=kt) - exact
-    return float(np.mean((np.abs(difference) <= 1.96 * error)[known]))
+    return float(np.mean((np.abs(difference) <= 1.96 * estimate.error)[known]))
 
 
 def _delta_f(system: MolecularSystem, plane: Plane, kt: float) -> float | None:

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 NO_POOL = (
     "pool none: weights are exp(-F/kT) with F of the extended variable as it was estimated; intervals and "
     "standard errors of the iterations resample frames with these weights and omit the error of F itself; "
-    "those of the production do not"
+    "those of a production with frozen stages do not"
 )
 """Said in the log of every run without a pool."""
 N_PROBE = 200

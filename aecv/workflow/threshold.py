@@ -4,11 +4,12 @@ The CV of an iteration depends on which frames it happened to see and on where i
 again on resampled frames, with the same number of them, repeats both kinds of chance; how these CVs score
 against each other is what a score between iterations can reach when nothing else differs.
 
-The threshold is a low quantile of these scores: nine pairs in ten of such CVs agree better. Each replica is
+The threshold is a low quantile of these scores: nine in ten of them are better. Each replica is
 one network, while the CV of an iteration is the one of 16 restarts that agrees best with the others: of
 alanine dipeptide, 8e4 frames, replicas made with all 16 restarts score 0.994 to 0.998 among each other, at
 sixteen times the cost, single networks 0.976 to 0.994 in the median and 0.948 to 0.989 in the lowest tenth,
-which hangs on one or two networks that went astray. The threshold is lenient, hence convergence.floor.
+which hangs on one or two networks that went astray (one of eight is in 14 of 56 scores). The threshold is
+lenient, hence convergence.floor; more convergence.replica_restarts make it stricter.
 """
 
 from collections.abc import Callable

@@ -71,6 +71,10 @@ class Resampled:
     ) -> "Resampled":
         """The same replicates with an estimate from more frames.
 
+        The replicates stay resampled frames of the thinned pool. That is the whole error of Delta F, which
+        hangs on passages; in bins that the pool's frames visit rarely it is more than the error of the
+        estimate, up to the root of how many more frames there are.
+
         Args:
             weights: Boltzmann weights of all of them, sum 1, shape (m,).
             inside: which lie in the region of Delta F, shape (m,); None without one.

@@ -14,6 +14,7 @@ from aecv.numerics.weights import (
     effective_sample_size,
     mbar_log_weights,
     normalised,
+    pooled_log_weights,
     shared_weight,
 )
 
@@ -148,6 +149,19 @@ def test_mbar_of_one_state_is_plain_reweighting_and_empty_states_only_get_a_free
     _, energies, f = gaussian_pool([4000, 4000, 0, 4000], seed=4)
     result = mbar_log_weights(energies * KT, [4000, 4000, 0, 4000], kt=KT)
     assert result.free_energies[2] == pytest.approx(f[2], abs=0.4)
+
+
+def test_the_solution_gives_any_frame_its_weight() -> None:
+    """Frames of the pool get the weights they have; a state without frames has no part in the denominator."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=600)
+    energies = np.array([0.0 * x, 2.0 * x, 5.0 + x**2])
+    n = [400, 200, 0]
+    result = mbar_log_weights(energies, n, kt=2.0)
+    found = pooled_log_weights(energies, n, result.free_energies, kt=2.0)
+    np.testing.assert_allclose(np.diff(found), np.diff(result.log_weights), atol=1e-9)
+    mixture = 400 * np.exp(result.free_energies[0]) + 200 * np.exp(result.free_energies[1] - x)
+    np.testing.assert_allclose(found, -np.log(mixture), atol=1e-9)
 
 
 def test_mbar_does_not_depend_on_frame_offsets_of_the_states():
