@@ -64,7 +64,7 @@ def test_noise_gives_lambda_the_temperature_of_its_bath(bench: Bench, tmp_path: 
     lines = (tmp_path / NOISE).read_text().splitlines()
     assert lines[0] == "#! FIELDS time noise.r1 noise.r2 noise.row"
     table = np.array([[float(word) for word in line.split()] for line in lines[1:]])
-    np.testing.assert_array_equal(table[:, 3], np.arange(n_steps + 2))
+    np.testing.assert_array_equal(table[:, 3], np.arange(n_steps + 1))
     mass, dt = np.array(variable.mass), variable.timestep_ps
     half_damping = math.exp(-0.5 * variable.friction_per_ps * dt)
     velocity, squares = np.zeros(2), np.zeros(2)
@@ -143,10 +143,10 @@ def test_a_complete_plumed_works() -> None:
     assert found.reason == "PLUMED 2.9.3 in OpenMM 8.4, with DRR"
 
 
-def test_one_network_action_is_enough() -> None:
-    found = interpret(_lines(PYTORCH_MODEL="not known"), "", 0).availability
+def test_networks_work_without_their_modules() -> None:
+    found = interpret(_lines(PYTORCH_MODEL="not known", ANN="not known"), "", 0).availability
     assert found.works
-    assert found.reason.endswith("with DRR, without PYTORCH_MODEL")
+    assert found.reason.endswith("with DRR, without PYTORCH_MODEL, ANN")
 
 
 def test_a_plumed_without_drr_is_explained() -> None:
@@ -166,7 +166,7 @@ def test_a_plumed_that_is_too_old_is_refused_by_its_version(version: str, works:
     if not works:
         assert str(found) == (
             "engine plumed does not work here: PLUMED 2.6.5 is too old, its DRR needs reflecting walls, from "
-            "2.7 on; install it with: conda install -c conda-forge openmm-plumed plumed"
+            "2.7 on; install a newer one with: conda install -c conda-forge openmm-plumed plumed"
         )
 
 
@@ -190,10 +190,16 @@ def test_a_probe_that_ends_early_is_explained(errors: str, exit_code: int, said:
 
 
 def test_the_form_is_what_this_plumed_has(bench: Bench, foreign_cv: CV) -> None:
-    assert choose_form(bench.cv, EVERYTHING) == "pytorch"
-    without = replace(EVERYTHING, actions=EVERYTHING.actions - {"PYTORCH_MODEL"})
-    assert choose_form(bench.cv, without) == "ann"
-    with pytest.raises(CVError, match=r"distances.pt needs PLUMED's action PYTORCH_MODEL, PLUMED 2.10.1 has"):
+    assert choose_form(bench.cv, EVERYTHING) == "ann"
+    assert choose_form(foreign_cv, EVERYTHING) == "pytorch"
+    # beyond the columns of the reference's PDB file
+    far = replace(bench.cv, atom_indices=bench.cv.atom_indices + 100_000)
+    assert choose_form(far, EVERYTHING) == "pytorch"
+    without = replace(EVERYTHING, actions=EVERYTHING.actions - {"PYTORCH_MODEL", "ANN"})
+    assert choose_form(bench.cv, without) == "plain"
+    with pytest.raises(
+        CVError, match=r"distances.pt needs PLUMED's action PYTORCH_MODEL .module pytorch, which"
+    ):
         choose_form(foreign_cv, without)
 
 

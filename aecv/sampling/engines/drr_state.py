@@ -76,8 +76,9 @@ class DRRArchive:
         """A state file to start from; counts are whole numbers."""
         content = bytearray(self._template)
         lam, velocity, samples = state.lam, state.velocity, state.samples
-        for place, values in zip(self._vectors, (lam, velocity, velocity, np.zeros_like(lam)), strict=True):
-            _put(content, place, np.asarray(values, dtype="<f8"))
+        vectors = (lam, velocity, velocity, np.zeros_like(lam))
+        for start, values in zip(self._vectors, vectors, strict=True):
+            _put(content, start, np.asarray(values, dtype="<f8"))
         for place, counts, sums in (
             (self._abf, samples.n_lam, samples.sum_lam),
             (self._czar, samples.n_xi, samples.sum_xi),

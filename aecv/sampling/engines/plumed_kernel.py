@@ -26,10 +26,10 @@ MODULES = {
     "PYTORCH_MODEL": "module pytorch, which needs libtorch",
     "ANN": "module annfunc",
 }
-NEEDED = ("DRR", "READ", "CUSTOM", "BIASVALUE", "EXTERNAL")
+NEEDED = ("DRR", "READ", "CUSTOM", "BIASVALUE", "EXTERNAL", "FIT_TO_TEMPLATE")
 """Actions without which the engine cannot run."""
 OF_NETWORKS = ("PYTORCH_MODEL", "ANN")
-"""Actions of which one suffices for a learned CV."""
+"""Actions for learned CVs: another program's TorchScript needs the first; the second is fast."""
 OLDEST = (2, 7)
 """DRR has REFLECTINGWALL from 2.7 on; lambda would leave a grid that ends without it."""
 
@@ -54,34 +54,37 @@ class Kernel:
     @property
     def availability(self) -> Availability:
         """The engine as a whole."""
-        works, reason, remedy = False, self.broken, f"install it with: {INSTALL}"
-        if not self.broken and self._is_old:
+        if self.broken:
+            return _fails(self.broken, f"install it with: {INSTALL}")
+        if self._is_old:
             oldest = ".".join(map(str, OLDEST))
-            reason = f"PLUMED {self.version} is too old, its DRR needs reflecting walls, from {oldest} on"
-            return Availability(name="plumed", works=False, reason=reason, remedy=remedy)
-        missing = [action for action in NEEDED if action not in self.actions]
-        if not self.actions.intersection(OF_NETWORKS):
-            missing += OF_NETWORKS
-        if not self.broken and missing:
-            lacks = "; ".join(f"{action} ({self._why(action)})" for action in missing)
-            reason = f"PLUMED {self.version} does not have or cannot run {lacks}"
-            remedy = (
-                "these are options of PLUMED's configure (--enable-modules=drr:pytorch:annfunc "
-                f"--enable-boost_serialization --enable-libtorch); try the newest build: {INSTALL}"
+            return _fails(
+                f"PLUMED {self.version} is too old, its DRR needs reflecting walls, from {oldest} on",
+                f"install a newer one with: {INSTALL}",
             )
-        elif not self.broken:
-            absent = [action for action in OF_NETWORKS if action not in self.actions]
-            without = f", without {', '.join(absent)}" if absent else ""
-            works, remedy = True, ""
-            reason = f"PLUMED {self.version} in OpenMM {self.openmm}, with DRR{without}"
-        return Availability(name="plumed", works=works, reason=reason, remedy=remedy)
+        if missing := [action for action in NEEDED if action not in self.actions]:
+            lacks = "; ".join(f"{action} ({self.why(action)})" for action in missing)
+            return _fails(f"PLUMED {self.version} does not have or cannot run {lacks}", self.remedy)
+        absent = [action for action in OF_NETWORKS if action not in self.actions]
+        without = f", without {', '.join(absent)}" if absent else ""
+        reason = f"PLUMED {self.version} in OpenMM {self.openmm}, with DRR{without}"
+        return Availability(name="plumed", works=True, reason=reason)
+
+    @property
+    def remedy(self) -> str:
+        """What brings an action that is missing."""
+        return (
+            "these are options of PLUMED's configure (--enable-modules=drr:pytorch:annfunc "
+            f"--enable-boost_serialization --enable-libtorch); try the newest build: {INSTALL}"
+        )
 
     @property
     def _is_old(self) -> bool:
         found = re.match(r"(\d+)\.(\d+)", self.version)
         return found is not None and (int(found[1]), int(found[2])) < OLDEST
 
-    def _why(self, action: str) -> str:
+    def why(self, action: str) -> str:
+        """What an action needs, and what PLUMED said against it."""
         said = self.faults.get(action, "")
         module = MODULES.get(action, "")
         return "; ".join(part for part in (module, f"PLUMED says: {said}" if said else "") if part)
@@ -135,6 +138,10 @@ def _broken(stages: Sequence[str], errors: str, exit_code: int) -> str:
             "do that"
         )
     return f"{last or f'exit code {exit_code}'} (while {stage})"
+
+
+def _fails(reason: str, remedy: str) -> Availability:
+    return Availability(name="plumed", works=False, reason=reason, remedy=remedy)
 
 
 def _nothing(broken: str) -> Kernel:

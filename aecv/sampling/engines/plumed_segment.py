@@ -126,15 +126,15 @@ def fictitious(labels: tuple[str, ...]) -> list[str]:
 def write_noise(path: Path, job: SegmentJob, extended: ExtendedVariable) -> None:
     """The thermostat's forces on lambda [kJ/mol/CV], and the number of the row.
 
-    One row per step, one for the look at the forces after the last one, and one that PLUMED reads ahead.
+    One row per step and one for the look at the forces after the last one. READ reads ahead: a row more, and
+    it complains on the user's terminal of a file closed too early.
     """
     damping = np.exp(-extended.friction_per_ps * extended.timestep_ps)
     scale = (2.0 / extended.timestep_ps) * np.sqrt(
         np.array(extended.mass) * extended.kt * (1.0 - damping) / (1.0 + damping)
     )
     d = extended.grid.n_dims
-    noise = np.zeros((job.n_steps + 2, d))
-    noise[:-1] = job.seed.lam_noise.standard_normal((job.n_steps + 1, d))
+    noise = job.seed.lam_noise.standard_normal((job.n_steps + 1, d))
     rows = np.arange(len(noise))
     columns = {f"noise.r{c + 1}": scale[c] * noise[:, c] for c in range(d)}
     write_colvar(path, {"time": rows, **columns, "noise.row": rows})
@@ -158,7 +158,7 @@ def write_frozen_bias(
     # the first dimension runs fastest
     cells = np.stack([axis.ravel(order="F") for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
     middles = np.array(grid.lower) + width * (np.minimum(cells, n_cells - 1) + 0.5)
-    slopes = np.array([_slopes(potential, point, extended) for point in middles])
+    slopes = _slopes(potential, middles, extended)
     # the dynamics do not see the energy, only its slopes: that of the bin is near enough
     values = potential[grid.index(middles)]
     lower, upper = (ends.split(",") for ends in bounds(extended))
@@ -174,7 +174,10 @@ def write_frozen_bias(
     np.savetxt(path, table, fmt="%.17g", header="\n".join(header), comments="")
 
 
-def _slopes(potential: FloatArray, point: FloatArray, extended: ExtendedVariable) -> list[float]:
-    """dB/dlam_c at a point, by the kernel of the native engine."""
-    bins = np.array(extended.grid.n_bins)
-    return [kernels.slope(potential, point, extended.constants, bins, c) for c in range(len(bins))]
+def _slopes(potential: FloatArray, points: FloatArray, extended: ExtendedVariable) -> FloatArray:
+    """dB/dlam at points, shape (n, d), by the kernel of the native engine."""
+    constants, bins = extended.constants, np.array(extended.grid.n_bins)
+    rows = [
+        [kernels.slope(potential, point, constants, bins, c) for c in range(len(bins))] for point in points
+    ]
+    return np.array(rows)
