@@ -171,7 +171,9 @@ def test_errors(folder, tmp_path, system):
         export(CV.from_function(squared, [0, 1]), tmp_path / "out", bias="none")
     with pytest.raises(CVError, match="form needs one of pytorch, ann, plain, got 'torch'"):
         export(folder, tmp_path / "out", form="torch")  # type: ignore[arg-type]
-    with pytest.raises(MolecularSystemError, match="'water' is none of the shipped ones .*; name its folder"):
+    with pytest.raises(
+        MolecularSystemError, match=r"'water' is none of the shipped ones .*; name its folder"
+    ):
         export(replace(load_cv(folder), system="water"), tmp_path / "out")
     with pytest.raises(CVError, match=r"belongs to 'ala2' and its atom 19, the system 'mueller_brown' has 1"):
         export(folder, tmp_path / "out", system="mueller_brown")
