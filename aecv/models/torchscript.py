@@ -72,6 +72,34 @@ def write_script(module: torch.nn.Module, path: Path, metadata: dict[str, Any]) 
         temporary.write_bytes(buffer.getvalue())
 
 
+class FlatModule(torch.nn.Module):
+    """Any CV module, for programs that give one row of numbers: (1, 3 n_atoms) [nm] -> (1, d).
+
+    The module gets positions of shape (1, n_atoms, 3) in its own dtype; the answer has the input's.
+    """
+
+    def __init__(self, module: torch.nn.Module, n_atoms: int) -> None:
+        super().__init__()
+        self.module = module
+        self.n_atoms = n_atoms
+        self.kind: Tensor
+        self.register_buffer("kind", torch.empty(0, dtype=module_dtype(module)))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        frames = positions.reshape(-1, self.n_atoms, 3).to(self.kind.dtype)
+        return self.module(frames).to(positions.dtype)
+
+
+def write_flat_module(module: torch.nn.Module, n_atoms: int, path: Path) -> None:
+    """Write a TorchScript CV as `FlatModule`.
+
+    Args:
+        module: a scripted module that takes positions of shape (F, n_atoms, 3).
+    """
+    with _quiet():
+        torch.jit.save(torch.jit.script(FlatModule(module, n_atoms).eval()), str(path))
+
+
 def read_module(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any] | None]:
     """A TorchScript module, and aecv's metadata if it holds any.
 

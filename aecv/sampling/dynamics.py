@@ -151,11 +151,16 @@ def start(context: openmm.Context, integrator: openmm.Integrator, job: SegmentJo
     """
     integrator.setRandomNumberSeed(job.seed.langevin)
     context.reinitialize()
-    if np.any(job.state.box):
-        context.setPeriodicBoxVectors(*job.state.box)
-    context.setPositions(job.state.positions)
-    context.setVelocities(job.state.velocities)
-    context.setStepCount(0)
+    place(context, job.state, step=0)
+
+
+def place(context: openmm.Context, state: WalkerState, *, step: int) -> None:
+    """Bring a context to a state and a step number."""
+    if np.any(state.box):
+        context.setPeriodicBoxVectors(*state.box)
+    context.setPositions(state.positions)
+    context.setVelocities(state.velocities)
+    context.setStepCount(step)
 
 
 def advance(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openmm
 import pytest
 import torch
 
@@ -17,9 +18,12 @@ from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.encoder import Encoder, encode
+from aecv.sampling import dynamics
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
 from aecv.sampling.engines import choice
 from aecv.sampling.engines.choice import make_biased_engine
+from aecv.sampling.engines.context_engine import ContextEngine
+from aecv.sampling.engines.plumed import PlumedEngine
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.workflow.coupling import extended_variable
@@ -49,12 +53,15 @@ class Bench:
         )
 
 
+_SEED = SegmentSeed(root=7, stage="test", walker=0, segment=0)
+
+
 def job(
     bench: Bench, *, n_steps: int = 500, frame_steps: int = 100, segment: int = 0, **other: Any
 ) -> SegmentJob:
     """A segment from the bench's state with empty accumulators, but for what is said otherwise."""
     fields = {"state": bench.state, "accumulators": Accumulators.zeros(bench.extended.grid)} | other
-    seed = SegmentSeed(root=7, stage="test", walker=0, segment=segment)
+    seed = replace(_SEED, segment=segment)
     return SegmentJob(n_steps=n_steps, frame_steps=frame_steps, seed=seed, **fields)
 
 
@@ -146,6 +153,24 @@ def couple_like(bench: Bench, grid: Grid) -> ExtendedVariable:
         timestep_ps=0.001,
         full_samples=bench.extended.full_samples,
     )
+
+
+def context_with_bias(engine: Engine, state: WalkerState, folder: Path) -> tuple[openmm.Context, int]:
+    """A context in which an engine's bias acts, at a step that is not evaluated for the first time, and the
+    force group of the bias."""
+    if isinstance(engine, PlumedEngine):
+        asked = SegmentJob(state=state, n_steps=1, frame_steps=1, seed=_SEED)
+        task = replace(engine._input, folder=folder, last_step=1_000_000)
+        begin = Accumulators.zeros(engine._extended.grid)
+        engine._write_start(task, asked, engine._start(replace(asked, accumulators=begin)))
+        context, _, group = engine._context(task, seed=1)
+        dynamics.place(context, state, step=1)
+    else:
+        assert isinstance(engine, ContextEngine)
+        context, group = engine._context, engine._group
+        context.setPositions(state.positions)
+    context.getState(energy=True)
+    return context, group
 
 
 @pytest.fixture

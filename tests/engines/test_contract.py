@@ -5,6 +5,7 @@ The cases ask nothing of how an engine comes to its forces. What is special to o
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,17 @@ from aecv.numerics.abf import Accumulators
 from aecv.numerics.encoder import Encoder
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, WalkerState
-from aecv.sampling.engines import choice, context_engine
-from aecv.sampling.engines.context_engine import ContextEngine
+from aecv.sampling.engines import choice, context_engine, plumed
 from aecv.sampling.system import build, choose_platform
-from tests.engines.conftest import Bench, along, couple_like, job, skip_without, with_engine
+from tests.engines.conftest import (
+    Bench,
+    along,
+    context_with_bias,
+    couple_like,
+    job,
+    skip_without,
+    with_engine,
+)
 
 OTHERS = [name for name in choice._CLASSES if name != "native"]
 """Engines that need packages of their own; each has a marker of its name."""
@@ -67,33 +75,35 @@ def test_one_sample_per_step_pairs_lambda_with_the_exported_model(setting: Bench
     )
 
 
-def test_forces_in_the_context_are_the_derivative_of_its_energy(setting: Bench) -> None:
+def test_forces_in_the_context_are_the_derivative_of_its_energy(setting: Bench, tmp_path: Path) -> None:
     """Of the bias alone, on all atoms; nothing else of it reaches the molecule: no net force, no torque."""
     engine = setting.engine()
-    assert isinstance(engine, ContextEngine)
-    result = engine.run(job(setting, n_steps=20, frame_steps=10))
+    start = engine.run(job(setting, n_steps=20, frame_steps=10)).state
+    context, group = context_with_bias(engine, start, tmp_path)
+    # PLUMED computes a TorchScript in single precision: digits of the energy for a step of 1e-3 nm
+    is_single = setting.engine_name == "plumed" and setting.cv.encoder is None and setting.cv.internal is None
+    step, rtol = (1e-3, 5e-3) if is_single else (1e-6, 1e-6)
 
     def bias_at(positions: np.ndarray) -> openmm.State:
-        engine._context.setPositions(positions)
-        return engine._context.getState(energy=True, forces=True, groups=1 << engine._group)
+        context.setPositions(positions)
+        return context.getState(energy=True, forces=True, groups=1 << group)
 
-    start = result.state.positions
-    bias_at(start)  # lambda takes its last step; from here on every evaluation is of the same MD step
-    raw = bias_at(start).getForces(asNumpy=True)
+    raw = bias_at(start.positions).getForces(asNumpy=True)
     forces = np.asarray(raw.value_in_unit(unit.kilojoule_per_mole / unit.nanometer))
-    numeric, step = np.zeros_like(forces), 1e-6
-    for index in np.ndindex(*start.shape):
+    numeric = np.zeros_like(forces)
+    for index in np.ndindex(*forces.shape):
         energies = []
         for sign in (1, -1):
-            moved = start.copy()
+            moved = start.positions.copy()
             moved[index] += sign * step
             energies.append(bias_at(moved).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
         numeric[index] = -(energies[0] - energies[1]) / (2 * step)
-    assert np.abs(forces).max() > 1.0
-    np.testing.assert_allclose(forces, numeric, atol=1e-6 * np.abs(forces).max() + 1e-5)
-    np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-9 * np.abs(forces).max())
-    torque = np.cross(start, forces).sum(axis=0)
-    np.testing.assert_allclose(torque, 0, atol=1e-8 * np.abs(forces).max())
+    scale = np.abs(forces).max()
+    assert scale > 1.0
+    np.testing.assert_allclose(forces, numeric, atol=rtol * scale + 1e-5)
+    np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-3 * rtol * scale)
+    torque = np.cross(start.positions, forces).sum(axis=0)
+    np.testing.assert_allclose(torque, 0, atol=1e-2 * rtol * scale)
 
 
 def test_same_seed_same_series_and_another_seed_another(setting: Bench) -> None:
@@ -129,6 +139,13 @@ def test_looking_at_energies_between_steps_changes_nothing(learned: Bench) -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dynamics, "advance", look_and_advance)
+        if learned.engine_name == "plumed":
+            # DRR samples in every evaluation, and nobody can tell it which to leave out
+            with pytest.raises(
+                SimulationError, match=r"200 steps need at most as many samples, DRR took 206"
+            ):
+                watched.run(job(learned, n_steps=200))
+            return
         result = watched.run(job(learned, n_steps=200))
     np.testing.assert_array_equal(straight.frames, result.frames)
     assert straight.increment is not None
@@ -239,7 +256,8 @@ def test_a_bias_that_the_integrator_leaves_out_is_noticed(
         integrator.setIntegrationForceGroups({0})
         return context, integrator
 
-    monkeypatch.setattr(context_engine, "make_context", without_bias)
+    for module in (context_engine, plumed):
+        monkeypatch.setattr(module, "make_context", without_bias)
     with pytest.raises(SimulationError, match="bias is not live"):
         setting.engine().run(job(setting))
 

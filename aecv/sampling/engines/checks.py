@@ -65,6 +65,14 @@ def verify_cv(cv: CV, probe: FloatArray) -> None:
     logger.info("CV verified: kernel and torch module agree to %.1e on %d frames", difference, len(probe))
 
 
+def not_finite(positions: FloatArray) -> str:
+    """What to say of positions of the CV's atoms, shape (n_cv_atoms, 3); empty where all are finite."""
+    finite = np.isfinite(positions).all(axis=1)
+    if finite.all():
+        return ""
+    return f"positions of the CV's atoms are not finite (first: CV atom {int(np.flatnonzero(~finite)[0])})"
+
+
 def free_force_group(system: openmm.System) -> int:
     """Highest force group that no force of the system uses.
 

@@ -16,6 +16,7 @@ from aecv.models.torchscript import evaluate_with_gradient
 from aecv.numerics import kernels
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.sampling.dynamics import SegmentJob
+from aecv.sampling.engines.checks import not_finite
 
 FloatArray = NDArray[np.float64]
 
@@ -117,8 +118,5 @@ class LambdaDynamics:
             positions: of the CV's atoms, shape (n_cv_atoms, 3).
             why: the fault where the positions are finite.
         """
-        finite = np.isfinite(positions).all(axis=1)
-        if not finite.all():
-            first = int(np.flatnonzero(~finite)[0])
-            why = f"positions of the CV's atoms are not finite (first: CV atom {first})"
+        why = not_finite(positions) or why
         return SimulationError(f"extended ABF at step {step}, lambda {self._lam[kernels.LAM]}: {why}")
