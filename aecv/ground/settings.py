@@ -177,6 +177,12 @@ class ExtendedABFSettings(_Section):
     ceiling_kj_mol: float = Field(
         60.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
     )
+    projected: bool = Field(
+        True, description="of two or three components, the adapting bias is the gradient of a potential"
+    )
+    update_ps: float = Field(
+        10.0, gt=0, description="of every walker, after which that potential is solved anew"
+    )
     warm_start: bool = Field(True, description="begin with the pool's mean force along the new CV")
     frozen_stages: int = Field(
         0,

@@ -3,11 +3,14 @@
 Walkers run side by side for a segment each, then their increments enter the common total in the order of
 their index. The sums therefore do not depend on how many of them ran at once, or which was ready first.
 
-A biased run explores first: its bias adapts in every step. Then come stages in which the bias is frozen: at
-the beginning of each one the samples of all walkers are turned into a potential, which stays as it is to the
-end of the stage. Frames of a stage are an equilibrium sample of an energy function that is known exactly.
+A biased run explores first: its bias adapts, in every step along one component. Mean forces estimated along
+several components are no gradient, and what they drive round a loop no potential describes; there the samples
+of all walkers become a potential at the beginning of every round, whose slope is the bias (projected ABF).
+Then come stages in which the bias is frozen: the potential of its beginning stays as it is to the end of the
+stage. Frames of a stage are an equilibrium sample of an energy function that is known exactly.
 
-Source: Minoukadeh, Chipot, Lelievre, J. Chem. Theory Comput. 6, 1008 (2010), doi:10.1021/ct900524t.
+Source: Minoukadeh, Chipot, Lelievre, J. Chem. Theory Comput. 6, 1008 (2010), doi:10.1021/ct900524t;
+    Alrachid, Lelievre, SMAI J. Comput. Math. 1, 55 (2015), arXiv:1501.07094.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,10 +165,12 @@ class BiasRule:
     Attributes:
         ceiling_kj_mol: free energy above which lambda is not pushed.
         full_samples: samples in a bin from which its bias is applied in full.
+        projected: whether the adapting bias is the gradient of a potential, which changes between rounds.
     """
 
     ceiling_kj_mol: float
     full_samples: int
+    projected: bool = False
 
     def unbiased(self, total: Accumulators) -> NDArray[np.bool_]:
         """Bins where lambda is not to be pushed, shape (grid.size,)."""
@@ -209,8 +214,13 @@ def run_rounds(
         total, potentials = ensemble.total, ensemble.potentials
         if total is not None and rule is not None and plan.stages[index] > len(potentials):
             potentials = (*potentials, rule.potential(total))
-        is_frozen = plan.stages[index] > 0
-        mask = rule.unbiased(total) if total is not None and rule is not None and not is_frozen else None
+        mask, potential = None, None
+        if plan.stages[index] > 0:
+            potential = potentials[-1]
+        elif total is not None and rule is not None and rule.projected:
+            potential = rule.potential(total)
+        elif total is not None and rule is not None:
+            mask = rule.unbiased(total)
         jobs = [
             SegmentJob(
                 state=state,
@@ -219,7 +229,7 @@ def run_rounds(
                 seed=SegmentSeed(root=plan.root, stage=plan.stage, walker=walker, segment=index),
                 accumulators=total,
                 unbiased=mask,
-                potential=potentials[-1] if is_frozen else None,
+                potential=potential,
             )
             for walker, state in enumerate(ensemble.states)
         ]

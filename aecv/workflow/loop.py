@@ -259,6 +259,7 @@ class _Loop:
             cv=cv,
             extended=extended,
             ceiling_kj_mol=self._settings.eabf.ceiling_kj_mol,
+            projected=self._settings.eabf.projected,
             prior=prior,
         )
 
@@ -297,6 +298,7 @@ def plan_of(settings: Settings, iteration: int) -> Plan:
         f"iteration {iteration}",
         settings.sampling.ns,
         settings.eabf.frozen_stages if has_stages else 0,
+        settings.autoencoder.latent if iteration else 0,
     )
 
 
@@ -307,17 +309,18 @@ def production_plan(settings: Settings, cv_iteration: int) -> Plan:
         f"production {cv_iteration}",
         production.length_ns(settings),
         settings.production.frozen_stages,
+        settings.autoencoder.latent,
     )
 
 
-def _plan(settings: Settings, stage: str, ns: float, frozen_stages: int) -> Plan:
+def _plan(settings: Settings, stage: str, ns: float, frozen_stages: int, n_components: int) -> Plan:
     sampling = settings.sampling
     return make_plan(
         root=settings.run.seed,
         stage=stage,
         n_walkers=sampling.walkers,
         total_ps=1000.0 * ns,
-        segment_ps=sampling.segment_ps,
+        segment_ps=sampling_stage.round_ps(settings, n_components),
         frame_ps=sampling.frame_ps,
         timestep_ps=settings.dynamics.timestep_ps,
         adaptive_share=settings.eabf.adaptive_share,

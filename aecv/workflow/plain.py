@@ -136,7 +136,7 @@ def sample_along(
     elif ranges:
         raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
     length_ns = settings.sampling.ns if ns is None else ns
-    plan = _plan(settings, length_ns)
+    plan = _plan(settings, length_ns, cv.n_components)
     _check_bins(settings, cv)
     check_atoms(system, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -154,7 +154,7 @@ def sample_along(
         return Sampled.load(run.iteration_dir(ALONG))
 
 
-def _plan(settings: Settings, ns: float) -> Plan:
+def _plan(settings: Settings, ns: float, n_components: int) -> Plan:
     """A first share of adaptive bias, then the production's frozen stages."""
     sampling = settings.sampling
     return make_plan(
@@ -162,7 +162,7 @@ def _plan(settings: Settings, ns: float) -> Plan:
         stage="along",
         n_walkers=sampling.walkers,
         total_ps=1000.0 * ns,
-        segment_ps=sampling.segment_ps,
+        segment_ps=sampling_stage.round_ps(settings, n_components),
         frame_ps=sampling.frame_ps,
         timestep_ps=settings.dynamics.timestep_ps,
         adaptive_share=settings.eabf.adaptive_share,
@@ -215,6 +215,7 @@ def _sample(
             cv=cv,
             extended=extended,
             ceiling_kj_mol=settings.eabf.ceiling_kj_mol,
+            projected=settings.eabf.projected,
         )
         run.mark_done(ALONG, "sampling", inputs, sampling_stage.BIASED_OUTPUTS)
     sampling_stage.remove_segments(folder)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.files import write_json
+from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
@@ -48,6 +49,13 @@ class Sampling:
     progress: Progress
 
 
+def round_ps(settings: Settings, n_components: int) -> float:
+    """Time of every walker between saves, and between potentials of a projected bias [ps]."""
+    is_projected = settings.eabf.projected and n_components > 1
+    longest = settings.sampling.segment_ps
+    return min(longest, settings.eabf.update_ps) if is_projected else longest
+
+
 def sample_unbiased(task: Sampling, make_engine: Callable[[], Engine], states: Sequence[WalkerState]) -> None:
     """Unbiased dynamics of all walkers, to files.
 
@@ -69,6 +77,7 @@ def sample_biased(
     cv: CV,
     extended: ExtendedVariable,
     ceiling_kj_mol: float,
+    projected: bool,
     prior: Accumulators | None = None,
 ) -> None:
     """Extended ABF of all walkers along a CV, to files.
@@ -78,6 +87,7 @@ def sample_biased(
         states: where the walkers start; lambda is set to xi, moved onto the grid where it lies off it.
         cv, extended: what is biased, and how.
         ceiling_kj_mol: free energy above which lambda is not pushed.
+        projected: whether the adapting bias is the gradient of a potential; along one component any is.
         prior: samples that the bias begins with; None for none.
     """
     start = Ensemble(
@@ -87,7 +97,11 @@ def sample_biased(
         prior=prior,
     )
     segments = SegmentFolder(task.folder / "segments", start, task.plan)
-    rule = BiasRule(ceiling_kj_mol=ceiling_kj_mol, full_samples=extended.full_samples)
+    rule = BiasRule(
+        ceiling_kj_mol=ceiling_kj_mol,
+        full_samples=extended.full_samples,
+        projected=projected and extended.grid.n_dims > 1,
+    )
     end = _run(task, make_engine, segments, rule)
     assert end.increments is not None
     Bias(

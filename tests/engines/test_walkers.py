@@ -169,6 +169,28 @@ def test_a_stage_keeps_the_potential_of_its_beginning_also_when_resumed() -> Non
         np.testing.assert_array_equal(last.ensemble.potentials, rounds[-1].ensemble.potentials)
 
 
+def test_a_projected_bias_is_a_potential_of_the_total_before_every_round() -> None:
+    """Also while it adapts; what cannot be a gradient is never applied, and no bin needs to be left out."""
+    rule = BiasRule(ceiling_kj_mol=1e9, full_samples=10, projected=True)
+    plan, given = plan_of(12, 3), []
+
+    def watch(jobs: Iterable[SegmentJob]) -> Iterable[SegmentResult]:
+        for job in jobs:
+            given.append(job)
+            yield forceful_engine(job)
+
+    rounds = list(run_rounds(begin(), plan, watch, rule=rule))
+    totals = [begin().total, *(r.ensemble.total for r in rounds)]
+    for index, job in enumerate(given):
+        total = totals[index // 3]
+        assert total is not None
+        np.testing.assert_array_equal(job.potential, rule.potential(total))
+        assert job.unbiased is None
+    assert np.ptp(given[0].potential) == 0.0
+    assert np.ptp(given[-1].potential) > 1.0
+    assert rounds[-1].ensemble.potentials == ()
+
+
 def test_walkers_and_segments_have_streams_of_their_own() -> None:
     seen: list[float] = []
 
