@@ -163,6 +163,10 @@ def place(context: openmm.Context, state: WalkerState, *, step: int) -> None:
     context.setStepCount(step)
 
 
+_NO_TEXT = ("", "<NULL>")
+"""What OpenMM says of an exception of Python without words: of Ctrl-C in a callback, for one."""
+
+
 def advance(
     context: openmm.Context, integrator: openmm.Integrator, n_steps: int, previous: NDArray[np.floating]
 ) -> FloatArray:
@@ -177,10 +181,13 @@ def advance(
     Raises:
         SimulationError: when OpenMM refuses to go on, a position is not finite, or an atom moved faster
             than FASTEST_NM_PS.
+        KeyboardInterrupt: when a signal came while OpenMM called back.
     """
     try:
         integrator.step(n_steps)
     except openmm.OpenMMException as error:
+        if str(error) in _NO_TEXT:
+            raise KeyboardInterrupt from error
         raise _exploded(context, f"OpenMM stopped: {error}") from error
     positions = read_positions(context.getState(positions=True))
     reach = FASTEST_NM_PS * n_steps * integrator.getStepSize().value_in_unit(unit.picosecond)

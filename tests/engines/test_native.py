@@ -9,6 +9,7 @@ import pytest
 from aecv.ground.errors import SimulationError
 from aecv.models.cv import CV
 from aecv.numerics import kernels
+from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.checks import free_force_group
 from tests.engines.conftest import Bench, job
 
@@ -49,6 +50,21 @@ def test_ctrl_c_inside_a_step_is_ctrl_c(bench: Bench, monkeypatch: pytest.Monkey
     monkeypatch.setattr(kernels, "extended_abf_force", interrupted)
     with pytest.raises(KeyboardInterrupt):
         engine.run(job(bench))
+
+
+def test_ctrl_c_on_the_way_into_a_step_is_no_explosion(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may come in OpenMM's own Python, before the callback that would remember it."""
+    evaluate, calls = BiasForce.evaluate, []
+
+    def interrupted(self: BiasForce, state: openmm.State) -> Any:
+        calls.append(None)
+        if len(calls) == 100:
+            raise KeyboardInterrupt
+        return evaluate(self, state)
+
+    monkeypatch.setattr(BiasForce, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine().run(job(bench))
 
 
 def test_free_force_group_is_not_one_of_the_system() -> None:

@@ -91,7 +91,7 @@ class ContextEngine(ABC):
         for frame in range(n_frames):
             try:
                 positions = self._advance(job.frame_steps, positions)
-            except SimulationError:
+            except (SimulationError, KeyboardInterrupt):
                 if self._bias.raised is not None:
                     raise self._bias.raised from None
                 raise
