@@ -39,6 +39,7 @@ class Plan:
         frame_steps: steps between frames.
         segment_steps: steps of each round; a multiple of frame_steps.
         stages: of each round: 0 while the bias adapts, then 1, 2 ... for the stages of frozen bias.
+        rounds_per_save: rounds whose frames are written together.
     """
 
     root: int
@@ -47,6 +48,7 @@ class Plan:
     frame_steps: int
     segment_steps: tuple[int, ...]
     stages: tuple[int, ...]
+    rounds_per_save: int = 1
 
     @property
     def n_rounds(self) -> int:
@@ -91,6 +93,7 @@ def make_plan(
     timestep_ps: float,
     adaptive_share: float = 1.0,
     frozen_stages: int = 0,
+    rounds_per_save: int = 1,
 ) -> Plan:
     """Cut a total simulation length over all walkers into phases, and these into rounds.
 
@@ -98,7 +101,9 @@ def make_plan(
     stage a frame has fewer stages.
 
     Args:
+        segment_ps: of every walker between saves.
         adaptive_share: share of the time before the frozen stages, which are equal.
+        rounds_per_save: rounds that a segment is cut into.
 
     Raises:
         SettingsError: when a walker would not get a single frame.
@@ -111,7 +116,7 @@ def make_plan(
             "raise its length (--ns; --final-ns of the production), or lower sampling.walkers or "
             "sampling.frame_ps"
         )
-    per_round = max(1, round(segment_ps / frame_ps))
+    per_round = max(1, round(segment_ps / rounds_per_save / frame_ps))
     adaptive = max(1, round(adaptive_share * frames)) if frozen_stages else frames
     n_stages = min(frozen_stages, frames - adaptive)
     edges = [0, *np.linspace(adaptive, frames, n_stages + 1).round().astype(int).tolist()]
@@ -126,6 +131,7 @@ def make_plan(
         frame_steps=frame_steps,
         segment_steps=tuple(n * frame_steps for _, n in segments),
         stages=tuple(index for index, _ in segments),
+        rounds_per_save=rounds_per_save,
     )
 
 

@@ -162,9 +162,10 @@ def _plan(settings: Settings, ns: float, n_components: int) -> Plan:
         stage="along",
         n_walkers=sampling.walkers,
         total_ps=1000.0 * ns,
-        segment_ps=sampling_stage.round_ps(settings, n_components),
+        segment_ps=sampling.segment_ps,
         frame_ps=sampling.frame_ps,
         timestep_ps=settings.dynamics.timestep_ps,
+        rounds_per_save=sampling_stage.rounds_per_save(settings, n_components),
         adaptive_share=settings.eabf.adaptive_share,
         frozen_stages=settings.production.frozen_stages,
     )

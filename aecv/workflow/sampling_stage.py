@@ -49,11 +49,11 @@ class Sampling:
     progress: Progress
 
 
-def round_ps(settings: Settings, n_components: int) -> float:
-    """Time of every walker between saves, and between potentials of a projected bias [ps]."""
-    is_projected = settings.eabf.projected and n_components > 1
-    longest = settings.sampling.segment_ps
-    return min(longest, settings.eabf.update_ps) if is_projected else longest
+def rounds_per_save(settings: Settings, n_components: int) -> int:
+    """How often a projected bias is solved anew between saves; 1 for any other, whose rounds end with one."""
+    if not settings.eabf.projected or n_components < 2:
+        return 1
+    return max(1, round(settings.sampling.segment_ps / settings.eabf.update_ps))
 
 
 def sample_unbiased(task: Sampling, make_engine: Callable[[], Engine], states: Sequence[WalkerState]) -> None:

@@ -1,9 +1,9 @@
 """An iteration's sampling on disk while it runs, and its frames when it is complete.
 
-While it runs, a folder `segments/` holds one archive per walker and round with its frames, and
-`ensemble.npz` with everything that the next round needs. The archive of a round is written before the
-ensemble that counts it, both in one piece each, so that a process killed at any moment leaves a state to
-go on from. Memory holds one round of frames.
+While it runs, a folder `segments/` holds one archive per walker and segment with its frames, and
+`ensemble.npz` with everything that the next round needs. A segment is a few rounds where a projected bias is
+solved anew between them, else one. Its archive is written before the ensemble that counts it, both in one
+piece each, so that a process killed at any moment leaves a state to go on from. Memory holds one segment.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.numerics.abf import Accumulators
-from aecv.sampling.dynamics import WalkerState
+from aecv.sampling.dynamics import SegmentResult, WalkerState
 from aecv.sampling.walkers import Ensemble, Plan, Round
 
 FloatArray = NDArray[np.float64]
@@ -56,6 +56,7 @@ class SegmentFolder:
         self._start = start
         self._snapshots: list[tuple[float, FloatArray]] = []
         self._wall_s = 0.0
+        self._unsaved: list[tuple[SegmentResult, ...]] = []
 
     def load(self) -> Ensemble:
         """The ensemble after the last round that was saved, or the start before the first.
@@ -79,15 +80,23 @@ class SegmentFolder:
             ) from error
 
     def save(self, round_: Round) -> None:
-        """Write what a round brought, then the ensemble that counts it."""
-        self._folder.mkdir(exist_ok=True)
-        index = round_.ensemble.rounds_done
-        for walker, result in enumerate(round_.results):
-            write_arrays(self._segment_path(index - 1, walker), frames=result.frames, lam=result.lam)
-            self._wall_s += result.wall_s
+        """Take what a round brought; after `plan.rounds_per_save` of them write it, then the ensemble."""
+        index, plan = round_.ensemble.rounds_done, self._plan
+        self._unsaved.append(round_.results)
+        self._wall_s += sum(result.wall_s for result in round_.results)
         total = round_.ensemble.total
-        if total is not None and _is_snapshot(index, self._plan.n_rounds):
-            self._snapshots.append((float(self._plan.shares[index - 1]), total.samples))
+        if total is not None and _is_snapshot(index, plan.n_rounds):
+            self._snapshots.append((float(plan.shares[index - 1]), total.samples))
+        if index % plan.rounds_per_save and index < plan.n_rounds:
+            return
+        self._folder.mkdir(exist_ok=True)
+        for walker, results in enumerate(zip(*self._unsaved, strict=True)):
+            write_arrays(
+                self._segment_path((index - 1) // plan.rounds_per_save, walker),
+                frames=np.concatenate([result.frames for result in results]),
+                lam=np.concatenate([result.lam for result in results]),
+            )
+        self._unsaved = []
         write_arrays(self._folder / "ensemble.npz", **self._packed(round_.ensemble))
 
     @property
@@ -103,12 +112,12 @@ class SegmentFolder:
     def segments(self) -> Iterator[tuple[NDArray[np.float32], FloatArray]]:
         """Frames and lambda of every segment: walker by walker, each in its order of time."""
         for walker in range(self._plan.n_walkers):
-            for index in range(self._plan.n_rounds):
+            for index in range(-(-self._plan.n_rounds // self._plan.rounds_per_save)):
                 stored = read_arrays(self._segment_path(index, walker))
                 yield stored["frames"], stored["lam"]
 
     def _segment_path(self, index: int, walker: int) -> Path:
-        return self._folder / f"round_{index:05d}_walker_{walker:03d}.npz"
+        return self._folder / f"segment_{index:05d}_walker_{walker:03d}.npz"
 
     def _packed(self, ensemble: Ensemble) -> dict[str, NDArray[Any]]:
         packed = pack_states(ensemble.states)

@@ -22,6 +22,7 @@ SMALL = (
     "convergence.replicas=3",
     "eabf.bins=20",
     "eabf.full_samples=100",
+    "eabf.update_ps=0.5",
     "run.iterations=3",
     "production.ns=0.01",
     "production.frozen_stages=2",

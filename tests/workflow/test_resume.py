@@ -25,10 +25,10 @@ from tests.workflow.conftest import SMALL
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 KILLED_AT = (
-    "iteration_00/segments/round_00004_walker_001.npz",
+    "iteration_00/segments/segment_00004_walker_001.npz",
     "iteration_01/segments/ensemble.npz",
     "iteration_01/weights.npz",
-    "production_02/segments/round_00002_walker_001.npz",
+    "production_02/segments/segment_00002_walker_001.npz",
     "production_02/weights.npz",
 )
 """Files whose appearance is the moment of a kill; the production's are in its first frozen stage and in its
@@ -36,7 +36,7 @@ analysis."""
 KILLED_AT_TOO = (
     "iteration_00/starts.done",
     "iteration_00/frames.dcd",
-    "iteration_01/segments/round_00007_walker_000.npz",
+    "iteration_01/segments/segment_00007_walker_000.npz",
     "iteration_02/bias.npz",
     "production_02/segments/ensemble.npz",
     "production_02/frames.dcd",
@@ -133,10 +133,10 @@ def test_killed_at_several_moments_it_ends_as_if_never_stopped(
     [
         (
             signal.SIGINT,
-            "iteration_02/segments/round_00003_walker_001.npz",
+            "iteration_02/segments/segment_00003_walker_001.npz",
             ("iteration_02", "production_02"),
         ),
-        (signal.SIGTERM, "production_02/segments/round_00001_walker_001.npz", ("production_02",)),
+        (signal.SIGTERM, "production_02/segments/segment_00001_walker_001.npz", ("production_02",)),
     ],
 )
 def test_interrupted_by_the_keyboard_or_a_queue_it_says_how_to_go_on(
