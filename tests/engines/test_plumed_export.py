@@ -1,11 +1,8 @@
 """Exported inputs in a real PLUMED: values and derivatives of the CV on frames of alanine dipeptide.
 
-PLUMED is found as the command `plumed` on the PATH, or beside the kernel that PLUMED_KERNEL names.
+PLUMED is the library that PLUMED_KERNEL names, or the one of the command `plumed` on the PATH.
 """
 
-import os
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.exporting import export
+from tests.engines.plumed_driver import drive, find_kernel
 
 pytestmark = [
     pytest.mark.plumed,
@@ -24,32 +22,15 @@ pytestmark = [
 ]
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "plumed_scripts"
-MODULES = {"pytorch": "pytorch", "ann": "annfunc"}
 N_FRAMES = 100
 
 
-def find_plumed() -> str | None:
-    kernel = os.environ.get("PLUMED_KERNEL")
-    if kernel:
-        # PREFIX/lib/libplumedKernel.so and PREFIX/bin/plumed
-        beside = Path(kernel).resolve().parents[1] / "bin" / "plumed"
-        if beside.is_file():
-            return str(beside)
-    return shutil.which("plumed")
-
-
 @pytest.fixture(scope="module")
-def plumed() -> str:
-    command = find_plumed()
-    if command is None:
+def plumed() -> Path:
+    kernel = find_kernel()
+    if kernel is None:
         pytest.skip("PLUMED is not here: no command `plumed` on the PATH, and no PLUMED_KERNEL")
-    return command
-
-
-def need(plumed: str, module: str) -> None:
-    command = [plumed, "--no-mpi", "config", "-q", "module", module]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip(f"this PLUMED was built without the module {module}")
+    return kernel
 
 
 @pytest.fixture(scope="module")
@@ -77,27 +58,13 @@ def frames(system: MolecularSystem) -> np.ndarray:
     return np.array(made) @ q
 
 
-def drive(plumed: str, folder: Path, frames: np.ndarray, *options: str) -> None:
-    """`plumed driver` on frames as an xyz file in nm with 12 decimals; no box."""
-    lines = []
-    for frame in frames:
-        lines += [str(len(frame)), "0 0 0", *(f"X {x:.12f} {y:.12f} {z:.12f}" for x, y, z in frame)]
-    (folder / "frames.xyz").write_text("\n".join(lines) + "\n")
-    command = [plumed, "--no-mpi", "driver", "--plumed", "plumed.dat", "--ixyz", "frames.xyz"]
-    command += ["--length-units", "nm", "--timestep", "0.001", *options]
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 def every_frame(folder: Path) -> None:
     """One line per frame, with 14 decimals."""
     path = folder / "plumed.dat"
     text = path.read_text()
     head, _, _ = text.partition("PRINT ")
     labels = ",".join(f"xi_{c + 1}" for c in range(text.count("\nxi_1: ") + text.count("\nxi_2: ")))
-    extra = (
-        f"PRINT ARG={labels} FILE=COLVAR FMT=%.14f\nDUMPDERIVATIVES ARG={labels} FILE=DERIVATIVES FMT=%.14f\n"
-    )
+    extra = f"PRINT ARG={labels} FILE=COLVAR FMT=%.14f\n"
     path.write_text(head + extra)
 
 
@@ -107,8 +74,6 @@ def computed(folder: Path, d: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("form", "allowed"), [("pytorch", 1e-5), ("ann", 1e-10), ("plain", 1e-10)])
 def test_values_on_real_frames(plumed, frames, tmp_path, form, allowed):
-    if form in MODULES:
-        need(plumed, MODULES[form])
     cv = load_cv(SCRIPTS / "ala2" / "cv.json")
     folder = export(SCRIPTS / "ala2", tmp_path / "out", form=form, bias="none")
     every_frame(folder)
@@ -123,8 +88,6 @@ def test_forces_are_the_gradient(plumed, frames, tmp_path, form, allowed):
 
     They go through FIT_TO_TEMPLATE, which is not in the derivatives of the CV with respect to its arguments.
     """
-    if form in MODULES:
-        need(plumed, MODULES[form])
     cv = load_cv(SCRIPTS / "ala2" / "cv.json")
     folder = export(SCRIPTS / "ala2", tmp_path / "out", form=form, bias="none")
     path = folder / "plumed.dat"
@@ -132,11 +95,7 @@ def test_forces_are_the_gradient(plumed, frames, tmp_path, form, allowed):
     bias = f"RESTRAINT ARG=xi_1,xi_2 AT=0,0 SLOPE={slopes[0]},{slopes[1]} KAPPA=0,0\n"
     path.write_text(path.read_text().partition("PRINT ")[0] + bias)
     chosen = frames[:5]
-    drive(plumed, folder, chosen, "--dump-forces", "forces.xyz", "--dump-forces-fmt", "%.12f")
-    lines = (folder / "forces.xyz").read_text().splitlines()
-    n = chosen.shape[1]
-    rows = [line.split()[1:] for k, line in enumerate(lines) if k % (n + 2) >= 2]
-    came = np.array(rows, dtype=float).reshape(chosen.shape)
+    came = drive(plumed, folder, chosen)
     expected = -differences(cv, chosen) @ slopes
     assert np.abs(came - expected).max() < allowed * np.abs(expected).max()
 
@@ -166,14 +125,12 @@ def test_observables_are_the_same_angles(plumed, system, frames, tmp_path):
 @pytest.mark.parametrize("bias", ["drr", "metad", "opes"])
 def test_every_bias_is_accepted(plumed, frames, tmp_path, bias):
     """Its keywords are right: PLUMED refuses those that it does not know."""
-    if bias in ("drr", "opes"):
-        need(plumed, bias)
     folder = export(SCRIPTS / "ala2", tmp_path / "out", form="plain", bias=bias)
     cv = load_cv(SCRIPTS / "ala2" / "cv.json")
     inside = np.all(
         (cv.of_frames(frames) > cv.cv_range[:, 0]) & (cv.of_frames(frames) < cv.cv_range[:, 1]), axis=1
     )
-    drive(plumed, folder, frames[inside], "--trajectory-stride", "100")
+    drive(plumed, folder, frames[inside], stride=100)
     columns = np.loadtxt(folder / "COLVAR", ndmin=2)
     assert len(columns) == np.count_nonzero(inside) > 50
     assert np.abs(columns[:, 1:3] - cv.of_frames(frames[inside])).max() < 1e-8
