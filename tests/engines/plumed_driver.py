@@ -1,4 +1,4 @@
-"""A little `plumed driver` by PLUMED's C interface, run as a process of its own, since PLUMED aborts on bad input.
+"""A little `plumed driver` by the C interface; a process of its own, since PLUMED aborts on bad input.
 
     python plumed_driver.py KERNEL FRAMES.npy FORCES.npy STRIDE
 
