@@ -1,8 +1,10 @@
 """`aecv sample` from the command line: what --cv may be, what is refused, and a run with its table."""
 
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,14 +14,16 @@ from click.testing import CliRunner, Result
 from aecv.console import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv import export_cv
+from aecv.models.cv import export_cv, load_cv
 from aecv.models.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.sample import _slug, main
+from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.given import GivenCV
 from aecv.workflow.plain import Sampled
 from aecv.workflow.samples import Bias
+from tests.engines.test_plumed_files import EVERYTHING
 from tests.workflow.test_plain import SMALL
 
 FAST = [argument for text in SMALL for argument in ("--set", text)]
@@ -30,6 +34,13 @@ class EndToEnd(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x[:, :3] - x[:, 21:]).square().sum(dim=1, keepdim=True).sqrt()
+
+
+class Sums(torch.nn.Module):
+    """Of positions (F, n, 3), two numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.square().sum(dim=1)[:, :2]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +128,46 @@ def test_cvs_by_name_by_file_and_by_folder(ala2: MolecularSystem, ours: Path, th
     )
     assert foreign.atom_indices.tolist() == [1, 4, 6, 8, 10, 14, 16, 18]
     assert foreign.periods.tolist() == [7.0]
+
+
+ATOMS = "1,4,6,8,10,14,16,18"
+NATIVE_ONLY = r"is a model of another program, which runs in Python; use --engine native"
+
+
+def test_every_engine_takes_or_refuses_a_model_of_others(
+    ala2: MolecularSystem, ours: Path, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what it is, and never by a word for something else; ours and observables run with all."""
+    foreign = GivenCV(what=str(theirs), atoms=ATOMS)(ala2)
+    plugin = SimpleNamespace()  # TorchForce alone, as releases have
+    monkeypatch.setattr(torchforce, "load_openmmtorch", lambda: plugin)
+    monkeypatch.setattr(plumed, "probe_kernel", lambda: EVERYTHING)
+    for what in (str(ours), "phi,psi"):
+        cv = GivenCV(what=what)(ala2)
+        for name in choice.engine_names():
+            choice.check_cv(name, cv)
+    choice.check_cv("native", foreign)
+    for name in ("plumed", "torchforce"):
+        with pytest.raises(CVError, match=rf"engine {name}: .*end\.pt {NATIVE_ONLY}"):
+            choice.check_cv(name, foreign)
+    # what is advised instead
+    path = tmp_path / "sums.pt"
+    torch.jit.save(torch.jit.script(Sums()), str(path))
+    for name in choice.engine_names():
+        choice.check_cv(name, load_cv(path, atom_indices=foreign.atom_indices))
+    plugin.PythonTorchForce = object
+    choice.check_cv("torchforce", foreign)
+
+
+def test_a_cv_that_its_engine_cannot_run_ends_before_the_hot_run(
+    theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plumed, "probe_kernel", lambda: EVERYTHING)
+    out = tmp_path / "run"
+    result = run("--cv", theirs, "--atoms", ATOMS, "--engine", "plumed", "--out", out)
+    assert result.exit_code == 1
+    assert re.search(rf"engine plumed: .*end\.pt {NATIVE_ONLY}", result.stderr)
+    assert not out.exists()
 
 
 def test_a_cv_of_another_system_is_told(

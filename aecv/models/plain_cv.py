@@ -183,6 +183,24 @@ def write_cv(cv: CV, directory: Path, *, system: str, system_hash: str) -> tuple
     return ()
 
 
+def require_script(cv: CV, *, engine: str) -> None:
+    """Refuse a CV that an engine cannot have as TorchScript of positions.
+
+    A model of another program is one only together with the Python around it, which brings units, features
+    and layout to what the model wants.
+
+    Raises:
+        CVError: for a Python function, and for another program's model that was probed.
+    """
+    if cv.function is None:
+        return
+    what = "a Python function" if cv.module_path is None else "a model of another program"
+    raise CVError(
+        f"engine {engine}: {cv.source} is {what}, which runs in Python; use --engine native, or, in Python, "
+        "a TorchScript file that takes positions (F, n_atoms, 3) in nm, by load_cv(file, atom_indices=...)"
+    )
+
+
 def behaviour(cv: CV, frames: FloatArray) -> str:
     """A hash of what a CV does on some frames: its values and gradients to ten digits of the largest.
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aecv.ground.errors import CVError
 from aecv.models.cv import CV
+from aecv.models.plain_cv import require_script
 from aecv.models.torchscript import module_dtype
 
 
@@ -53,13 +53,9 @@ def script_springs(cv: CV, kappa: ArrayLike, *, n_atoms: int) -> torch.jit.Scrip
         n_atoms: of the whole system.
 
     Raises:
-        CVError: for a Python function, of which a trace would keep the branches of one frame.
+        CVError: for what runs in Python, of which a trace would keep the branches of one frame.
     """
-    if cv.function is not None:
-        raise CVError(
-            f"{cv.source}: a Python function cannot be handed to TorchForce as TorchScript; "
-            "run it with --engine native, or save it by torch.jit.script and load that file"
-        )
+    require_script(cv, engine="torchforce")
     # any positions do that have no atoms on a line
     example = torch.rand((n_atoms, 3), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     lam = [torch.zeros((), dtype=torch.float64)] * cv.n_components

@@ -28,7 +28,7 @@ from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.spec import SystemSpec
-from aecv.sampling.engines.choice import make_biased_engine, require_engine
+from aecv.sampling.engines.choice import check_cv, make_biased_engine, require_engine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, check_atoms, choose_platform
 from aecv.sampling.walkers import Plan, make_plan
 from aecv.workflow import sampling_stage
@@ -139,6 +139,7 @@ def sample_along(
     plan = _plan(settings, length_ns, cv.n_components)
     _check_bins(settings, cv)
     check_atoms(system, cv)
+    check_cv(settings.sampling.engine, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName()) as run:
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)

@@ -205,7 +205,7 @@ def test_the_form_is_what_this_plumed_has(bench: Bench, foreign_cv: CV) -> None:
 
 def test_cvs_that_plumed_cannot_compute_are_refused(bench: Bench) -> None:
     function = CV.from_function(lambda x: x[:, 0, 0] - x[:, 1, 0], [0, 1])
-    with pytest.raises(CVError, match="is a Python function, PLUMED needs a TorchScript file"):
+    with pytest.raises(CVError, match=r"plumed: .* is a Python function, which runs in Python; use --eng"):
         choose_form(function, EVERYTHING)
     torsion = observable_cv(bench.system.observables, ("phi",))
     assert choose_form(torsion, EVERYTHING) == "plain"

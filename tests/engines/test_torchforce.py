@@ -100,7 +100,7 @@ def test_the_script_is_the_springs_of_the_module(setting: Bench) -> None:
 
 def test_a_python_function_is_no_torchscript(bench: Bench) -> None:
     cv = CV.from_function(lambda x: x[:, 0, 0], [0], cv_range=[[0.0, 1.0]], name="first")
-    with pytest.raises(CVError, match=r"first: a Python function cannot be .* --engine native"):
+    with pytest.raises(CVError, match=r"torchforce: first is a Python function, .* --engine native"):
         script_springs(cv, [1.0], n_atoms=2)
     assert SpringModule(cv, [2.0])(torch.ones(2, 3), torch.tensor(0.0)).item() == 1.0
 

@@ -1,8 +1,8 @@
 """From the name of an engine (sampling.engine) to the engine.
 
 An engine is a module of this folder. It holds a class with the constructor of `NativeEngine`, and a function
-`availability()` that says whether it works here. Modules are imported when they are asked for: most need
-packages that a user may not have.
+`availability()` that says whether it works here, and `check_cv(cv)` that refuses the kinds of CV it cannot
+run. Modules are imported when they are asked for: most need packages that a user may not have.
 """
 
 import importlib
@@ -47,6 +47,19 @@ def require_engine(name: str) -> None:
     found = availability(name)
     if not found.works:
         raise SettingsError(f"sampling.engine: {found}, or choose another engine (--engine native)")
+
+
+def check_cv(name: str, cv: CV) -> None:
+    """Refuse a CV of a kind that an engine cannot run, before any work is done for it.
+
+    Args:
+        name: an engine that works here; see `require_engine`.
+        cv: its range may be unknown yet.
+
+    Raises:
+        CVError: with the kind and what to do. SettingsError: when there is no such engine.
+    """
+    _module(name).check_cv(cv)
 
 
 def make_biased_engine(

@@ -6,6 +6,7 @@ evaluated by autograd in the same place, at a tenth of the speed.
 
 import openmm
 
+from aecv.models.cv import CV
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.context_engine import ContextEngine
@@ -23,6 +24,10 @@ def availability() -> Availability:
             remedy='pip install "openmm>=8.4"',
         )
     return Availability(name="native", works=True, reason=f"OpenMM {version}")
+
+
+def check_cv(_: CV) -> None:
+    """It runs every CV: what has no kernel goes through autograd."""
 
 
 class NativeEngine(ContextEngine):

@@ -51,6 +51,11 @@ def availability() -> Availability:
     return probe_kernel().availability
 
 
+def check_cv(cv: CV) -> None:
+    """Refuse a CV that the PLUMED of this Python cannot compute; see `plumed_cv.choose_form`."""
+    choose_form(cv, probe_kernel())
+
+
 class PlumedEngine:
     """Extended ABF along one CV by openmm-plumed.
 

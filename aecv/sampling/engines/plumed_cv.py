@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aecv.ground.errors import CVError
 from aecv.models.cv import CV
+from aecv.models.plain_cv import require_script
 from aecv.models.torchscript import write_flat_module
 from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
@@ -25,11 +26,7 @@ def choose_form(cv: CV, kernel: Kernel) -> Form:
     Raises:
         CVError: when there is none.
     """
-    if cv.function is not None:
-        raise CVError(
-            f"engine plumed: {cv.source} is a Python function, PLUMED needs a TorchScript file; save it with "
-            "torch.jit.script(...).save('cv.pt') and load that, or use another engine (--engine native)"
-        )
+    require_script(cv, engine="plumed")
     if cv.internal is not None:
         _check_dihedrals(cv)
         return "plain"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cv import CV
+from aecv.models.plain_cv import require_script
 from aecv.models.spring import script_springs
 from aecv.models.torchscript import module_dtype
 from aecv.numerics.abf import ExtendedVariable
@@ -30,22 +31,27 @@ from aecv.sampling.engines.torch_plugin import availability as availability
 FloatArray = NDArray[np.float64]
 
 
+def check_cv(cv: CV) -> None:
+    """Refuse what TorchForce cannot have as TorchScript; PythonTorchForce takes everything.
+
+    Raises:
+        CVError: see `plain_cv.require_script`. SimulationError: when openmm-torch cannot be loaded.
+    """
+    if not _has_callback(_plugin()):
+        require_script(cv, engine="torchforce")
+
+
 class TorchForceEngine(ContextEngine):
     """Extended ABF through openmm-torch; see `ContextEngine`.
 
     Raises:
         SimulationError: when openmm-torch cannot be loaded.
-        CVError: also for a Python function where there is TorchForce alone.
+        CVError: also for what runs in Python where there is TorchForce alone.
     """
 
     def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
-        try:
-            openmmtorch = load_openmmtorch()
-        except (ImportError, openmm.OpenMMException) as error:
-            raise SimulationError(
-                f"engine torchforce: openmm-torch cannot be loaded ({error}); {INSTALL}"
-            ) from error
-        self._is_callback = hasattr(openmmtorch, "PythonTorchForce")
+        openmmtorch = _plugin()
+        self._is_callback = _has_callback(openmmtorch)
         if self._is_callback:
             bias = TensorBias(self._cv, self._extended)
             force = openmmtorch.PythonTorchForce(bias.evaluate)
@@ -135,3 +141,16 @@ class TensorBias(LambdaDynamics):
 
     def _failed(self, step: int, positions: Tensor, why: str) -> SimulationError:
         return self.failure(positions.detach().double().cpu().numpy(), step, why)
+
+
+def _plugin() -> ModuleType:
+    try:
+        return load_openmmtorch()
+    except (ImportError, openmm.OpenMMException) as error:
+        raise SimulationError(
+            f"engine torchforce: openmm-torch cannot be loaded ({error}); {INSTALL}"
+        ) from error
+
+
+def _has_callback(openmmtorch: ModuleType) -> bool:
+    return hasattr(openmmtorch, "PythonTorchForce")
