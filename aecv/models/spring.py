@@ -30,16 +30,18 @@ class SpringModule(torch.nn.Module):
         self.atoms: Tensor
         self.kappa: Tensor
         self.periods: Tensor
+        self.divisors: Tensor
         self.register_buffer("atoms", torch.tensor(cv.atom_indices))
         self.register_buffer("kappa", torch.as_tensor(kappa, dtype=torch.float64))
         self.register_buffer("periods", torch.tensor(cv.periods))
+        # torch.where around a division by 0 has the gradient 0 * inf, so that nothing may be divided by 0
+        self.register_buffer("divisors", torch.where(self.periods > 0.0, self.periods, torch.inf))
 
     def forward(self, positions: Tensor, *lam: Tensor) -> Tensor:
         frame = positions.index_select(0, self.atoms)[None].to(self.dtype)
         stretch = self.module(frame)[0].to(self.kappa.dtype) - torch.stack(lam).to(self.kappa.dtype)
         if self.is_periodic:
-            turns = torch.round(stretch / self.periods)
-            stretch = torch.where(self.periods > 0.0, stretch - self.periods * turns, stretch)
+            stretch = stretch - self.periods * torch.round(stretch / self.divisors)
         return 0.5 * (self.kappa * stretch**2).sum()
 
 
