@@ -46,7 +46,7 @@ from aecv.command import Command, overrides, resume_option, run_options, system_
     type=(float, float),
     multiple=True,
     metavar="LOW HIGH",
-    help="Of the bias, per component; dihedrals need none.  [default: the file's, or the hot run's]",
+    help="Of the bias, per component; dihedrals have theirs.  [default: the file's, or the hot run's]",
 )
 @click.option(
     "--periodic",

@@ -15,8 +15,11 @@ from aecv.console import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
 from aecv.models.cv import export_cv, load_cv
+from aecv.models.internal_export import export_internal
+from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.encoder import Encoder
+from aecv.numerics.internal import InternalCoordinates
 from aecv.sample import _slug, main
 from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system import MolecularSystem, build
@@ -128,6 +131,30 @@ def test_cvs_by_name_by_file_and_by_folder(ala2: MolecularSystem, ours: Path, th
     )
     assert foreign.atom_indices.tolist() == [1, 4, 6, 8, 10, 14, 16, 18]
     assert foreign.periods.tolist() == [7.0]
+
+
+def test_a_period_cannot_be_given_another_range(ala2: MolecularSystem, tmp_path: Path) -> None:
+    """Ranges are of the components that have no period; 2 pi of a dihedral is no choice."""
+    mixed = InternalCoordinates(
+        kinds=("dihedral", "distance"), atoms=((0, 1, 2, 3), (0, 3)), axes=(None, None), n_atoms=4
+    )
+    phi = observable_cv(ala2.observables, ("phi",))
+    circle = phi.cv_range[0].tolist()
+    cv = replace(
+        phi,
+        internal=mixed,
+        atom_indices=np.array([4, 6, 8, 14]),
+        cv_range=np.array([circle, [0.1, 0.5]]),
+        periodic=(True, False),
+        n_components=2,
+    )
+    export_internal(cv, tmp_path, system="ala2", system_hash=ala2.spec.hash)
+    what = str(tmp_path / "cv.json")
+    given = GivenCV(what=what, ranges=((0.2, 0.9),))(ala2)
+    np.testing.assert_array_equal(given.cv_range, [circle, [0.2, 0.9]])
+    assert given.periods == pytest.approx([2.0 * np.pi, 0.0])
+    with pytest.raises(CVError, match=r"each of 1 components; its periodic ones keep their period; got"):
+        GivenCV(what=what, ranges=((-1.0, 1.0), (0.2, 0.9)))(ala2)
 
 
 ATOMS = "1,4,6,8,10,14,16,18"

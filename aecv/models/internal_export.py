@@ -3,6 +3,7 @@
 Together they say everything; there are no arrays that would need a cv.npz.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,13 @@ def internal_from(path: Path, metadata: dict[str, Any], module_path: Path | None
         raise CVError(f"{path}: the description is damaged ({error!r}); export the CV again") from error
     if not cv_range.shape[:1] == (len(periodic),) == (internal.n_components,):
         raise CVError(f"{path}: needs a range and a periodic flag per component; export the CV again")
+    for c in np.flatnonzero(periodic):
+        low, high = cv_range[c]
+        if internal.kinds[c] != "dihedral" or not math.isclose(high - low, 2.0 * math.pi):
+            raise CVError(
+                f"{path}: component {c + 1} is periodic and needs to be a dihedral with a range of 2 pi, got "
+                f"a {internal.kinds[c]} from {low:g} to {high:g}; export the CV again"
+            )
     return CV(
         source=path,
         encoder=None,

@@ -31,8 +31,8 @@ class GivenCV:
         atoms: the atoms of another program's model, in its order: an mdtraj selection (the topology's order)
             or 0-based indices with commas between them.
         features: file of another program's input features; see `aecv.models.features`.
-        ranges: per component lower and upper end of the biased run; of observables those that are no
-            dihedrals; empty: from the file, or the hot run's frames.
+        ranges: per component lower and upper end of the biased run; of observables and CVs of aecv those
+            that are not periodic; empty: from the file, or the hot run's frames.
         periodic: components, counted from 1, of another program's CV whose range is a period.
         length_unit: of another program's positions and distances, "nm" or "angstrom".
         input_shape: how another program's model wants its input; None: found by probing.
@@ -85,8 +85,12 @@ class GivenCV:
             )  # fmt: skip
         if not self.ranges:
             return cv
-        self._check_count(cv.n_components)
-        return replace(cv, cv_range=np.array(self.ranges))
+        # a dihedral keeps its period
+        open_ends = np.flatnonzero(~np.array(cv.periodic))
+        self._check_count(len(open_ends), "; its periodic ones keep their period" if any(cv.periodic) else "")
+        cv_range = cv.cv_range.copy()
+        cv_range[open_ends] = self.ranges
+        return replace(cv, cv_range=cv_range)
 
     def _of_others(self, path: Path, system: MolecularSystem) -> CV:
         if self.atoms is not None and self.features is not None:
@@ -121,9 +125,11 @@ class GivenCV:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise CVError(f"CV: '{what}' is {kind}, which says that itself; leave {options} out")
 
-    def _check_count(self, d: int) -> None:
+    def _check_count(self, d: int, note: str) -> None:
         if len(self.ranges) != d or not all(low < high for low, high in self.ranges):
-            raise CVError(f"CV: needs a range lower < upper for each of {d} components, got {self.ranges}")
+            raise CVError(
+                f"CV: needs a range lower < upper for each of {d} components{note}; got {self.ranges}"
+            )
 
 
 def _atoms(text: str, system: MolecularSystem) -> tuple[int, ...]:

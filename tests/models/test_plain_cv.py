@@ -200,6 +200,7 @@ def test_damaged_descriptions_of_internal_coordinates_are_refused(tmp_path: Path
     written = json.loads((tmp_path / "cv.json").read_text())
     for change, message in (
         ({"components": [{"kind": "dihedral", "axis": None}]}, "the description is damaged"),
+        ({"range": [[-1.0, 1.0]]}, r"periodic and needs to be a dihedral with a range of 2 pi, got a dih"),
         (
             {"components": [written["components"][0] | {"atoms": [1, 0, 2, 3]}]},
             "holds another CV than cv.json",
