@@ -91,11 +91,11 @@ def iterate(
     plan_of(spec.settings, 0)
     if production.length_ns(spec.settings):
         production_plan(spec.settings, 0)
-    require_engine(spec.settings.sampling.engine)
+    engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
     open_run = RunDirectory.resume if resume else RunDirectory.create
-    with open_run(out, spec, platform=platform.platform.getName()) as run:
+    with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
         return _Loop(run, system, platform, progress).run(on_record)
 
 

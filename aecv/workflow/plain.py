@@ -125,7 +125,7 @@ def sample_along(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
-    require_engine(spec.settings.sampling.engine)
+    engine_versions = require_engine(spec.settings.sampling.engine)
     system, settings = build(spec), spec.settings
     platform = choose_platform(system.n_atoms, settings.dynamics.platform)
     if callable(cv) and not isinstance(cv, CV):
@@ -141,7 +141,7 @@ def sample_along(
     check_atoms(system, cv)
     check_cv(settings.sampling.engine, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
-    with open_run(out, spec, platform=platform.platform.getName()) as run:
+    with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         cv = _sample(run, cv, plan, length_ns, system, platform, progress)
         inputs = {

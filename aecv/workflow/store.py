@@ -60,8 +60,16 @@ class RunDirectory:
             root.setLevel(logging.INFO)
 
     @classmethod
-    def create(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":
+    def create(
+        cls, path: Path, spec: SystemSpec, *, platform: str, engine_versions: Mapping[str, str] | None = None
+    ) -> "RunDirectory":
         """Begin a run in a folder that does not exist or is empty.
+
+        Args:
+            path: the folder.
+            spec: the system with all settings.
+            platform: name of OpenMM's platform.
+            engine_versions: of packages that this run's engine alone needs; see `choice.require_engine`.
 
         Raises:
             StoreError: when the folder holds anything, cannot be made, or is in use.
@@ -80,15 +88,17 @@ class RunDirectory:
             raise StoreError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
         lock = _acquire(path)
         try:
-            write_json(path / "run.json", _manifest(spec, platform))
+            write_json(path / "run.json", _manifest(spec, platform, engine_versions))
             return cls(path, lock)
         except BaseException:
             lock.release()
             raise
 
     @classmethod
-    def resume(cls, path: Path, spec: SystemSpec, *, platform: str) -> "RunDirectory":
-        """Take up a run where it stopped.
+    def resume(
+        cls, path: Path, spec: SystemSpec, *, platform: str, engine_versions: Mapping[str, str] | None = None
+    ) -> "RunDirectory":
+        """Take up a run where it stopped; for the arguments see `create`.
 
         Raises:
             StoreError: when there is none, it is in use, or a setting, the system, the platform or a
@@ -99,7 +109,7 @@ class RunDirectory:
         lock = _acquire(path)
         try:
             manifest = read_json(path / "run.json")
-            _check_manifest(path, manifest, spec, platform)
+            _check_manifest(path, manifest, _manifest(spec, platform, engine_versions), spec.settings)
             for leftover in path.rglob(PARTIAL):
                 leftover.unlink()
             return cls(path, lock)
@@ -223,7 +233,7 @@ def write_summary(
     )
 
 
-def _manifest(spec: SystemSpec, platform: str) -> dict[str, Any]:
+def _manifest(spec: SystemSpec, platform: str, engine_versions: Mapping[str, str] | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "system": spec.name,
@@ -231,15 +241,14 @@ def _manifest(spec: SystemSpec, platform: str) -> dict[str, Any]:
         "platform": platform,
         "seed": spec.settings.run.seed,
         "settings": spec.settings.model_dump(mode="json"),
-        "versions": versions(),
+        "versions": versions() | dict(engine_versions or {}),
     }
 
 
-def _check_manifest(path: Path, manifest: Any, spec: SystemSpec, platform: str) -> None:
+def _check_manifest(path: Path, manifest: Any, expected: Mapping[str, Any], settings: Settings) -> None:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise StoreError(f"{path}/run.json: needs format {FORMAT}, got {found}; use the aecv that wrote it")
-    expected = _manifest(spec, platform)
     problems = [
         f"{key} was {manifest.get(key)}, now {expected[key]}"
         for key in ("system", "system_hash", "platform")
@@ -248,7 +257,7 @@ def _check_manifest(path: Path, manifest: Any, spec: SystemSpec, platform: str) 
     old = _old_settings(path, manifest)
     problems += [
         f"setting {key} was {before}, now {after}"
-        for key, before, after in differences(old, spec.settings)
+        for key, before, after in differences(old, settings)
         if not key.startswith(_FREE)
     ]
     recorded = manifest.get("versions", {})

@@ -2,25 +2,30 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
 import pytest
 
-from aecv.ground.errors import SettingsError
+from aecv import command
+from aecv.ground.errors import SettingsError, StoreError
+from aecv.ground.files import read_json
 from aecv.ground.settings import SamplingSettings
+from aecv.ground.versions import versions
 from aecv.models.spec import load_system
 from aecv.sampling.engines import choice
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
 from aecv.workflow.loop import iterate
 from aecv.workflow.plain import sample_along
+from aecv.workflow.store import RunDirectory
 from tests.engines.conftest import Bench
 
 
 def test_every_name_of_the_setting_has_a_class() -> None:
     assert set(choice._CLASSES) == set(get_args(SamplingSettings.model_fields["engine"].annotation))
-    assert "native" in choice.engine_names()
+    assert command.ENGINES == tuple(choice._CLASSES) == choice.engine_names()
 
 
 def test_native_is_made_and_works(bench: Bench) -> None:
@@ -32,18 +37,29 @@ def test_native_is_made_and_works(bench: Bench) -> None:
     choice.require_engine("native")
 
 
-def test_an_engine_that_this_aecv_lacks_is_named_with_those_it_has(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_this_aecv_lacks_is_named_with_those_it_has(bench: Bench) -> None:
     with pytest.raises(SettingsError, match=r"needs one of native.*, got 'nativ'; did you mean 'native'\?"):
         choice.require_engine("nativ")
-    # a name that the settings know and no module stands for
-    monkeypatch.setitem(choice._CLASSES, "later", "LaterEngine")
-    assert "later" not in choice.engine_names()
     with pytest.raises(SettingsError, match=r"sampling.engine: needs one of native.*, got 'later'"):
         choice.make_biased_engine(
             "later", bench.system, bench.cv, bench.extended, platform=bench.platform, probe=bench.probe
         )
+
+
+def test_a_run_keeps_the_versions_of_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And goes on with no other; those of a native run are what they were."""
+    found = Availability(name="plumed", works=True, reason="", versions={"PLUMED": "2.9.3"})
+    monkeypatch.setattr(choice, "availability", lambda _: found)
+    spec, out = load_system("ala2"), tmp_path / "run"
+    with RunDirectory.create(
+        out, spec, platform="Reference", engine_versions=choice.require_engine("plumed")
+    ):
+        assert read_json(out / "run.json")["versions"] == versions() | {"PLUMED": "2.9.3"}
+    RunDirectory.resume(out, spec, platform="Reference", engine_versions={"PLUMED": "2.9.3"}).close()
+    with pytest.raises(StoreError, match=r"version of PLUMED was 2\.9\.3, now 2\.10\.1\."):
+        RunDirectory.resume(out, spec, platform="Reference", engine_versions={"PLUMED": "2.10.1"})
+    with RunDirectory.create(tmp_path / "native", spec, platform="Reference"):
+        assert read_json(tmp_path / "native" / "run.json")["versions"] == versions()
 
 
 @pytest.fixture

@@ -141,6 +141,10 @@ def test_a_complete_plumed_works() -> None:
     found = interpret(_lines(), "", 0).availability
     assert found.works
     assert found.reason == "PLUMED 2.9.3 in OpenMM 8.4, with DRR"
+    assert found.versions == {"PLUMED": "2.9.3"}
+    # PLUMED's log may hold what looks like an answer; the binding tells its version where it has one
+    more = ["{1,2}", "{", *_lines(), '{"binding": "2.1"}']
+    assert interpret(more, "", 0).availability.versions == {"PLUMED": "2.9.3", "openmm-plumed": "2.1"}
 
 
 def test_networks_work_without_their_modules() -> None:

@@ -121,6 +121,9 @@ def test_the_probe_tells_faults_apart() -> None:
     works = torch_plugin._judged(loaded + '{"energy": 14.0}', fault="")
     assert (works.works, works.remedy) == (True, "")
     assert works.reason == "openmm-torch 1.5, torch 2.13, OpenMM 8.5, by TorchForce"
+    noise = "{not JSON}\n{'a': 1}\n[1]\n{\n"
+    assert torch_plugin._judged(noise + loaded + '{"energy": 14.0}', fault="").works
+    assert works.versions == {"openmm-torch": "1.5"}
     nothing = torch_plugin._judged("", fault="no answer in 300 s")
     assert nothing.reason == "starting Python failed: no answer in 300 s"
 

@@ -6,7 +6,7 @@ run. Modules are imported when they are asked for: most need packages that a use
 """
 
 import importlib
-import importlib.util
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +25,7 @@ _PACKAGE = "aecv.sampling.engines"
 
 def engine_names() -> tuple[str, ...]:
     """The engines that this aecv has, whether they work here or not."""
-    return tuple(name for name in _CLASSES if importlib.util.find_spec(f"{_PACKAGE}.{name}") is not None)
+    return tuple(_CLASSES)
 
 
 def availability(name: str) -> Availability:
@@ -38,8 +38,11 @@ def availability(name: str) -> Availability:
     return found
 
 
-def require_engine(name: str) -> None:
+def require_engine(name: str) -> Mapping[str, str]:
     """Refuse an engine that does not work here, before any work is done for it.
+
+    Returns:
+        versions of the packages that it needs beside those of every run.
 
     Raises:
         SettingsError: with what is missing and what mends it.
@@ -47,6 +50,7 @@ def require_engine(name: str) -> None:
     found = availability(name)
     if not found.works:
         raise SettingsError(f"sampling.engine: {found}, or choose another engine (--engine native)")
+    return found.versions
 
 
 def check_cv(name: str, cv: CV) -> None:

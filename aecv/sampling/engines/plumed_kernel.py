@@ -1,6 +1,5 @@
 """Which PLUMED stands behind openmm-plumed here, what it can do, and what mends it where it cannot."""
 
-import json
 import logging
 import re
 import signal
@@ -12,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from aecv.sampling.engines import plumed_probe
-from aecv.sampling.engines.availability import Availability
+from aecv.sampling.engines.availability import Availability, json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +42,7 @@ class Kernel:
         actions: those that computed.
         faults: what PLUMED said against the others, per action.
         broken: why nothing can be said, in words; empty where the probe came to its end.
+        binding: version of openmm-plumed; empty where nothing tells it.
     """
 
     openmm: str
@@ -50,6 +50,7 @@ class Kernel:
     actions: frozenset[str]
     faults: dict[str, str]
     broken: str
+    binding: str = ""
 
     @property
     def availability(self) -> Availability:
@@ -68,7 +69,13 @@ class Kernel:
         absent = [action for action in OF_NETWORKS if action not in self.actions]
         without = f", without {', '.join(absent)}" if absent else ""
         reason = f"PLUMED {self.version} in OpenMM {self.openmm}, with DRR{without}"
-        return Availability(name="plumed", works=True, reason=reason)
+        return Availability(name="plumed", works=True, reason=reason, versions=self.versions)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of PLUMED and, where it was installed with its metadata, openmm-plumed."""
+        binding = {"openmm-plumed": self.binding} if self.binding else {}
+        return {"PLUMED": self.version, **binding}
 
     @property
     def remedy(self) -> str:
@@ -96,7 +103,13 @@ def probe_kernel() -> Kernel:
     source = Path(plumed_probe.__file__).read_text(encoding="utf-8")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", source], capture_output=True, text=True, timeout=PROBE_S, check=False
+            # -P: a file in the working folder may have the name of a package
+            [sys.executable, "-P", "-c", source],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         return _nothing(f"the probe did not come to an end in {PROBE_S} s")
@@ -112,7 +125,7 @@ def interpret(lines: Sequence[str], errors: str, exit_code: int) -> Kernel:
         errors: its standard error.
         exit_code: negative for a signal.
     """
-    answers = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    answers = json_lines(lines)
     faults = {answer["action"]: answer["fault"] for answer in answers if "action" in answer}
     stages = [answer["stage"] for answer in answers if "stage" in answer]
     versions = [found[1] for line in lines if (found := re.search(r"PLUMED:? *Version: (\S+)", line))]
@@ -122,6 +135,7 @@ def interpret(lines: Sequence[str], errors: str, exit_code: int) -> Kernel:
         actions=frozenset(action for action, fault in faults.items() if not fault),
         faults={action: fault for action, fault in faults.items() if fault},
         broken="" if stages[-1:] == ["done"] else _broken(stages, errors, exit_code),
+        binding=next((answer["binding"] for answer in answers if "binding" in answer), ""),
     )
 
 

@@ -5,6 +5,7 @@ library was missing. Only asking for an action itself tells. It prints JSON line
 output is PLUMED's own log, in which it says its version.
 """
 
+import importlib.metadata
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +51,9 @@ def main() -> None:
     say(stage="loading openmm-plumed", openmm=openmm.Platform.getOpenMMVersion())
     import openmmplumed
 
+    names = importlib.metadata.packages_distributions().get("openmmplumed", [])
+    if names:
+        say(binding=importlib.metadata.version(names[0]))
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "grid.dat").write_text(GRID)

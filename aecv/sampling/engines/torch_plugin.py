@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aecv.sampling.engines.availability import Availability
+from aecv.sampling.engines.availability import Availability, json_lines
 
 INSTALL = 'pip install "aecv[torchforce]" into an environment of its own brings versions that fit each other'
 PROBE_S = 300
@@ -55,7 +55,8 @@ def load_openmmtorch() -> ModuleType:
 
 def availability() -> Availability:
     """Whether openmm-torch works here; if not, how far it got and why."""
-    command = [sys.executable, "-m", "aecv.sampling.engines.torch_plugin"]
+    # -P: a file in the working folder may have the name of a package
+    command = [sys.executable, "-P", "-m", "aecv.sampling.engines.torch_plugin"]
     here = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
@@ -82,9 +83,8 @@ def availability() -> Availability:
 def _judged(output: str, *, fault: str) -> Availability:
     """What the probe's lines and the way it ended mean."""
     found: dict[str, Any] = {}
-    for line in output.splitlines():
-        if line.startswith("{"):
-            found |= json.loads(line)
+    for answer in json_lines(output.splitlines()):
+        found |= answer
     versions = ", ".join(
         f"{name} {found[name]}" for name in ("openmm-torch", "torch", "OpenMM") if name in found
     )
@@ -92,7 +92,10 @@ def _judged(output: str, *, fault: str) -> Availability:
     if not fault and found.get("energy") != _ENERGY:
         fault = f"the energy of a test force is {found.get('energy')}, not {_ENERGY}"
     if not fault:
-        return Availability(name="torchforce", works=True, reason=f"{versions}, by {found['force']}")
+        own = {name: found[name] for name in ("openmm-torch",) if name in found}
+        return Availability(
+            name="torchforce", works=True, reason=f"{versions}, by {found['force']}", versions=own
+        )
     if "No module named 'openmmtorch'" in fault:
         return Availability(
             name="torchforce", works=False, reason="openmm-torch is not installed", remedy=INSTALL
