@@ -20,6 +20,12 @@ def here(name: str, tried: Callable[[], Trial]) -> Trial:
     return tried()
 
 
+def answer(monkeypatch: pytest.MonkeyPatch, trial_of: Callable[..., Trial]) -> None:
+    """Nothing is tried; the doctor gets these answers."""
+    for how in ("try_apart", "try_here"):
+        monkeypatch.setattr(trial, how, trial_of)
+
+
 def run() -> Result:
     return CliRunner().invoke(doctor.main, [], catch_exceptions=False)
 
@@ -54,7 +60,7 @@ def test_one_screen_says_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_it_names_neither_user_nor_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "try_apart", lambda name, _: Trial(name, f"{Path.home()}/lib.so: broken", ""))
+    answer(monkeypatch, lambda name, _: Trial(name, f"{Path.home()}/lib.so: broken", ""))
     text = run().output
     assert str(tmp := Path.home()) not in text or str(tmp) == "/"
     assert os.uname().nodename not in text
@@ -63,13 +69,13 @@ def test_it_names_neither_user_nor_machine(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_native_engine_that_fails_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"native": "no PythonForce"}
-    monkeypatch.setattr(trial, "try_apart", lambda name, _: Trial(name, broken.get(name), "fine"))
+    answer(monkeypatch, lambda name, _: Trial(name, broken.get(name), "fine"))
     result = run()
     assert result.exit_code == 1
     assert "native: DOES NOT WORK, no PythonForce" in result.output
     assert "the native engine does not work here" in result.output
     # a platform that fails is told and harms nobody
-    monkeypatch.setattr(trial, "try_apart", lambda name, _: Trial(name, {"CPU": "odd"}.get(name), ""))
+    answer(monkeypatch, lambda name, _: Trial(name, {"CPU": "odd"}.get(name), ""))
     result = run()
     assert result.exit_code == 0
     assert "CPU: DOES NOT WORK, odd" in result.output
@@ -127,6 +133,18 @@ def test_libraries_that_need_another_one_are_left_out(monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr(trial.openmm.Platform, "getPluginLoadFailures", lambda: texts)
     assert trial.plugin_failures() == {"libOpenMMOpenCL.so": missing}
+
+
+def test_engines_that_probe_in_a_process_of_their_own_get_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ending the outer process would leave the inner one running: both wait equally long."""
+    apart: list[str] = []
+    monkeypatch.setattr(trial, "try_apart", lambda name, _: apart.append(name) or Trial(name, None, ""))
+    monkeypatch.setattr(trial, "try_engine", lambda _: refuse())
+    text = run().output
+    assert "native" in apart
+    for name in ("plumed", "torchforce"):
+        assert name not in apart
+        assert f"{name}: DOES NOT WORK, no device\n" in text
 
 
 def test_a_process_that_dies_or_refuses_takes_nobody_along() -> None:

@@ -1,6 +1,6 @@
 """Whether OpenMM's platforms work here: found out by stepping a few atoms, not by listing.
 
-It imports nothing but OpenMM and numpy, since every trial runs in a fresh process.
+It imports nothing but OpenMM and numpy, since most trials run in a fresh process.
 """
 
 import multiprocessing
@@ -70,7 +70,20 @@ def try_apart(name: str, trial: Callable[[], Trial]) -> Trial:
                 process.kill()
             return Trial(name, f"no answer within {PATIENCE_S:g} s", "")
         except Exception as error:  # whatever OpenMM, its plugins or a driver raise
-            return Trial(name, (str(error).strip().splitlines() or [type(error).__name__])[0], "")
+            return Trial(name, _first_line(error), "")
+
+
+def try_here(name: str, trial: Callable[[], Trial]) -> Trial:
+    """A trial in this process, for what is careful itself.
+
+    Args:
+        name: for the answer when there is none.
+        trial: may raise.
+    """
+    try:
+        return trial()
+    except Exception as error:  # whatever an engine's packages raise
+        return Trial(name, _first_line(error), "")
 
 
 def try_platform(name: str) -> Trial:
@@ -109,6 +122,10 @@ def try_engine(name: str) -> Trial:
     from aecv.sampling.native_trial import try_native
 
     return try_native()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _context(platform: openmm.Platform) -> openmm.Context:
