@@ -2,22 +2,27 @@
 
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import openmm
 import pytest
 import torch
 
-from aecv.ground.errors import CVError
+from aecv.ground.errors import CVError, SettingsError, SimulationError
 from aecv.ground.grid import Grid
 from aecv.models.cv import CV
 from aecv.models.plain_cv import observable_cv
 from aecv.models.torchscript import write_flat_module
 from aecv.numerics import kernels
 from aecv.numerics.abf import ExtendedVariable, couple
+from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed
-from aecv.sampling.engines import plumed_kernel
+from aecv.sampling.engines import plumed, plumed_force, plumed_kernel
 from aecv.sampling.engines.plumed_cv import choose_form, write_cv
 from aecv.sampling.engines.plumed_kernel import Kernel, interpret
 from aecv.sampling.engines.plumed_segment import (
@@ -205,6 +210,57 @@ def test_the_form_is_what_this_plumed_has(bench: Bench, foreign_cv: CV) -> None:
         CVError, match=r"distances.pt needs PLUMED's action PYTORCH_MODEL .module pytorch, which"
     ):
         choose_form(foreign_cv, without)
+
+
+def test_a_barostat_is_refused(bench: Bench) -> None:
+    """Whatever PLUMED there is: DRR takes one sample per evaluation."""
+    pressed = openmm.System()
+    pressed.addForce(openmm.HarmonicBondForce())
+    plumed_force.refuse_barostat(pressed)
+    pressed.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+    made = replace(bench, system=replace(bench.system, system=pressed), engine_name="plumed")
+    with pytest.raises(SettingsError, match=r"has a MonteCarloBarostat, and DRR .* \(--engine native"):
+        made.engine()
+
+
+def test_a_folder_that_plumed_cannot_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plumed, "probe_kernel", lambda: EVERYTHING)
+    monkeypatch.setattr(plumed.tempfile, "gettempdir", lambda: "/scratch/my files")
+    found = plumed.availability()
+    assert not found.works
+    assert "'/scratch/my files', whose name has a space" in found.reason
+    assert found.remedy == "set TMPDIR to a folder without them"
+    monkeypatch.setattr(plumed.tempfile, "gettempdir", lambda: "/scratch/my-files_2.0")
+    assert plumed.availability().works
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "+++ PLUMED error\n+++ message follows +++\nend of file",
+            r"PLUMED stopped .*: .*end of file; what was",
+        ),
+        ("", r"PLUMED stopped the run, it says: nothing that could be read"),
+        ("Particle coordinate is NaN", r"exploded near step 0 .* Particle coordinate is NaN"),
+    ],
+)
+def test_what_ends_a_step_is_told_by_who_ended_it(text: str, words: str) -> None:
+    """An error of PLUMED is no explosion, nor a Ctrl-C where it has no text."""
+    integrator = SimpleNamespace(step=raising(openmm.OpenMMException(text)))
+    context = SimpleNamespace(getStepCount=lambda: 0)
+    with pytest.raises((SimulationError, KeyboardInterrupt)) as caught:
+        dynamics.advance(context, integrator, 1, np.zeros((1, 3)))  # type: ignore[arg-type]
+    told = plumed_force.in_words(caught.value)
+    assert isinstance(told, SimulationError)
+    assert re.search(words, str(told))
+
+
+def raising(error: Exception) -> Callable[[int], None]:
+    def step(_: int) -> None:
+        raise error
+
+    return step
 
 
 def test_cvs_that_plumed_cannot_compute_are_refused(bench: Bench) -> None:

@@ -11,6 +11,7 @@ lambda's Langevin step is DRR's (half kick, thermostat, half kick, drift) and no
 """
 
 import logging
+import re
 import tempfile
 import time
 from dataclasses import replace
@@ -33,7 +34,14 @@ from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.checks import check_fit, free_force_group, not_finite, verify_cv
 from aecv.sampling.engines.drr_state import DRRArchive, DRRState, read_state, starting_samples
 from aecv.sampling.engines.plumed_cv import choose_form, write_cv
-from aecv.sampling.engines.plumed_force import log_to, plumed_force, refused, state_template
+from aecv.sampling.engines.plumed_force import (
+    in_words,
+    log_to,
+    plumed_force,
+    refuse_barostat,
+    refused,
+    state_template,
+)
 from aecv.sampling.engines.plumed_kernel import probe_kernel
 from aecv.sampling.engines.plumed_segment import SegmentInput
 from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
@@ -46,8 +54,22 @@ LIVE_TOLERANCE = {"pytorch": 1e-3, "ann": 1e-4, "plain": 1e-4}
 and a reference structure has the decimals of a PDB file."""
 
 
+_NOT_PLAIN = re.compile(r"[\s#{},=]")
+
+
 def availability() -> Availability:
-    """Ask the PLUMED of this Python for its actions, in a process of its own."""
+    """Ask the PLUMED of this Python for its actions, in a process of its own.
+
+    Nothing in PLUMED's input quotes a file's name, so that the folder for its files has to be a plain one.
+    """
+    place = tempfile.gettempdir()
+    if _NOT_PLAIN.search(place):
+        return Availability(
+            name="plumed",
+            works=False,
+            reason=f"PLUMED cannot read files under '{place}', whose name has a space or one of # {{ }} , =",
+            remedy="set TMPDIR to a folder without them",
+        )
     return probe_kernel().availability
 
 
@@ -68,7 +90,8 @@ class PlumedEngine:
         form: of a learned CV's input; None for the best one that this PLUMED has.
 
     Raises:
-        SettingsError: when openmm-plumed is not there or its PLUMED lacks DRR.
+        SettingsError: when openmm-plumed is not there or its PLUMED lacks DRR, its files have no plain
+            place, or the system has a barostat.
         CVError: when the CV does not fit the system, or PLUMED cannot compute it.
     """
 
@@ -82,9 +105,10 @@ class PlumedEngine:
         probe: FloatArray,
         form: Form | None = None,
     ) -> None:
-        kernel = probe_kernel()
-        if not kernel.availability.works:
-            raise SettingsError(f"sampling.engine: {kernel.availability}")
+        refuse_barostat(system.system)
+        found, kernel = availability(), probe_kernel()
+        if not found.works:
+            raise SettingsError(f"sampling.engine: {found}")
         check_fit(system, cv, extended)
         self._form = form or choose_form(cv, kernel)
         verify_cv(cv, probe)
@@ -168,7 +192,10 @@ class PlumedEngine:
             dynamics.place(context, job.state, step=first)
             positions = job.state.positions
             for frame in range(len(frames)):
-                positions = dynamics.advance(context, integrator, job.frame_steps, positions)
+                try:
+                    positions = dynamics.advance(context, integrator, job.frame_steps, positions)
+                except (SimulationError, KeyboardInterrupt) as error:
+                    raise in_words(error) from error.__cause__
                 frames[frame] = positions
             empty = np.empty(0)
             state = dynamics.final_state(context, lam=empty, lam_velocity=empty)
@@ -268,7 +295,7 @@ def _checked(increment: Accumulators, n_steps: int) -> Accumulators:
     if n_samples > n_steps:
         raise SimulationError(
             f"engine plumed: {n_steps} steps need at most as many samples, DRR took {n_samples}: something "
-            "asks for the forces between steps, a barostat perhaps; take it out of the system, or use "
-            "another engine (--engine native)"
+            "asks for the forces between steps; take it out of the system, or use another engine (--engine "
+            "native)"
         )
     return increment

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import openmm
 
-from aecv.ground.errors import SimulationError
+from aecv.ground.errors import SettingsError, SimulationError
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.plumed_segment import SegmentInput
 
@@ -27,6 +27,35 @@ def refused(error: BaseException) -> SimulationError:
     """What to raise when PLUMED refuses its input, with its own words on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return SimulationError(f"engine plumed: PLUMED refuses its input: {' '.join(lines[-3:])}")
+
+
+def in_words(error: BaseException) -> BaseException:
+    """What to raise for an error of `dynamics.advance`: PLUMED's own words where PLUMED ended the step.
+
+    An exception without text is no Ctrl-C here, since nothing calls back into Python.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, openmm.OpenMMException) or "NaN" in str(cause):
+        return error  # OpenMM's own: the run exploded
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    said = " ".join(lines[-3:]) if isinstance(error, SimulationError) else "nothing that could be read"
+    return SimulationError(
+        f"engine plumed: PLUMED stopped the run, it says: {said}; what was saved before is kept"
+    )
+
+
+def refuse_barostat(system: openmm.System) -> None:
+    """DRR counts a barostat's trials as steps.
+
+    Raises:
+        SettingsError: when a force of the system is one.
+    """
+    for force in system.getForces():
+        if "Barostat" in type(force).__name__:
+            raise SettingsError(
+                f"engine plumed: the system has a {type(force).__name__}, and DRR would take its looks at "
+                "the forces for steps; take it out of the system, or use another engine (--engine native)"
+            )
 
 
 @contextmanager
