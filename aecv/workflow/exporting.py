@@ -60,7 +60,8 @@ def export(
         the folder.
 
     Raises:
-        CVError: when there is no CV, it is a function, or it has not what the form needs.
+        CVError: when there is no CV, it is a function or a model of another program, or it has not what the
+            form needs.
         GridError: when the grid of the bias is not that of the CV.
         StoreError: when the folder is in use or cannot be written.
         MolecularSystemError: when the system is not known.
