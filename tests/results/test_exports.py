@@ -217,6 +217,16 @@ def test_a_periodic_component_has_plumeds_period_and_no_wall(kind, name):
         assert action(text, "LOWER_WALLS").keywords["ARG"] == "xi_2"
 
 
+@pytest.mark.parametrize("kind", ["drr", "metad", "opes"])
+def test_a_period_that_is_none_of_an_angle_is_refused(kind):
+    """PLUMED's dihedrals go from -pi to pi, and so does its grid; half of it would be another bias."""
+    half = plan(kind, **{**PERIODIC, "lower": (0.0, 0.1)})
+    with pytest.raises(GridError, match=r"component 1 needs a range of 2 pi, got 0 to 3\.141592654, 3\.14"):
+        plumed_input(torsion_cv(), half, "plain")
+    whole = plan(kind, **{**PERIODIC, "lower": (0.0, 0.1), "upper": (2 * np.pi, 0.9)})
+    assert "xi_1" in action(plumed_input(torsion_cv(), whole, "plain"), "PRINT").keywords["ARG"]
+
+
 def test_metadynamics_is_scaled_by_the_range():
     text = plumed_input(subject(network(structure())), plan("metad"), "ann")
     metad = action(text, "METAD")
