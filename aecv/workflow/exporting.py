@@ -54,7 +54,7 @@ def export(
             (neuralNetwork). Observables of the system are the program's own actions in every form.
         bias: drr (extended ABF), metad (well tempered), opes, or none; for Colvars: drr or none.
         system: name or folder of the system; needed where no run says it and it is not a shipped one.
-        length: unit of length of the engine, for Colvars: nm (GROMACS) or angstrom (NAMD, LAMMPS).
+        length: unit of length of the engine, for Colvars alone: nm (GROMACS) or angstrom (NAMD, LAMMPS).
 
     Returns:
         the folder.
@@ -68,6 +68,10 @@ def export(
     """
     check_word("target", target, TARGETS)
     check_word("bias", bias, BIASES)
+    if target != "colvars" and length != "nm":
+        raise CVError(
+            f"export: length '{length}' is for Colvars; leave --length out for {target}, whose input is in nm"
+        )
     source = find_source(run_or_cv, system=system)
     cv, plan = _subject(source), _bias(source, bias)
     texts: dict[str, str] = {}
@@ -128,7 +132,7 @@ def _bias(source: Source, kind: BiasKind) -> ExportedBias:
         extended=None if kind == "none" else source.extended(),
         temperature_k=settings.dynamics.temperature_k,
         barrier_kj_mol=settings.eabf.ceiling_kj_mol,
-        print_steps=round(settings.sampling.frame_ps / timestep),
+        print_steps=max(1, round(settings.sampling.frame_ps / timestep)),
         output_steps=max(1, round(settings.sampling.segment_ps / timestep)),
     )
 

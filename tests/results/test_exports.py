@@ -269,7 +269,12 @@ def test_pdb_uses_the_columns_there_are(size_nm, decimals):
     reference = size_nm * np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]])
     assert rounded(reference)[1] == decimals
     text = reference_pdb(reference, [1, 2, 3, 4], subject_names()[:4])
-    assert all(len(line[30:54].split()) >= 1 and line[54:60] == "  1.00" for line in text.splitlines()[2:-1])
+    atoms = [line for line in text.splitlines() if line.startswith("ATOM")]
+    # x, y and z have eight columns each, whether there is a blank between them or none
+    points = np.array([[float(line[start : start + 8]) for start in (30, 38, 46)] for line in atoms])
+    differences = (points - points[0]) - 10.0 * (reference - reference[0])
+    assert np.abs(differences).max() < 1.01 * 10.0**-decimals  # two roundings of half a digit
+    assert [line[54:60] for line in atoms] == ["  1.00"] * 4
 
 
 def test_pdb_refuses_what_does_not_fit():

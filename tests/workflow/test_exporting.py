@@ -1,5 +1,6 @@
 """Exports of runs, iterations and files: the right CV, its extended variable, and folders in one piece."""
 
+import errno
 import re
 import shutil
 from dataclasses import replace
@@ -11,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from aecv.export import main
-from aecv.ground.errors import AecvError, CVError, MolecularSystemError, StoreError
+from aecv.ground.errors import CVError, MolecularSystemError, StoreError
 from aecv.ground.files import write_json
 from aecv.models.cv import CV, export_cv, load_cv
 from aecv.models.observables import ObservableSet
@@ -219,6 +220,31 @@ def test_an_export_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_is_full_inside_is_told_without_a_way_to_resume(folder, tmp_path, monkeypatch):
+    """Of the folder that was asked for, and not of the temporary one; `aecv export` has no --resume."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("aecv.ground.files.os.fsync", full)
+    out = tmp_path / "out"
+    with pytest.raises(StoreError) as caught:
+        export(folder, out, form="plain")
+    assert str(caught.value) == (
+        f"{out}: cannot be written (No space left on device); free space or choose another --out"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_empty_folder_one_stands_in_is_filled(folder, tmp_path, monkeypatch):
+    """And stays the same one: in a new one of that name the shell would not stand."""
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    export(folder, Path(), form="plain")
+    assert tmp_path.stat().st_ino == before
+    assert {item.name for item in Path().iterdir()} == {"plumed.dat", "reference.pdb", "README.md"}
+
+
 def squared(x):
     return (x[:, 0] - x[:, 1]).square().sum(dim=-1)
 
@@ -230,6 +256,8 @@ def test_errors(folder, tmp_path, system):
         export(CV.from_function(squared, [0, 1]), tmp_path / "out", bias="none")
     with pytest.raises(CVError, match="form needs one of pytorch, ann, plain, got 'torch'"):
         export(folder, tmp_path / "out", form="torch")  # type: ignore[arg-type]
+    with pytest.raises(CVError, match="length 'angstrom' is for Colvars; leave --length out for plumed"):
+        export(folder, tmp_path / "out", length="angstrom")
     with pytest.raises(
         MolecularSystemError, match=r"'water' is none of the shipped ones .*; name its folder"
     ):
@@ -256,5 +284,4 @@ def test_command_says_what_it_wrote_and_what_went_wrong(folder, tmp_path):
     assert f"written to {out}: README.md, plumed.dat, reference.pdb" in done.output
     again = CliRunner().invoke(main, command)
     assert again.exit_code == 1
-    assert "exists already" in again.output
-    assert issubclass(StoreError, AecvError)
+    assert again.stderr == f"error: {out}: exists already; delete it or choose another --out\n"
