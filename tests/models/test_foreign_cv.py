@@ -395,7 +395,7 @@ def test_what_mlcolvar_exports_is_a_cv(tmp_path: Path) -> None:
     """Its own to_torchscript, of an autoencoder on distances and a network on flat positions in angstrom."""
     pytest.importorskip(
         "mlcolvar",
-        reason="mlcolvar is not installed; pip install --no-deps mlcolvar lightning brings what its export needs",
+        reason="mlcolvar, whose export this tests, is missing; pip install --no-deps mlcolvar lightning",
     )
     from mlcolvar.cvs import AutoEncoderCV, DeepTDA
 
