@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from aecv.console import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv import export_cv
+from aecv.models.cv_files import export_cv
 from aecv.models.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.sample import _slug, main

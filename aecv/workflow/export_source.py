@@ -14,7 +14,8 @@ from aecv.ground.files import read_json
 from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system, shipped_systems
 from aecv.numerics.abf import ExtendedVariable
 from aecv.workflow.samples import Bias, Samples

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from aecv.export import main
 from aecv.ground.errors import CVError, MolecularSystemError, StoreError
 from aecv.ground.files import write_json
-from aecv.models.cv import CV, export_cv, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.observables import ObservableSet
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
