@@ -125,6 +125,15 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_with_130_and_the_way_on(number: signal.Signals) -> None:
+    # what a shell starts in the background ignores Ctrl-C, the tests among it
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        check_signal(number)
+    finally:
+        signal.signal(signal.SIGINT, ctrl_c)
+
+
+def check_signal(number: signal.Signals) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def killed() -> None:
