@@ -43,7 +43,7 @@ def main() -> None:
     if not works:
         click.echo(
             "the native engine does not work here: mend what is said above, or reinstall with "
-            "python -m pip install --force-reinstall aecv"
+            "python -m pip install --force-reinstall . in the source folder"
         )
         click.get_current_context().exit(EXIT_ERROR)
 

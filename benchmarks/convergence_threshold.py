@@ -21,7 +21,7 @@ import numpy as np
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
-from aecv.models.cv import load_cv
+from aecv.models.cv_files import load_cv
 from aecv.models.training import TrainedAutoencoder, train_replicas
 from aecv.models.training_data import block_bootstrap
 from aecv.numerics.convergence import mutual_scores, score

@@ -25,7 +25,8 @@ import numpy as np
 import openmm
 
 from aecv.ground.versions import versions
-from aecv.models.cv import CV, export_cv, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from aecv.console import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv import export_cv, load_cv
+from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.internal_export import export_internal
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system

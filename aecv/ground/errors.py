@@ -47,6 +47,17 @@ class StoreError(AecvError):
     """A run directory cannot be created, read, resumed or written."""
 
 
+class WriteError(StoreError):
+    """A file cannot be written; `reason` is what the operating system says."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

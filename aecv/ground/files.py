@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aecv.ground.errors import StoreError
+from aecv.ground.errors import StoreError, WriteError
 
 PARTIAL = ".*.part*"
 """Pattern of the temporary names; a process that was killed leaves such files behind."""
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since several writers choose their format by it.
 
     Raises:
-        StoreError: when the file cannot be written (disk full, read-only folder ...).
+        WriteError: when the file cannot be written (disk full, read-only folder ...).
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -33,9 +33,11 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out, "
-            "then continue with --resume"
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"{path}: cannot be written ({reason}); free space or choose another --out, then continue with "
+            "--resume",
+            reason,
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,20 +47,29 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it takes the name `path`, on failure it goes.
 
+    An empty folder at `path` stays and gets the contents one by one: a shell may stand in it.
+
     Raises:
         StoreError: when there is something at `path` already, other than an empty folder, or it cannot be
             made.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path}: exists already; delete it or choose another --out")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    place = path.resolve()  # "." has no name
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
+        if place.is_dir():
+            for item in sorted(temporary.iterdir()):
+                os.replace(item, place / item.name)
+        else:
+            os.replace(temporary, place)
+    except (OSError, WriteError) as error:
+        # what is inside names a temporary folder, and there is nothing to resume
+        reason = error.reason if isinstance(error, WriteError) else error.strerror or error
         raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
+            f"{path}: cannot be written ({reason}); free space or choose another --out"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,14 +1,7 @@
-"""The collective variable: evaluating it; and, for a learned one, writing and loading it.
-
-Three files hold a learned CV: cv.pt (TorchScript, with cv.json inside) for other programs, and the same
-network as plain arrays, cv.npz, with cv.json beside it. Internal coordinates need no cv.npz. torch is loaded
-only when a .pt is.
-"""
+"""The collective variable: its values and gradients, whatever kind it is. Its files: `cv_files`."""
 
 import hashlib
-import json
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.ground.errors import CVError, StoreError
-from aecv.ground.files import read_arrays, read_json, sha256, write_arrays, write_json
+from aecv.ground.errors import CVError
+from aecv.ground.files import sha256
 from aecv.numerics.encoder import Encoder, encode, encode_gradient
 from aecv.numerics.internal import InternalCoordinates, internal_gradient, internal_values
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-FORMAT = "aecv-cv"
-FORMAT_VERSION = 1
-INTERNAL_KIND = "internal coordinates"
-"""What cv.json says of a CV that is no network; see `internal_export`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -118,7 +106,7 @@ class CV:
         digest = hashlib.sha256(repr(self.periodic).encode())
         arrays = {"atom_indices": self.atom_indices, "range": self.cv_range}
         if self.encoder is not None:
-            arrays |= _encoder_arrays(self.encoder)
+            arrays |= encoder_arrays(self.encoder)
         elif self.internal is not None:
             parts = (self.internal.kinds, self.internal.atoms, self.internal.axes)
             digest.update(repr(parts).encode())
@@ -128,7 +116,7 @@ class CV:
         elif self.module_path is not None:
             digest.update(sha256(self.module_path).encode())
         for name in sorted(arrays):
-            digest.update(f"{name} {_array_hash(arrays[name])}".encode())
+            digest.update(f"{name} {array_hash(arrays[name])}".encode())
         return digest.hexdigest()
 
     @cached_property
@@ -209,87 +197,6 @@ class CV:
         return {name: value for name, value in self.__dict__.items() if name != "module"}
 
 
-def export_cv(
-    encoder: Encoder,
-    directory: Path,
-    *,
-    atom_indices: ArrayLike,
-    cv_range: ArrayLike,
-    system: str,
-    system_hash: str,
-) -> None:
-    """Write cv.pt, cv.npz and cv.json; the same arguments give the same bytes of the last two.
-
-    Args:
-        encoder: the network.
-        directory: where to; it is created.
-        atom_indices: the CV's atoms in the whole system, 0-based, shape (n_atoms,).
-        cv_range: box for a biased run along the CV, shape (d, 2).
-        system: name of the molecular system.
-        system_hash: hash of its files.
-
-    Raises:
-        CVError: for shapes that do not fit the encoder. StoreError: when a file cannot be written.
-    """
-    from aecv.models.torchscript import write_module
-
-    indices, limits = np.asarray(atom_indices, dtype=np.int64), np.asarray(cv_range, dtype=float)
-    check_atom_indices(indices, encoder.n_atoms)
-    if limits.shape != (encoder.n_components, 2) or not np.all(limits[:, 0] < limits[:, 1]):
-        raise CVError(
-            f"export: the range needs ({encoder.n_components}, 2) numbers, lower < upper, got {limits}"
-        )
-    arrays: dict[str, NDArray[Any]] = {**_encoder_arrays(encoder), "atom_indices": indices, "range": limits}
-    metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "system": system,
-        "system_hash": system_hash,
-        "n_atoms": encoder.n_atoms,
-        "n_components": encoder.n_components,
-        "layers": [encoder.weights[0].shape[1], *(w.shape[0] for w in encoder.weights)],
-        "activation": "tanh on hidden layers",
-        "align": encoder.is_aligned,
-        "input": "positions of the atoms, centred and rotated onto the reference, flat"
-        if encoder.is_aligned
-        else "positions of the atoms as they are, flat",
-        "units": {"positions": "nm", "reference": "nm", "xi": "1"},
-        "atom_indices": indices.tolist(),
-        "reference": encoder.reference.tolist(),
-        "range": limits.tolist(),
-        "sha256": {name: _array_hash(array) for name, array in arrays.items()},
-    }
-    directory.mkdir(parents=True, exist_ok=True)
-    write_module(encoder, directory / "cv.pt", metadata)
-    write_arrays(directory / "cv.npz", **arrays)
-    write_json(directory / "cv.json", metadata)
-
-
-def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
-    """Load a collective variable.
-
-    Args:
-        path: cv.pt, cv.json, cv.npz, or a folder that holds them. With the plain files a .pt of the same
-            name beside them is used for comparisons. A .pt of another origin works too.
-        atom_indices: needed for a .pt of another origin; not accepted otherwise.
-
-    Raises:
-        CVError: when a file is missing, damaged, of a newer format or not what its hashes say.
-    """
-    location = Path(path)
-    if location.is_dir():
-        location = location / ("cv.json" if (location / "cv.json").exists() else "cv.pt")
-    if not location.is_file():
-        raise CVError(f"{location}: needs cv.pt, cv.json with cv.npz, or a folder of them, there is none")
-    if location.suffix not in (".pt", ".json", ".npz"):
-        raise CVError(f"{location}: needs a file that ends in .pt, .json or .npz")
-    if location.suffix == ".pt":
-        return _load_module(location, atom_indices)
-    if atom_indices is not None:
-        raise CVError(f"{location}: it names its atoms itself; leave atom_indices out")
-    return _load_plain(location)
-
-
 def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
     """Largest difference between the compiled CV and its torch module, over values and gradients.
 
@@ -326,133 +233,16 @@ def shortest(differences: ArrayLike, periods: FloatArray) -> FloatArray:
     return np.asarray(values - periods * turns)
 
 
-def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
-    from aecv.models.torchscript import evaluate, module_arrays, read_module
-
-    module, metadata = read_module(path)
-    if metadata is not None:
-        if atom_indices is not None:
-            raise CVError(f"{path}: it names its atoms itself; leave atom_indices out")
-        _check_metadata(path, metadata)
-        if metadata.get("kind") == INTERNAL_KIND:
-            return _internal(path, metadata, path)
-        return _from_parts(path, metadata, _with_metadata(module_arrays(module), metadata), path)
-    if atom_indices is None:
-        raise CVError(f"{path}: it does not name its atoms; pass atom_indices, 0-based, in the model's order")
-    indices = np.asarray(atom_indices, dtype=np.int64)
-    check_atom_indices(indices, indices.size)
-    n_components = evaluate(module, np.zeros((1, len(indices), 3))).shape[1]
-    return CV(
-        source=path,
-        encoder=None,
-        module_path=path,
-        atom_indices=indices,
-        cv_range=np.full((n_components, 2), np.nan),
-        system="",
-        system_hash="",
-        n_components=n_components,
-    )
-
-
-def _load_plain(path: Path) -> CV:
-    module_path = path.with_suffix(".pt")
-    module = module_path if module_path.is_file() else None
-    try:
-        metadata = read_json(path.with_suffix(".json"))
-        _check_metadata(path, metadata)
-        is_internal = metadata.get("kind") == INTERNAL_KIND
-        arrays = {} if is_internal else read_arrays(path.with_suffix(".npz"))
-    except StoreError as error:
-        raise CVError(f"{error}; the two plain files of a CV belong together, export it again") from error
-    cv = _internal(path, metadata, module) if is_internal else _from_parts(path, metadata, arrays, module)
-    if module is not None:
-        inside, identity = _metadata_inside(module), "components" if is_internal else "sha256"
-        if inside is not None and inside.get(identity) != metadata[identity]:
-            raise CVError(f"{module_path}: holds another CV than {path.name}; export both again")
-    return cv
-
-
-def _internal(path: Path, metadata: dict[str, Any], module_path: Path | None) -> CV:
-    from aecv.models.internal_export import internal_from
-
-    return internal_from(path, metadata, module_path)
-
-
-def _from_parts(
-    path: Path, metadata: Any, arrays: Mapping[str, NDArray[Any]], module_path: Path | None
-) -> CV:
-    for name, expected in metadata["sha256"].items():
-        if name not in arrays or _array_hash(arrays[name]) != expected:
-            raise CVError(
-                f"{path}: array '{name}' is missing or not what it was when exported (SHA-256 differs); "
-                "restore the file or export the CV again"
-            )
-    layers = range(len(metadata["layers"]) - 1)
-    try:
-        encoder = Encoder(
-            reference=arrays["reference"],
-            weights=tuple(arrays[f"weights_{layer}"] for layer in layers),
-            biases=tuple(arrays[f"biases_{layer}"] for layer in layers),
-        )
-        indices, limits = arrays["atom_indices"].astype(np.int64), arrays["range"].astype(float)
-    except KeyError as error:
-        raise CVError(f"{path}: array {error} is missing; export the CV again") from error
-    check_atom_indices(indices, encoder.n_atoms)
-    return CV(
-        source=path,
-        encoder=encoder,
-        module_path=module_path,
-        atom_indices=indices,
-        cv_range=limits,
-        system=metadata["system"],
-        system_hash=metadata["system_hash"],
-        n_components=encoder.n_components,
-    )
-
-
-def _with_metadata(arrays: dict[str, FloatArray], metadata: Any) -> dict[str, NDArray[Any]]:
-    """Arrays of a .pt; those that TorchScript does not hold come from its JSON."""
-    indices = np.array(metadata["atom_indices"], dtype=np.int64)
-    return {**arrays, "atom_indices": indices, "range": np.array(metadata["range"], dtype=float)}
-
-
-def _check_metadata(path: Path, metadata: Any) -> None:
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise CVError(f"{path}: needs the description of a CV (format '{FORMAT}'), got something else")
-    version = metadata.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CVError(
-            f"{path}: has format version {version}, this aecv reads up to {FORMAT_VERSION}; "
-            "install a newer aecv"
-        )
-    own = ("components", "periodic") if metadata.get("kind") == INTERNAL_KIND else ("layers", "sha256")
-    needed = ("system", "system_hash", "atom_indices", "range", *own)
-    missing = [key for key in needed if key not in metadata]
-    if missing:
-        raise CVError(f"{path}: the description lacks {', '.join(missing)}; export the CV again")
-
-
-def _metadata_inside(path: Path) -> dict[str, Any] | None:
-    """cv.json inside a .pt, read as the zip archive that it is, without torch."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith("/extra/cv.json")]
-            content = json.loads(archive.read(names[0])) if names else None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CVError(
-            f"{path}: needs a complete TorchScript file, got: {error}; export it again, or delete it"
-        ) from error
-    return content if isinstance(content, dict) else None
-
-
-def _encoder_arrays(encoder: Encoder) -> dict[str, FloatArray]:
+def encoder_arrays(encoder: Encoder) -> dict[str, FloatArray]:
+    """The arrays of a network by their names in cv.npz."""
     arrays = {"reference": encoder.reference}
     for layer, (w, b) in enumerate(zip(encoder.weights, encoder.biases, strict=True)):
         arrays |= {f"weights_{layer}": w, f"biases_{layer}": b}
     return arrays
 
 
-def _array_hash(array: NDArray[Any]) -> str:
+def array_hash(array: NDArray[Any]) -> str:
+    """Hexadecimal SHA-256 of an array's kind, shape and numbers."""
     header = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import write_json
-from aecv.models.cv import CV, FORMAT, FORMAT_VERSION, INTERNAL_KIND
+from aecv.models.cv import CV
+from aecv.models.cv_files import FORMAT, FORMAT_VERSION, INTERNAL_KIND
 from aecv.numerics.internal import InternalCoordinates
 
 _UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm"}

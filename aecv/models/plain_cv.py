@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, suggestion
 from aecv.ground.files import replacing
-from aecv.models.cv import CV, export_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import export_cv
 from aecv.models.internal_export import export_internal
 from aecv.models.observables import ObservableSet
 from aecv.models.torchscript import module_dtype

@@ -14,7 +14,8 @@ from aecv.ground.files import read_json
 from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system, shipped_systems
 from aecv.numerics.abf import ExtendedVariable
 from aecv.workflow.samples import Bias, Samples
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 N_PROBE = 200
 """Frames on which the spring's frequency is measured when the coupling is made."""
+
+_INSTEAD = "export a learned CV, or observables of the system"
+_FUNCTION = f"CV {{cv}}: is a Python function, which cannot be exported; {_INSTEAD}"
+_FOREIGN = f"CV {{cv}}: is a model of another program, of which aecv writes no input; {_INSTEAD}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,89 +60,77 @@ def find_source(place: Path | str | CV, *, system: str | Path | None = None) -> 
         system: name or folder of the system; needed where no run says it.
 
     Raises:
-        CVError: when there is no CV, or it is a function.
+        CVError: when there is no CV, or it is a function or a model of another program.
     """
     if isinstance(place, CV):
         return _of_cv(place, None, system)
     path = Path(place)
     if not path.exists():
         raise CVError(f"{path}: needs a run, an iteration or a file of a CV to export, there is none")
+    path = path.resolve()  # the folder's name tells what it holds, and "." has none
     if path.is_file():
-        return _of_cv(load_cv(path), path.parent, system)
+        return _of_cv(_load(path), path.parent, system)
     if (path / "run.json").is_file():
         path = _place_in_run(path)
-    if path.name == ALONG:
-        return _along(path, system)
     if path.name.startswith("production_"):
-        return _of_cv(load_cv(path.parent / name_of(_number(path))), path, system)
-    return _of_cv(load_cv(path), path, system)
+        return _of_cv(_load(path.parent / name_of(_number(path))), path, system)
+    return _of_cv(_load(path), path, system)
 
 
 def _place_in_run(run: Path) -> Path:
-    """The folder of a run whose CV is meant."""
+    """The folder of a run whose CV is meant: the last one; of an iteration and its production the latter."""
     if (run / ALONG / "bias.npz").is_file():
         return run / ALONG
-    done = [path.parent for path in sorted(run.glob("production_*/bias.npz"))]
-    done = done or [path.parent for path in sorted(run.glob("iteration_*/learning.done"))]
+    done = [path.parent for path in run.glob("iteration_*/learning.done")]
+    done += [path.parent for path in run.glob("production_*/bias.npz")]
     if not done:
         raise CVError(f"{run}: needs a finished iteration to export its CV, there is none; run it first")
-    return done[-1]
+    return max(done, key=lambda folder: (_number(folder), folder.name))
 
 
-def _along(folder: Path, system: str | Path | None) -> Source:
-    """The CV of a run along a given one, which is known by its name only."""
-    from aecv.models.observables import ObservableSet
-    from aecv.models.plain_cv import observable_cv
+def _load(path: Path) -> CV:
+    """The CV of a file or folder, where it is one that can be exported."""
+    if path.name == ALONG and not (path / "cv.pt").is_file():
+        if not (path / "sampled.json").is_file():
+            raise CVError(f"{path}: needs a finished run to export its CV; continue it with --resume")
+        raise CVError(_FUNCTION.format(cv=read_json(path / "sampled.json")["cv"]))
+    file = path / "cv.pt" if path.is_dir() and not (path / "cv.json").is_file() else path
+    if file.is_file() and file.suffix == ".pt":
+        from aecv.models.torchscript import read_module
 
-    settings = _settings(folder.parent, system, "")
-    name = str(read_json(folder / "sampled.json")["cv"])
-    bias = Bias.load(folder / "bias.npz")
-    topology = _topology(folder)
-    words = name.split(", ")
-    if topology is not None and set(words) <= settings.observables.keys():
-        observables = ObservableSet.prepare(topology, settings.observables)
-        grid = bias.grid
-        ranges = {
-            word: (low, high)
-            for word, low, high, flag in zip(words, grid.lower, grid.upper, grid.periodic, strict=True)
-            if not flag
-        }
-        cv = observable_cv(observables, words, ranges=ranges)
-    elif Path(name).exists():
-        cv = load_cv(name)
-    else:
-        raise CVError(
-            f"{folder}: its CV '{name}' is a Python function, which cannot be exported; export a learned CV "
-            "or observables of the system"
-        )
-    return Source(
-        title=f"CV {words[0] if len(words) == 1 else ' and '.join(words)} of {settings.system.name}",
-        cv=cv,
-        settings=settings,
-        topology=topology,
-        extended=lambda: bias.extended,
-    )
+        if read_module(file)[1] is None:
+            raise CVError(_FOREIGN.format(cv=file))
+    return load_cv(path)
 
 
 def _of_cv(cv: CV, folder: Path | None, system: str | Path | None) -> Source:
     if cv.function is not None:
-        raise CVError(
-            f"CV {cv.source}: is a Python function, which cannot be exported; export a learned CV, or "
-            "observables of the system"
-        )
+        raise CVError((_FUNCTION if cv.module_path is None else _FOREIGN).format(cv=cv.source))
     settings = _settings(None if folder is None else folder.parent, system, cv.system)
     topology = _topology(folder) if folder is not None else None
     if topology is None:
         topology = _built(settings, system, cv).mdtraj_topology
-    in_run = folder is not None and re.fullmatch(r"(iteration|production)_\d+", folder.name) is not None
-    of = f", iteration {_number(folder)}" if in_run and folder is not None else ""
     return Source(
-        title=f"CV of {settings.system.name}{of}",
+        title=_title(folder, settings),
         cv=cv,
         settings=settings,
         topology=topology,
         extended=lambda: _extended(cv, folder, settings, system),
     )
+
+
+def _title(folder: Path | None, settings: Settings) -> str:
+    """By the iteration, or the names of the observables that it is made of."""
+    title = f"CV of {settings.system.name}"
+    if folder is None:
+        return title
+    if re.fullmatch(r"(iteration|production)_\d+", folder.name):
+        return f"{title}, iteration {_number(folder)}"
+    if folder.name == ALONG and (folder / "sampled.json").is_file():
+        names = str(read_json(folder / "sampled.json")["cv"]).split(", ")
+        if set(names) <= settings.observables.keys():
+            return f"CV {' and '.join(names)} of {settings.system.name}"
+    return title
 
 
 def _extended(cv: CV, folder: Path | None, settings: Settings, system: str | Path | None) -> ExtendedVariable:
@@ -161,7 +154,7 @@ def _biased(folder: Path | None) -> list[Path]:
     """Where the bias along the CV of a folder would be."""
     if folder is None:
         return []
-    if folder.name.startswith("production_"):
+    if folder.name == ALONG or folder.name.startswith("production_"):
         return [folder / "bias.npz"]
     if not folder.name.startswith("iteration_"):
         return []

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import new_folder, write_text
-from aecv.models.cv import CV, export_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import export_cv
 from aecv.results.exports.colvars_input import LengthUnit, colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.readme import colvars_readme, plumed_readme
@@ -54,19 +55,24 @@ def export(
             (neuralNetwork). Observables of the system are the program's own actions in every form.
         bias: drr (extended ABF), metad (well tempered), opes, or none; for Colvars: drr or none.
         system: name or folder of the system; needed where no run says it and it is not a shipped one.
-        length: unit of length of the engine, for Colvars: nm (GROMACS) or angstrom (NAMD, LAMMPS).
+        length: unit of length of the engine, for Colvars alone: nm (GROMACS) or angstrom (NAMD, LAMMPS).
 
     Returns:
         the folder.
 
     Raises:
-        CVError: when there is no CV, it is a function, or it has not what the form needs.
+        CVError: when there is no CV, it is a function or a model of another program, or it has not what the
+            form needs.
         GridError: when the grid of the bias is not that of the CV.
         StoreError: when the folder is in use or cannot be written.
         MolecularSystemError: when the system is not known.
     """
     check_word("target", target, TARGETS)
     check_word("bias", bias, BIASES)
+    if target != "colvars" and length != "nm":
+        raise CVError(
+            f"export: length '{length}' is for Colvars; leave --length out for {target}, whose input is in nm"
+        )
     source = find_source(run_or_cv, system=system)
     cv, plan = _subject(source), _bias(source, bias)
     texts: dict[str, str] = {}
@@ -127,7 +133,7 @@ def _bias(source: Source, kind: BiasKind) -> ExportedBias:
         extended=None if kind == "none" else source.extended(),
         temperature_k=settings.dynamics.temperature_k,
         barrier_kj_mol=settings.eabf.ceiling_kj_mol,
-        print_steps=round(settings.sampling.frame_ps / timestep),
+        print_steps=max(1, round(settings.sampling.frame_ps / timestep)),
         output_steps=max(1, round(settings.sampling.segment_ps / timestep)),
     )
 

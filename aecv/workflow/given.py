@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.models.features import read_features
 from aecv.models.foreign_cv import Foreign, foreign_cv
 from aecv.models.observables import select_atoms

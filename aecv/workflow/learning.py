@@ -14,7 +14,8 @@ from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV, export_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import export_cv
 from aecv.models.training import TrainedAutoencoder, train_autoencoder
 from aecv.numerics.abf import data_grid
 from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2

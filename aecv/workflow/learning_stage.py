@@ -8,7 +8,8 @@ from typing import Any
 
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.ground.seeds import seed_31bit
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts

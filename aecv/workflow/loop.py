@@ -17,7 +17,8 @@ from typing import Any
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
 from aecv.sampling.engines.choice import make_biased_engine, require_engine

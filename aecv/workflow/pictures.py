@@ -6,7 +6,7 @@ import numpy as np
 
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.units import thermal_energy
-from aecv.models.cv import load_cv
+from aecv.models.cv_files import load_cv
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.exact import read_exact_profile

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.sampling.system import MolecularSystem, build

@@ -158,4 +158,4 @@ def test_a_package_that_crashes_ends_the_probe_and_not_aecv(
     found = torch_plugin.availability()
     assert not found.works
     assert re.search(reason, found.reason), found.reason
-    assert "aecv[torchforce]" in found.remedy
+    assert 'pip install ".[torchforce]" in the source folder' in found.remedy

@@ -111,6 +111,14 @@ class Mixing(torch.nn.Module):
         return d - d.mean()
 
 
+class MixingNetwork(Network):
+    """With weights in float32; a single frame has a value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x.reshape(-1, 15))
+        return y - 0.5 * y.mean(dim=0)
+
+
 class Two(torch.nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
@@ -246,6 +254,7 @@ def test_a_cv_that_knows_place_or_orientation_is_told_with_numbers(
         (Many(), r"1 to 3 finite numbers per frame.* it returns shape \(7, 4\) for 7 frames"),
         (Nothing(), "it returns NaN or infinity"),
         (Mixing(), r"another value when there are others beside it; .* --input-shape '\(1, n, 3\)'"),
+        (MixingNetwork(15), r"another value when there are others beside it; .* '\(1, n, 3\)'"),
         (Two(), "it returns a tuple, no tensor"),
     ],
 )
@@ -385,7 +394,8 @@ def test_selections_of_features_name_their_place(tmp_path: Path) -> None:
 def test_what_mlcolvar_exports_is_a_cv(tmp_path: Path) -> None:
     """Its own to_torchscript, of an autoencoder on distances and a network on flat positions in angstrom."""
     pytest.importorskip(
-        "mlcolvar", reason="mlcolvar is not installed; pip install --no-deps mlcolvar lightning (see README)"
+        "mlcolvar",
+        reason="mlcolvar, whose export this tests, is missing; pip install --no-deps mlcolvar lightning",
     )
     from mlcolvar.cvs import AutoEncoderCV, DeepTDA
 

@@ -217,6 +217,16 @@ def test_a_periodic_component_has_plumeds_period_and_no_wall(kind, name):
         assert action(text, "LOWER_WALLS").keywords["ARG"] == "xi_2"
 
 
+@pytest.mark.parametrize("kind", ["drr", "metad", "opes"])
+def test_a_period_that_is_none_of_an_angle_is_refused(kind):
+    """PLUMED's dihedrals go from -pi to pi, and so does its grid; half of it would be another bias."""
+    half = plan(kind, **{**PERIODIC, "lower": (0.0, 0.1)})
+    with pytest.raises(GridError, match=r"component 1 needs a range of 2 pi, got 0 to 3\.141592654, 3\.14"):
+        plumed_input(torsion_cv(), half, "plain")
+    whole = plan(kind, **{**PERIODIC, "lower": (0.0, 0.1), "upper": (2 * np.pi, 0.9)})
+    assert "xi_1" in action(plumed_input(torsion_cv(), whole, "plain"), "PRINT").keywords["ARG"]
+
+
 def test_metadynamics_is_scaled_by_the_range():
     text = plumed_input(subject(network(structure())), plan("metad"), "ann")
     metad = action(text, "METAD")
@@ -259,7 +269,12 @@ def test_pdb_uses_the_columns_there_are(size_nm, decimals):
     reference = size_nm * np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]])
     assert rounded(reference)[1] == decimals
     text = reference_pdb(reference, [1, 2, 3, 4], subject_names()[:4])
-    assert all(len(line[30:54].split()) >= 1 and line[54:60] == "  1.00" for line in text.splitlines()[2:-1])
+    atoms = [line for line in text.splitlines() if line.startswith("ATOM")]
+    # x, y and z have eight columns each, whether there is a blank between them or none
+    points = np.array([[float(line[start : start + 8]) for start in (30, 38, 46)] for line in atoms])
+    differences = (points - points[0]) - 10.0 * (reference - reference[0])
+    assert np.abs(differences).max() < 1.01 * 10.0**-decimals  # two roundings of half a digit
+    assert [line[54:60] for line in atoms] == ["  1.00"] * 4
 
 
 def test_pdb_refuses_what_does_not_fit():

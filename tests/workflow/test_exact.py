@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.files import read_json
-from aecv.models.cv import load_cv
+from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system
 from aecv.numerics.quadrature import mass_along
 from aecv.results.fes import read_fes

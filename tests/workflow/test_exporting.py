@@ -1,22 +1,28 @@
 """Exports of runs, iterations and files: the right CV, its extended variable, and folders in one piece."""
 
+import errno
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from aecv.export import main
-from aecv.ground.errors import AecvError, CVError, MolecularSystemError, StoreError
-from aecv.models.cv import CV, export_cv, load_cv
+from aecv.ground.errors import CVError, MolecularSystemError, StoreError
+from aecv.ground.files import write_json
+from aecv.models.cv import CV
+from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.observables import ObservableSet
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.results.exports.subject import FORMS
 from aecv.sampling.system import MolecularSystem, build
+from aecv.workflow.export_source import _place_in_run
 from aecv.workflow.exporting import export
 from aecv.workflow.samples import Bias
 from tests.results.plumed_reader import evaluate, read_actions
@@ -111,6 +117,61 @@ def test_an_iteration_gives_its_own_cv_and_the_bias_along_it(small_run, tmp_path
     assert keywords(out, "DRR")["KAPPA"] == ",".join(repr(kappa) for kappa in extended.kappa)
 
 
+def made_along(run: Path, small_run: Path, cv: str) -> Path:
+    """A finished run along a given CV of which nothing but the name is known."""
+    along = run / "along"
+    along.mkdir(parents=True)
+    shutil.copy(small_run / "run.json", run)
+    for name in ("bias.npz", "topology.pdb"):
+        shutil.copy(small_run / "production_02" / name, along)
+    write_json(along / "sampled.json", {"cv": cv})
+    return along
+
+
+def test_a_run_along_a_cv_gives_the_copy_that_it_keeps(small_run, tmp_path, monkeypatch):
+    """Wherever the command is called, and whatever became of the file that the copy was made of."""
+    along = made_along(tmp_path / "run", small_run, "iteration_02")
+    for name in ("cv.pt", "cv.npz", "cv.json"):
+        shutil.copy(small_run / "iteration_02" / name, along)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_run / "iteration_00", tmp_path / "iteration_02")  # trained again
+    kappa = ",".join(repr(kappa) for kappa in Bias.load(along / "bias.npz").extended.kappa)
+    for name in ("run", "run/along", "run/along/cv.npz"):
+        out = export(Path(name), tmp_path / "out" / name)
+        assert (out / "cv.pt").read_bytes() == (small_run / "iteration_02" / "cv.pt").read_bytes()
+        assert keywords(out, "DRR")["KAPPA"] == kappa
+        assert (out / "plumed.dat").read_text().startswith("# CV of ala2: 2 components of 8 atoms.")
+
+
+def test_a_run_along_a_function_or_a_model_of_others_is_refused_in_words(small_run, tmp_path):
+    along = made_along(tmp_path / "run", small_run, "squared")
+    with pytest.raises(CVError, match="CV squared: is a Python function, which cannot be exported"):
+        export(tmp_path / "run", tmp_path / "out")
+    (along / "sampled.json").unlink()
+    with pytest.raises(CVError, match="needs a finished run to export its CV; continue it with --resume"):
+        export(along, tmp_path / "out")
+    torch.jit.script(torch.nn.Linear(3, 1)).save(str(along / "cv.pt"))
+    for place in (tmp_path / "run", along / "cv.pt"):
+        with pytest.raises(CVError, match=r"cv\.pt: is a model of another program, of which aecv writes no"):
+            export(place, tmp_path / "out")
+
+
+def test_a_run_that_goes_on_gives_its_last_iteration(tmp_path):
+    """Counted as numbers: in a longer run 100 comes after 99, as words before."""
+    run = tmp_path / "run"
+    for name in ("iteration_02/learning.done", "production_02/bias.npz", "iteration_99/learning.done"):
+        (run / name).parent.mkdir(parents=True)
+        (run / name).touch()
+    assert _place_in_run(run).name == "iteration_99"
+    (run / "iteration_100").mkdir()
+    assert _place_in_run(run).name == "iteration_99"  # it has not learned yet
+    (run / "iteration_100" / "learning.done").touch()
+    assert _place_in_run(run).name == "iteration_100"
+    (run / "production_100").mkdir()
+    (run / "production_100" / "bias.npz").touch()
+    assert _place_in_run(run).name == "production_100"
+
+
 def test_observables_of_a_system(system, frames, tmp_path):
     cv = replace(observable_cv(system.observables, ("phi", "psi")), system="ala2")
     values = evaluate(export(cv, tmp_path / "out"), frames)
@@ -160,6 +221,31 @@ def test_an_export_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_is_full_inside_is_told_without_a_way_to_resume(folder, tmp_path, monkeypatch):
+    """Of the folder that was asked for, and not of the temporary one; `aecv export` has no --resume."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("aecv.ground.files.os.fsync", full)
+    out = tmp_path / "out"
+    with pytest.raises(StoreError) as caught:
+        export(folder, out, form="plain")
+    assert str(caught.value) == (
+        f"{out}: cannot be written (No space left on device); free space or choose another --out"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_empty_folder_one_stands_in_is_filled(folder, tmp_path, monkeypatch):
+    """And stays the same one: in a new one of that name the shell would not stand."""
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    export(folder, Path(), form="plain")
+    assert tmp_path.stat().st_ino == before
+    assert {item.name for item in Path().iterdir()} == {"plumed.dat", "reference.pdb", "README.md"}
+
+
 def squared(x):
     return (x[:, 0] - x[:, 1]).square().sum(dim=-1)
 
@@ -171,6 +257,8 @@ def test_errors(folder, tmp_path, system):
         export(CV.from_function(squared, [0, 1]), tmp_path / "out", bias="none")
     with pytest.raises(CVError, match="form needs one of pytorch, ann, plain, got 'torch'"):
         export(folder, tmp_path / "out", form="torch")  # type: ignore[arg-type]
+    with pytest.raises(CVError, match="length 'angstrom' is for Colvars; leave --length out for plumed"):
+        export(folder, tmp_path / "out", length="angstrom")
     with pytest.raises(
         MolecularSystemError, match=r"'water' is none of the shipped ones .*; name its folder"
     ):
@@ -197,5 +285,4 @@ def test_command_says_what_it_wrote_and_what_went_wrong(folder, tmp_path):
     assert f"written to {out}: README.md, plumed.dat, reference.pdb" in done.output
     again = CliRunner().invoke(main, command)
     assert again.exit_code == 1
-    assert "exists already" in again.output
-    assert issubclass(StoreError, AecvError)
+    assert again.stderr == f"error: {out}: exists already; delete it or choose another --out\n"

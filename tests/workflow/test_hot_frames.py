@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.files import read_arrays
-from aecv.models.cv import load_cv
+from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow import learning_stage

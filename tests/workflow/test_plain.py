@@ -3,20 +3,24 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 import torch
 
 from aecv.ground.errors import CVError, SettingsError, StoreError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv import CV, load_cv
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
+from aecv.workflow.exporting import export
 from aecv.workflow.plain import Sampled, sample_along
 from aecv.workflow.samples import Bias, Samples
+from tests.results.plumed_reader import evaluate, read_actions
 
 SMALL = (
     "sampling.frame_ps=0.02",
@@ -107,6 +111,25 @@ def test_observables_as_a_cv_are_written_for_other_programs(torsion_run: tuple[P
         np.testing.assert_allclose(cv(positions), samples.xi[::50], atol=1e-12)
         assert cv.periodic == (True, True)
         assert cv.system == "ala2"
+
+
+@pytest.mark.parametrize("place", ["", "along", "along/cv.json", "along/cv.pt"])
+def test_an_export_has_the_cv_and_the_coupling_of_the_run(
+    torsion_run: tuple[Path, Sampled], tmp_path: Path, place: str
+) -> None:
+    run = torsion_run[0]
+    out = export(run / place, tmp_path / "out", form="plain")
+    text = (out / "plumed.dat").read_text()
+    assert text.startswith("# CV phi and psi of ala2: 2 components of 5 atoms.")
+    drr = next(action.keywords for action in read_actions(text) if action.name == "DRR")
+    extended = Bias.load(run / "along" / "bias.npz").extended
+    assert drr["KAPPA"] == ",".join(repr(kappa) for kappa in extended.kappa)
+    # those of SMALL: neither is a default
+    assert (drr["GRID_BIN"], drr["FULLSAMPLES"]) == ("20,20", "100")
+    trajectory = mdtraj.load(run / "along" / "frames.dcd", top=run / "along" / "topology.pdb")[::100]
+    values = evaluate(out, trajectory.xyz.astype(float))
+    expected = mdtraj.compute_phi(trajectory)[1][:, 0], mdtraj.compute_psi(trajectory)[1][:, 0]
+    np.testing.assert_allclose([values["xi_1"], values["xi_2"]], expected, atol=1e-5)  # in float32
 
 
 def test_frames_keep_the_atoms_of_their_cv(torsion_run: tuple[Path, Sampled]) -> None:

@@ -125,7 +125,7 @@ class ExportedBias:
         """The extended variable.
 
         Raises:
-            GridError: when there is none, or its grid is not that of the CV.
+            GridError: when there is none, its grid is not that of the CV, or a period is not 2 pi.
         """
         if self.extended is None:
             raise GridError(
@@ -142,6 +142,15 @@ class ExportedBias:
             raise GridError(
                 f"export of {cv.title}: the CV is periodic as {cv.periodic}, the grid as {grid.periodic}"
             )
+        for c in np.flatnonzero(grid.periodic):
+            period = grid.upper[c] - grid.lower[c]
+            # dihedrals: what other programs take for one has the period of an angle
+            if not np.isclose(period, 2.0 * np.pi, rtol=1e-6):
+                raise GridError(
+                    f"export of {cv.title}: periodic component {c + 1} needs a range of 2 pi, got "
+                    f"{short(grid.lower[c])} to {short(grid.upper[c])}, {short(period)} wide; export a run "
+                    "along the whole period, or with the bias 'none'"
+                )
         return self.extended
 
 

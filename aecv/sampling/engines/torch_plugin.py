@@ -19,7 +19,10 @@ from typing import Any
 
 from aecv.sampling.engines.availability import Availability, json_lines
 
-INSTALL = 'pip install "aecv[torchforce]" into an environment of its own brings versions that fit each other'
+INSTALL = (
+    'pip install ".[torchforce]" in the source folder, into an environment of its own, brings versions that '
+    "fit each other"
+)
 PROBE_S = 300
 """Loading torch takes seconds; from a cold, busy disk a minute."""
 
