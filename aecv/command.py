@@ -7,14 +7,17 @@ import errno
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aecv.ground.errors import AecvError
+
+if TYPE_CHECKING:
+    from aecv.models.spec import SystemSpec
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -122,6 +125,24 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_RUN_OPTIONS):
         function = option(function)
     return function
+
+
+def spec_of(
+    system_name: str, *, config: Path | None, texts: Sequence[str], print_config: bool
+) -> "SystemSpec | None":
+    """The system with its settings; None when these were to be printed, which is done then.
+
+    Args:
+        texts: settings as --set has them; later ones win.
+    """
+    from aecv.ground.layers import to_toml
+    from aecv.models.spec import load_system
+
+    spec = load_system(system_name, config=config, overrides=texts)
+    if not print_config:
+        return spec
+    click.echo(to_toml(spec.settings), nl=False)
+    return None
 
 
 def overrides(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[str]:

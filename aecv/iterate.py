@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, resume_option, run_options, system_option
+from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option
 
 _SHORT_FOR = {
     "iters": "run.iterations",
@@ -65,12 +65,9 @@ def main(
       aecv iterate --system ala2 --iters 3 --ns 1 --out runs/quick
       aecv iterate --system ala2 --iters 20 --resume
     """
-    from aecv.ground.layers import to_toml
-    from aecv.models.spec import load_system
-
-    spec = load_system(system_name, config=config, overrides=(*assignments, *overrides(options, _SHORT_FOR)))
-    if print_config:
-        click.echo(to_toml(spec.settings), nl=False)
+    texts = (*assignments, *overrides(options, _SHORT_FOR))
+    spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
+    if spec is None:
         return
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console

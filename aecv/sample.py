@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, resume_option, run_options, system_option
+from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option
 
 
 @click.command(cls=Command)
@@ -78,14 +78,9 @@ def main(
       aecv sample --system ala2 --cv theirs.pt --atoms "mass > 2" --length-unit angstrom
       aecv sample --system ala2 --cv theirs.pt --features features.toml --range -1.5 1.5
     """
-    from aecv.ground.layers import to_toml
-    from aecv.models.spec import load_system
-
-    spec = load_system(
-        system_name, config=config, overrides=(*assignments, *overrides(options, {"ns": "sampling.ns"}))
-    )
-    if print_config:
-        click.echo(to_toml(spec.settings), nl=False)
+    texts = (*assignments, *overrides(options, {"ns": "sampling.ns"}))
+    spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
+    if spec is None:
         return
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console

@@ -23,7 +23,7 @@ from aecv.models.spec import SystemSpec
 from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
 from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
-from aecv.sampling.walkers import Plan, make_plan
+from aecv.sampling.walkers import Plan
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.pictures import draw_run
@@ -294,7 +294,7 @@ class _Loop:
 def plan_of(settings: Settings, iteration: int) -> Plan:
     """How the settings cut an iteration into rounds; see `make_plan`."""
     has_stages = settings.pool.mode == "mbar" and iteration > settings.pool.exploration
-    return _plan(
+    return sampling_stage.plan_of_settings(
         settings,
         f"iteration {iteration}",
         settings.sampling.ns,
@@ -305,26 +305,10 @@ def plan_of(settings: Settings, iteration: int) -> Plan:
 
 def production_plan(settings: Settings, cv_iteration: int) -> Plan:
     """How the settings cut the production along an iteration's CV into rounds."""
-    return _plan(
+    return sampling_stage.plan_of_settings(
         settings,
         f"production {cv_iteration}",
         production.length_ns(settings),
         settings.production.frozen_stages,
         settings.autoencoder.latent,
-    )
-
-
-def _plan(settings: Settings, stage: str, ns: float, frozen_stages: int, n_components: int) -> Plan:
-    sampling = settings.sampling
-    return make_plan(
-        root=settings.run.seed,
-        stage=stage,
-        n_walkers=sampling.walkers,
-        total_ps=1000.0 * ns,
-        segment_ps=sampling.segment_ps,
-        frame_ps=sampling.frame_ps,
-        timestep_ps=settings.dynamics.timestep_ps,
-        rounds_per_save=sampling_stage.rounds_per_save(settings, n_components),
-        adaptive_share=settings.eabf.adaptive_share,
-        frozen_stages=frozen_stages,
     )

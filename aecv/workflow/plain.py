@@ -30,7 +30,7 @@ from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.engines.choice import check_cv, make_biased_engine, require_engine
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, check_atoms, choose_platform
-from aecv.sampling.walkers import Plan, make_plan
+from aecv.sampling.walkers import Plan
 from aecv.workflow import sampling_stage
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
@@ -136,7 +136,9 @@ def sample_along(
     elif ranges:
         raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
     length_ns = settings.sampling.ns if ns is None else ns
-    plan = _plan(settings, length_ns, cv.n_components)
+    plan = sampling_stage.plan_of_settings(
+        settings, "along", length_ns, settings.production.frozen_stages, cv.n_components
+    )
     _check_bins(settings, cv)
     check_atoms(system, cv)
     check_cv(settings.sampling.engine, cv)
@@ -153,23 +155,6 @@ def sample_along(
             draw_production(run, ALONG, system, starts=STARTS)
             run.mark_done(ALONG, "analysis", inputs, (*OUTPUTS, *result.cv_files))
         return Sampled.load(run.iteration_dir(ALONG))
-
-
-def _plan(settings: Settings, ns: float, n_components: int) -> Plan:
-    """A first share of adaptive bias, then the production's frozen stages."""
-    sampling = settings.sampling
-    return make_plan(
-        root=settings.run.seed,
-        stage="along",
-        n_walkers=sampling.walkers,
-        total_ps=1000.0 * ns,
-        segment_ps=sampling.segment_ps,
-        frame_ps=sampling.frame_ps,
-        timestep_ps=settings.dynamics.timestep_ps,
-        rounds_per_save=sampling_stage.rounds_per_save(settings, n_components),
-        adaptive_share=settings.eabf.adaptive_share,
-        frozen_stages=settings.production.frozen_stages,
-    )
 
 
 def _check_bins(settings: Settings, cv: CV) -> None:

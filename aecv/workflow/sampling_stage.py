@@ -18,7 +18,7 @@ from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import Engine, WalkerState
 from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import BiasRule, Ensemble, Plan, run_rounds
+from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
 from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
@@ -49,11 +49,37 @@ class Sampling:
     progress: Progress
 
 
-def rounds_per_save(settings: Settings, n_components: int) -> int:
+def _rounds_per_save(settings: Settings, n_components: int) -> int:
     """How often a projected bias is solved anew between saves; 1 for any other, whose rounds end with one."""
     if not settings.eabf.projected or n_components < 2:
         return 1
     return max(1, round(settings.sampling.segment_ps / settings.eabf.update_ps))
+
+
+def plan_of_settings(
+    settings: Settings, stage: str, ns: float, frozen_stages: int, n_components: int
+) -> Plan:
+    """How the settings cut a sampling into rounds; see `make_plan`.
+
+    Args:
+        stage: names the random streams.
+        ns: simulated time over all walkers.
+        frozen_stages: after eabf.adaptive_share of it; 0 for none.
+        n_components: of the CV that is biased; 0 for none.
+    """
+    sampling = settings.sampling
+    return make_plan(
+        root=settings.run.seed,
+        stage=stage,
+        n_walkers=sampling.walkers,
+        total_ps=1000.0 * ns,
+        segment_ps=sampling.segment_ps,
+        frame_ps=sampling.frame_ps,
+        timestep_ps=settings.dynamics.timestep_ps,
+        rounds_per_save=_rounds_per_save(settings, n_components),
+        adaptive_share=settings.eabf.adaptive_share,
+        frozen_stages=frozen_stages,
+    )
 
 
 def sample_unbiased(task: Sampling, make_engine: Callable[[], Engine], states: Sequence[WalkerState]) -> None:

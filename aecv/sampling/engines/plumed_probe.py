@@ -45,6 +45,7 @@ def say(**fields: Any) -> None:
 
 
 def main() -> None:
+    """Try every action, and say what came of it."""
     say(stage="loading OpenMM")
     import openmm
 
