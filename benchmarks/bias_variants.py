@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_phi_psi import free_energy, rmsd
+from compare_phi_psi import free_energy, reference_values, rmsd
 from runs import write_rows
 
 from aecv.ground.files import read_arrays, read_json, write_json
@@ -25,7 +25,6 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.layers import merge, validate
 from aecv.ground.units import thermal_energy
 from aecv.models.spec import load_system
-from aecv.numerics.free_energy import delta_f
 from aecv.workflow.loop import iterate
 from aecv.workflow.samples import Samples
 
@@ -60,10 +59,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     kt = thermal_energy(load_system("ala2").settings.dynamics.temperature_k)
-    stored = read_arrays(options.reference)
-    weights = np.exp(stored["log_weight"] - stored["log_weight"].max())
-    truth = free_energy(stored["phi"], stored["psi"], weights, kt)
-    value = delta_f((stored["phi"] > 0) & (stored["phi"] < 2.2), weights, kt=kt)
+    truth, value = reference_values(options.reference, kt)
     print(
         f"reference {value:.2f} kJ/mol; CV of {options.run}, iteration {options.iteration}; {options.ns:g} ns"
     )

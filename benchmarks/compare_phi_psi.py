@@ -63,11 +63,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     kt = thermal_energy(load_system("ala2").settings.dynamics.temperature_k)
-    reference = read_arrays(options.reference)
-    weights = np.exp(reference["log_weight"] - reference["log_weight"].max())
-    truth = free_energy(reference["phi"], reference["psi"], weights, kt)
-    inside = (reference["phi"] > 0.0) & (reference["phi"] < 2.2)
-    value = delta_f(inside, weights, kt=kt)
+    reference, weights, inside = read_reference(options.reference)
+    truth, value = reference_values(options.reference, kt)
     parts = np.array_split(np.arange(len(weights)), BLOCKS)
     error = np.std([delta_f(inside[p], weights[p], kt=kt) for p in parts], ddof=1) / np.sqrt(BLOCKS)
     halves = [free_energy(reference["phi"][p], reference["psi"][p], weights[p], kt) for p in halved(weights)]
@@ -81,6 +78,19 @@ def main() -> None:
     header = ["what", "runs", "Delta F", "off by", "holds", "rmsd", *QUALITY.values()]
     print_table(header, [summary_line(group) for group in by_estimate(rows)])
     write_rows(options.json, {"reference": {"delta_f": value, "standard_error": float(error)}, "rows": rows})
+
+
+def read_reference(path: Path) -> tuple[dict[str, Any], FloatArray, Any]:
+    """Arrays of a reference, weights of its frames, and which lie inside 0 < phi < 2.2."""
+    stored = read_arrays(path)
+    weights = np.exp(stored["log_weight"] - stored["log_weight"].max())
+    return stored, weights, (stored["phi"] > 0.0) & (stored["phi"] < 2.2)
+
+
+def reference_values(path: Path, kt: float) -> tuple[FloatArray, float]:
+    """F(phi, psi) of a reference, shape (N_BINS, N_BINS), and its Delta F [kJ/mol]."""
+    stored, weights, inside = read_reference(path)
+    return free_energy(stored["phi"], stored["psi"], weights, kt), delta_f(inside, weights, kt=kt)
 
 
 def rows_of(run: Path, truth: FloatArray, value: float, kt: float) -> list[Row]:

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare_phi_psi import free_energy, rmsd
+from compare_phi_psi import free_energy, reference_values, rmsd
 
-from aecv.ground.files import read_arrays
 from aecv.ground.grid import FloatArray
 from aecv.ground.settings import PoolSettings
 from aecv.ground.units import thermal_energy
@@ -110,10 +109,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=2, help="first iteration that counts")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    stored = read_arrays(options.reference)
-    weights = np.exp(stored["log_weight"] - stored["log_weight"].max())
-    truth = free_energy(stored["phi"], stored["psi"], weights, KT)
-    value = delta_f((stored["phi"] > 0) & (stored["phi"] < 2.2), weights, kt=KT)
+    truth, value = reference_values(options.reference, KT)
     items = [item for run in options.runs for item in items_of(run, options.first)]
     print(f"reference {value:.2f} kJ/mol; {len(items)} iterations of {len(options.runs)} runs")
     print(f"{'weights':<42}{'mean error':>11}{'rms error':>11}{'rmsd F':>8}{'n_eff':>8}")
