@@ -59,7 +59,7 @@ test-torchforce:
 # The probe first: without it everything would be skipped, and pass.
 test-with-openmm-torch: $(INSTALLED)
 	$(BIN)/python -c 'from aecv.sampling.engines.choice import require_engine; require_engine("torchforce")'
-	$(PYTEST) tests/engines -m torchforce --timeout=1200 $(ARGS)
+	$(PYTEST) -m torchforce --timeout=1200 $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
