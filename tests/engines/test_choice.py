@@ -14,7 +14,7 @@ from aecv.ground.files import read_json
 from aecv.ground.settings import SamplingSettings
 from aecv.ground.versions import versions
 from aecv.models.spec import load_system
-from aecv.sampling.engines import choice
+from aecv.sampling.engines import availability, choice
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
 from aecv.workflow.loop import iterate
@@ -60,6 +60,25 @@ def test_a_run_keeps_the_versions_of_its_engine(tmp_path: Path, monkeypatch: pyt
         RunDirectory.resume(out, spec, platform="Reference", engine_versions={"PLUMED": "2.10.1"})
     with RunDirectory.create(tmp_path / "native", spec, platform="Reference"):
         assert read_json(tmp_path / "native" / "run.json")["versions"] == versions()
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "fault"),
+    [
+        ("print(1)", "1\n", ""),
+        ("import os; print(2, flush=True); os.kill(os.getpid(), 11)", "2\n", "the process crashed (SIGSEGV)"),
+        ("raise ImportError('no symbol')", "", "ImportError: no symbol"),
+        ("import os; os._exit(3)", "", "exit code 3"),
+        ("import time; print(4, flush=True); time.sleep(60)", "4\n", "no answer in 2 s"),
+    ],
+)
+def test_a_probe_tells_how_it_ended(
+    code: str, output: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault.startswith("no answer"):
+        monkeypatch.setattr(availability, "PROBE_S", 2)
+    ending = availability.probe_apart(["-c", code])
+    assert (ending.output, ending.fault) == (output, fault)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from aecv.numerics.abf import ExtendedVariable, couple
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed
 from aecv.sampling.engines import plumed, plumed_force, plumed_kernel
+from aecv.sampling.engines.availability import Availability, Ending
 from aecv.sampling.engines.plumed_cv import choose_form, write_cv
 from aecv.sampling.engines.plumed_kernel import Kernel, interpret
 from aecv.sampling.engines.plumed_segment import (
@@ -131,6 +132,11 @@ def test_a_segment_asks_for_lambda_s_coupling_and_no_noise_of_drr(tmp_path: Path
     assert f"EXTERNAL ARG=eabf.xi_1_fict,eabf.xi_2_fict FILE={tmp_path / 'bias.grid'}" in frozen
 
 
+def _ended(lines: Sequence[str], fault: str = "") -> Availability:
+    """What a probe with this output found."""
+    return interpret(Ending(output="\n".join(lines), errors="", fault=fault)).availability
+
+
 def _lines(**faults: str) -> list[str]:
     """The output of a probe that comes to its end."""
     actions = dict.fromkeys((*plumed_kernel.NEEDED, *plumed_kernel.OF_NETWORKS), "") | faults
@@ -143,23 +149,23 @@ def _lines(**faults: str) -> list[str]:
 
 
 def test_a_complete_plumed_works() -> None:
-    found = interpret(_lines(), "", 0).availability
+    found = _ended(_lines())
     assert found.works
     assert found.reason == "PLUMED 2.9.3 in OpenMM 8.4, with DRR"
     assert found.versions == {"PLUMED": "2.9.3"}
     # PLUMED's log may hold what looks like an answer; the binding tells its version where it has one
     more = ["{1,2}", "{", *_lines(), '{"binding": "2.1"}']
-    assert interpret(more, "", 0).availability.versions == {"PLUMED": "2.9.3", "openmm-plumed": "2.1"}
+    assert _ended(more).versions == {"PLUMED": "2.9.3", "openmm-plumed": "2.1"}
 
 
 def test_networks_work_without_their_modules() -> None:
-    found = interpret(_lines(PYTORCH_MODEL="not known", ANN="not known"), "", 0).availability
+    found = _ended(_lines(PYTORCH_MODEL="not known", ANN="not known"))
     assert found.works
     assert found.reason.endswith("with DRR, without PYTORCH_MODEL, ANN")
 
 
 def test_a_plumed_without_drr_is_explained() -> None:
-    found = interpret(_lines(DRR='Action "DRR" is not known.'), "", 0).availability
+    found = _ended(_lines(DRR='Action "DRR" is not known.'))
     assert not found.works
     assert "DRR (module drr, which is left out without a word where Boost" in found.reason
     assert 'PLUMED says: Action "DRR" is not known.' in found.reason
@@ -170,7 +176,7 @@ def test_a_plumed_without_drr_is_explained() -> None:
 @pytest.mark.parametrize(("version", "works"), [("2.6.5", False), ("2.7.0", True), ("2.10", True)])
 def test_a_plumed_that_is_too_old_is_refused_by_its_version(version: str, works: bool) -> None:
     lines = [line.replace("2.9.3", version) for line in _lines()]
-    found = interpret(lines, "", 0).availability
+    found = _ended(lines)
     assert found.works == works
     if not works:
         assert str(found) == (
@@ -180,19 +186,22 @@ def test_a_plumed_that_is_too_old_is_refused_by_its_version(version: str, works:
 
 
 @pytest.mark.parametrize(
-    ("errors", "exit_code", "said"),
+    ("fault", "said"),
     [
-        ("ModuleNotFoundError: No module named 'openmmplumed'", 1, "openmm-plumed is not installed"),
-        ("", -11, "ended by SIGSEGV while loading openmm-plumed"),
+        ("ModuleNotFoundError: No module named 'openmmplumed'", "openmm-plumed is not installed"),
+        (
+            "the process crashed (SIGSEGV)",
+            "loading openmm-plumed failed: the process crashed (SIGSEGV); OpenMM, PLUMED and libtorch of",
+        ),
         (
             "ImportError: libplumed.so: cannot open",
-            1,
-            "libplumed.so: cannot open (while loading openmm-plumed)",
+            "loading openmm-plumed failed: ImportError: libplumed.so: cannot open",
         ),
+        ("", "loading openmm-plumed failed: it ended early"),
     ],
 )
-def test_a_probe_that_ends_early_is_explained(errors: str, exit_code: int, said: str) -> None:
-    found = interpret(_lines()[:2], errors, exit_code).availability
+def test_a_probe_that_ends_early_is_explained(fault: str, said: str) -> None:
+    found = _ended(_lines()[:2], fault)
     assert not found.works
     assert said in found.reason
     assert found.remedy == "install it with: conda install -c conda-forge openmm-plumed plumed"

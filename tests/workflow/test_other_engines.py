@@ -1,4 +1,4 @@
-"""The whole loop with the engines that need packages of their own: killed and resumed, it is the straight run."""
+"""The whole loop with engines that need packages of their own: killed and resumed, it is the straight run."""
 
 import signal
 from pathlib import Path

@@ -2,23 +2,18 @@
 
 import logging
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from aecv.sampling.engines import plumed_probe
-from aecv.sampling.engines.availability import Availability, json_lines
+from aecv.sampling.engines.availability import Availability, Ending, json_lines, probe_apart
 
 logger = logging.getLogger(__name__)
 
 INSTALL = "conda install -c conda-forge openmm-plumed plumed"
 """What brings a package; whether its PLUMED has the modules, only the probe tells."""
-PROBE_S = 300
-"""Loading torch takes seconds; on a cold, busy disk a minute."""
 
 MODULES = {
     "DRR": "module drr, which is left out without a word where Boost's serialization was missing",
@@ -100,31 +95,14 @@ class Kernel:
 @cache
 def probe_kernel() -> Kernel:
     """Ask the PLUMED of this Python, once, in a process of its own."""
-    source = Path(plumed_probe.__file__).read_text(encoding="utf-8")
-    try:
-        done = subprocess.run(
-            # -P: a file in the working folder may have the name of a package
-            [sys.executable, "-P", "-c", source],
-            capture_output=True,
-            text=True,
-            timeout=PROBE_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        return _nothing(f"the probe did not come to an end in {PROBE_S} s")
-    logger.debug("PLUMED's answers:\n%s\n%s", done.stdout, done.stderr)
-    return interpret(done.stdout.splitlines(), done.stderr, done.returncode)
+    ending = probe_apart(["-c", Path(plumed_probe.__file__).read_text(encoding="utf-8")])
+    logger.debug("PLUMED's answers:\n%s\n%s", ending.output, ending.errors)
+    return interpret(ending)
 
 
-def interpret(lines: Sequence[str], errors: str, exit_code: int) -> Kernel:
-    """What the output of the probe says.
-
-    Args:
-        lines: of its standard output, PLUMED's log among them.
-        errors: its standard error.
-        exit_code: negative for a signal.
-    """
+def interpret(ending: Ending) -> Kernel:
+    """What the output of the probe says; PLUMED's log is among it."""
+    lines = ending.output.splitlines()
     answers = json_lines(lines)
     faults = {answer["action"]: answer["fault"] for answer in answers if "action" in answer}
     stages = [answer["stage"] for answer in answers if "stage" in answer]
@@ -134,29 +112,19 @@ def interpret(lines: Sequence[str], errors: str, exit_code: int) -> Kernel:
         version=versions[0] if versions else "of an unknown version",
         actions=frozenset(action for action, fault in faults.items() if not fault),
         faults={action: fault for action, fault in faults.items() if fault},
-        broken="" if stages[-1:] == ["done"] else _broken(stages, errors, exit_code),
+        broken="" if stages[-1:] == ["done"] else _broken(stages, ending.fault),
         binding=next((answer["binding"] for answer in answers if "binding" in answer), ""),
     )
 
 
-def _broken(stages: Sequence[str], errors: str, exit_code: int) -> str:
+def _broken(stages: Sequence[str], fault: str) -> str:
     """Why the probe did not come to its end."""
     stage = stages[-1] if stages else "starting Python"
-    last = errors.strip().splitlines()[-1] if errors.strip() else ""
-    if "No module named 'openmmplumed'" in last:
+    if "No module named 'openmmplumed'" in fault:
         return "the package openmm-plumed is not installed"
-    if exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return (
-            f"the process was ended by {name} while {stage}; OpenMM, PLUMED and libtorch of different builds "
-            "do that"
-        )
-    return f"{last or f'exit code {exit_code}'} (while {stage})"
+    why = "; OpenMM, PLUMED and libtorch of different builds do that" if "crashed" in fault else ""
+    return f"{stage} failed: {fault or 'it ended early'}{why}"
 
 
 def _fails(reason: str, remedy: str) -> Availability:
     return Availability(name="plumed", works=False, reason=reason, remedy=remedy)
-
-
-def _nothing(broken: str) -> Kernel:
-    return Kernel(openmm="", version="", actions=frozenset(), faults={}, broken=broken)

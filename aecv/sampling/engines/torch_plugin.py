@@ -10,22 +10,17 @@ import importlib.metadata
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aecv.sampling.engines.availability import Availability, json_lines
+from aecv.sampling.engines.availability import Availability, json_lines, probe_apart
 
 INSTALL = (
     'pip install ".[torchforce]" in the source folder, into an environment of its own, brings versions that '
     "fit each other"
 )
-PROBE_S = 300
-"""Loading torch takes seconds; from a cold, busy disk a minute."""
-
 _ENERGY = 14.0
 """x^2 + y^2 + z^2 at (1, 2, 3), the probe's force."""
 
@@ -58,29 +53,10 @@ def load_openmmtorch() -> ModuleType:
 
 def availability() -> Availability:
     """Whether openmm-torch works here; if not, how far it got and why."""
-    # -P: a file in the working folder may have the name of a package
-    command = [sys.executable, "-P", "-m", "aecv.sampling.engines.torch_plugin"]
     here = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    try:
-        result = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-    except subprocess.TimeoutExpired as error:
-        lines = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        return _judged(lines, fault=f"no answer in {PROBE_S} s")
-    fault = ""
-    if result.returncode < 0:
-        fault = f"the process crashed ({signal.Signals(-result.returncode).name})"
-    elif result.returncode > 0:
-        fault = (result.stderr.strip().splitlines() or ["no message"])[-1]
-    return _judged(result.stdout, fault=fault)
+    ending = probe_apart(["-m", "aecv.sampling.engines.torch_plugin"], env={**os.environ, "PYTHONPATH": path})
+    return _judged(ending.output, fault=ending.fault)
 
 
 def _judged(output: str, *, fault: str) -> Availability:
