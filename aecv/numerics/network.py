@@ -2,25 +2,68 @@
 
 Packed parameters hold per layer W (n_out, n_in), its transpose and b (n_out,), flat: both orders make the
 forward and the backward product run along memory. `work` holds the activations of every layer, input first.
+
+Products add four rows at a time to the result: one row at a time reads and writes the result once per row,
+which takes four times as long as the arithmetic.
 """
 
 from aecv.numerics.compilation import jit
 
+_FEW = 8
+"""Up to this many outputs, a scalar product per output is faster than sums of rows as short as that."""
+
 
 @jit
 def _tanh(values, n):  # type: ignore[no-untyped-def]
-    """tanh in place: continued fraction of x/4 cut at the ninth level, then two doublings.
+    """tanh in place: continued fraction p/q of x/4 cut at the ninth level, then two doublings.
 
-    Relative error below 5e-16 (tested). A loop without a call vectorises; the C library's tanh does not.
+    tanh(x/2) = 2 p q / (p^2 + q^2), and the same again: one division in all. Relative error below 1e-15
+    (tested). A loop without a call vectorises; the C library's tanh does not.
     """
     for i in range(n):
         u = 0.25 * min(max(values[i], -22.0), 22.0)
         s = u * u
-        numerator = u * (34459425.0 + s * (4729725.0 + s * (135135.0 + s * (990.0 + s))))
-        denominator = 34459425.0 + s * (16216200.0 + s * (945945.0 + s * (13860.0 + s * 45.0)))
-        t = numerator / denominator
-        t = 2.0 * t / (1.0 + t * t)
-        values[i] = 2.0 * t / (1.0 + t * t)
+        p = u * (34459425.0 + s * (4729725.0 + s * (135135.0 + s * (990.0 + s))))
+        q = 34459425.0 + s * (16216200.0 + s * (945945.0 + s * (13860.0 + s * 45.0)))
+        p, q = 2.0 * p * q, p * p + q * q
+        values[i] = 2.0 * p * q / (p * p + q * q)
+
+
+@jit
+def _add_rows(matrix, factors, n_rows, n_columns, out):  # type: ignore[no-untyped-def]
+    """out_c += sum_r matrix_rc factors_r.
+
+    Args:
+        matrix: flat, row by row, shape (n_rows n_columns,) or longer.
+        factors: shape (n_rows,) or longer.
+        out: updated, shape (n_columns,) or longer.
+    """
+    r = 0
+    while r + 4 <= n_rows:
+        f0, f1, f2, f3 = factors[r], factors[r + 1], factors[r + 2], factors[r + 3]
+        p = r * n_columns
+        m0, m1 = matrix[p : p + n_columns], matrix[p + n_columns : p + 2 * n_columns]
+        m2, m3 = matrix[p + 2 * n_columns : p + 3 * n_columns], matrix[p + 3 * n_columns : p + 4 * n_columns]
+        for c in range(n_columns):
+            out[c] += m0[c] * f0 + m1[c] * f1 + m2[c] * f2 + m3[c] * f3
+        r += 4
+    while r < n_rows:
+        factor = factors[r]
+        row = matrix[r * n_columns : (r + 1) * n_columns]
+        for c in range(n_columns):
+            out[c] += row[c] * factor
+        r += 1
+
+
+@jit
+def _add_products(matrix, factors, n_rows, n_columns, out):  # type: ignore[no-untyped-def]
+    """out_r += sum_c matrix_rc factors_c, with the arguments of `_add_rows`."""
+    for r in range(n_rows):
+        row = matrix[r * n_columns : (r + 1) * n_columns]
+        total = 0.0
+        for c in range(n_columns):
+            total += row[c] * factors[c]
+        out[r] += total
 
 
 @jit
@@ -32,14 +75,13 @@ def forward(parameters, layers, work):  # type: ignore[no-untyped-def]
     for layer in range(n_layers):
         n_in, n_out = layers[layer], layers[layer + 1]
         bias = p + 2 * n_in * n_out
-        y = work[a + n_in : a + n_in + n_out]
+        x, y = work[a : a + n_in], work[a + n_in : a + n_in + n_out]
         for o in range(n_out):
             y[o] = parameters[bias + o]
-        for i in range(n_in):
-            x = work[a + i]
-            row = parameters[p + n_in * n_out + i * n_out : p + n_in * n_out + (i + 1) * n_out]
-            for o in range(n_out):
-                y[o] += row[o] * x
+        if n_out <= _FEW:
+            _add_products(parameters[p:], x, n_out, n_in, y)
+        else:
+            _add_rows(parameters[p + n_in * n_out :], x, n_in, n_out, y)
         if layer < n_layers - 1:
             _tanh(y, n_out)
         p = bias + n_out
@@ -59,11 +101,7 @@ def backward(parameters, layers, work, out, derivatives):  # type: ignore[no-unt
         below = derivatives[a - n_in : a]
         for i in range(n_in):
             below[i] = 0.0
-        for o in range(n_out):
-            g = derivatives[a + o]
-            row = parameters[p + o * n_in : p + (o + 1) * n_in]
-            for i in range(n_in):
-                below[i] += row[i] * g
+        _add_rows(parameters[p:], derivatives[a:], n_out, n_in, below)
         a -= n_in
         if layer > 0:
             for i in range(n_in):

@@ -8,7 +8,8 @@ import pytest
 
 from aecv.ground.errors import SimulationError
 from aecv.models.cv import CV
-from aecv.numerics import kernels
+from aecv.numerics import step_kernels
+from aecv.numerics.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.checks import free_force_group
 from tests.engines.conftest import Bench, job
@@ -24,14 +25,14 @@ def test_generic_path_says_that_it_is_slow(
 
 
 def test_a_wrong_force_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = kernels.extended_abf_force
+    kernel = step_kernels.encoder_step
 
     def half_force(*args: Any) -> float:
         energy = kernel(*args)
-        args[-1][...] *= 0.5
+        part(args[1], args[2], FORCES)[...] *= 0.5
         return float(energy)
 
-    monkeypatch.setattr(kernels, "extended_abf_force", half_force)
+    monkeypatch.setattr(step_kernels, "encoder_step", half_force)
     with pytest.raises(SimulationError, match=r"bias is not live: .*relative difference 5\.0e-01"):
         bench.engine().run(job(bench))
 
@@ -40,14 +41,14 @@ def test_ctrl_c_inside_a_step_is_ctrl_c(bench: Bench, monkeypatch: pytest.Monkey
     """OpenMM turns whatever a callback raises into an exception without text."""
     engine = bench.engine()
     engine.run(job(bench))
-    kernel = kernels.extended_abf_force
+    kernel = engine._bias._kernel
 
     def interrupted(*args: Any) -> float:
-        if args[1] == 250:
+        if args[0] == 250:
             raise KeyboardInterrupt
         return float(kernel(*args))
 
-    monkeypatch.setattr(kernels, "extended_abf_force", interrupted)
+    monkeypatch.setattr(engine._bias, "_kernel", interrupted)
     with pytest.raises(KeyboardInterrupt):
         engine.run(job(bench))
 

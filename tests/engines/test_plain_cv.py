@@ -12,7 +12,8 @@ from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cv import CV, shortest
 from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
-from aecv.numerics import internal_kernels
+from aecv.numerics import step_kernels
+from aecv.numerics.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import build, choose_platform
@@ -145,14 +146,14 @@ def test_a_frozen_bias_drives_the_molecule_through_the_seam(walker: Bench) -> No
 
 
 def test_a_wrong_force_of_the_kernel_is_noticed(walker: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = internal_kernels.extended_internal_force
+    kernel = step_kernels.internal_step
 
     def half_force(*args: Any) -> float:
         energy = kernel(*args)
-        args[-1][...] *= 0.5
+        part(args[1], args[2], FORCES)[...] *= 0.5
         return float(energy)
 
-    monkeypatch.setattr(internal_kernels, "extended_internal_force", half_force)
+    monkeypatch.setattr(step_kernels, "internal_step", half_force)
     bench = along(walker, observable_cv(walker.system.observables, ("phi", "psi")))
     with pytest.raises(SimulationError, match=r"bias is not live: .*relative difference 5\.0e-01"):
         bench.engine().run(job(bench))

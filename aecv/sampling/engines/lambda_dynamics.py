@@ -15,6 +15,7 @@ from aecv.models.cv import CV, shortest
 from aecv.models.torchscript import evaluate_with_gradient
 from aecv.numerics import kernels
 from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.numerics.kernel_memory import KernelMemory
 from aecv.sampling.dynamics import SegmentJob
 from aecv.sampling.engines.checks import not_finite
 
@@ -27,30 +28,28 @@ class LambdaDynamics:
     Args:
         cv: the collective variable.
         extended: coupling and dynamics of lambda.
+        memory: of a kernel that evaluates xi as well; None for that of lambda alone.
 
     Attributes:
         raised: what went wrong in a callback (Ctrl-C as well): OpenMM hands on an exception without text.
     """
 
-    def __init__(self, cv: CV, extended: ExtendedVariable) -> None:
+    def __init__(self, cv: CV, extended: ExtendedVariable, memory: KernelMemory | None = None) -> None:
         self._cv = cv
         self._extended = extended
-        self._constants = extended.constants
+        self._memory = memory or KernelMemory(extended, n_atoms=len(cv.atom_indices))
+        self._lam, self._counters = self._memory.lam, self._memory.counters
         self._bins = np.array(extended.grid.n_bins)
-        self._samples = Accumulators.zeros(extended.grid).samples
-        self._unbiased = np.zeros(extended.grid.size, dtype=bool)
-        self._potential = np.zeros(extended.grid.size)
-        self._lam = np.zeros((kernels.N_LAM_ROWS, extended.grid.n_dims))
-        self._counters = np.zeros(kernels.N_COUNTERS, dtype=np.int64)
         self._noise = np.zeros((1, extended.grid.n_dims))
         self.raised: BaseException | None = None
 
     def begin(self, job: SegmentJob) -> None:
         """Take over the accumulators, lambda and random stream of a job."""
         assert job.accumulators is not None
-        self._samples[...] = job.accumulators.samples
-        self._unbiased[...] = False if job.unbiased is None else job.unbiased
-        self._potential[...] = 0.0 if job.potential is None else job.potential
+        memory = self._memory
+        memory.samples[...] = job.accumulators.samples
+        memory.unbiased[...] = False if job.unbiased is None else job.unbiased
+        memory.potential[...] = 0.0 if job.potential is None else job.potential
         self._counters[kernels.FROZEN] = job.potential is not None
         self._lam[kernels.LAM] = self._lam[kernels.NEXT_LAM] = job.state.lam
         self._lam[kernels.VELOCITY] = job.state.lam_velocity
@@ -62,7 +61,7 @@ class LambdaDynamics:
 
     @property
     def accumulators(self) -> Accumulators:
-        return Accumulators(grid=self._extended.grid, samples=self._samples.copy())
+        return Accumulators(grid=self._extended.grid, samples=self._memory.samples.copy())
 
     @property
     def lam(self) -> FloatArray:
@@ -81,7 +80,7 @@ class LambdaDynamics:
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Forces may be looked at inside; the samples, lambda and the step counter come out as they were."""
-        arrays = (self._samples, self._lam, self._counters)
+        arrays = (self._memory.samples, self._lam, self._counters)
         kept = [array.copy() for array in arrays]
         try:
             yield
@@ -91,18 +90,19 @@ class LambdaDynamics:
 
     def move(self, xi: FloatArray, step: int) -> None:
         """One step: a sample, then lambda; nothing where this MD step has had its turn."""
+        memory = self._memory
         kernels.extended_step(
-            xi, step, self._constants, self._bins, self._samples, self._unbiased, self._potential,
+            xi, step, memory.constants, self._bins, memory.samples, memory.unbiased, memory.potential,
             self._lam, self._counters, self._noise,
         )  # fmt: skip
 
     def stretch(self, xi: FloatArray) -> FloatArray:
         """xi - lam of the springs, the shortest way round, shape (d,)."""
-        return shortest(xi - self._lam[kernels.LAM], self._constants[kernels.PERIOD])
+        return shortest(xi - self._lam[kernels.LAM], self._memory.constants[kernels.PERIOD])
 
     def pulled(self, xi: FloatArray, gradient: FloatArray) -> tuple[float, FloatArray]:
         """Energy of the springs and its forces, from xi (d,) and its gradient (d, n_cv_atoms, 3)."""
-        stretch, kappa = self.stretch(xi), self._constants[kernels.KAPPA]
+        stretch, kappa = self.stretch(xi), self._memory.constants[kernels.KAPPA]
         energy = float(0.5 * np.sum(kappa * stretch**2))
         return energy, -np.einsum("c,cia->ia", kappa * stretch, gradient)
 
