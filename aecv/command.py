@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from aecv.ground.errors import AecvError
 
 if TYPE_CHECKING:
     from aecv.models.spec import SystemSpec
+    from aecv.sampling.workers import Workers
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -90,6 +91,14 @@ _RUN_OPTIONS = (
         type=click.Choice(ENGINES),
         help="What runs the biased dynamics.  [default: native]",
     ),
+    click.option("--walkers", type=click.IntRange(min=1), help="Walkers, which share one bias."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes that run the walkers; they change no result.  [default: one per core]",
+    ),
+    click.option("--dask", metavar="ADDRESS", help="Run the walkers on this Dask scheduler's workers."),
+    click.option("--devices", metavar="0,1,...", help="GPUs that the worker processes take in turn."),
     click.option(
         "--starts",
         type=click.Choice(["auto", "one", "given"]),
@@ -112,6 +121,7 @@ _SHORT_FOR = {
     "platform": "dynamics.platform",
     "engine": "sampling.engine",
     "starts": "starts.mode",
+    "walkers": "sampling.walkers",
 }
 
 
@@ -143,6 +153,16 @@ def spec_of(
         return spec
     click.echo(to_toml(spec.settings), nl=False)
     return None
+
+
+def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":
+    """The processes that --workers, --dask and --devices ask for."""
+    from aecv.sampling.workers import open_workers
+
+    devices = tuple(part for part in (options["devices"] or "").split(",") if part)
+    return open_workers(
+        spec.settings.sampling.walkers, n_local=options["workers"], address=options["dask"], devices=devices
+    )
 
 
 def overrides(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[str]:

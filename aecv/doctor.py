@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aecv.command import ENGINES, EXIT_ERROR, Command
+from aecv.ground.cores import usable_cores
 from aecv.ground.versions import versions
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ def _installed() -> Iterator[tuple[str, str]]:
 def _machine() -> Iterator[tuple[str, str]]:
     """The operating system, processors, threads, and where files can be written."""
     yield "system", f"{platform.platform()}, {sys.platform}"
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield "processors", f"{os.cpu_count()}, {usable} usable"
+    yield "processors", f"{os.cpu_count()}, {usable_cores()} usable"
     given = [f"{name}={os.environ[name]}" for name in _THREADS if name in os.environ]
     yield "threads", f"{', '.join(given) or 'no variable set'}; a run computes on one"
     free = shutil.disk_usage(".").free / 1e9

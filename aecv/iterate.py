@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option
+from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option, workers_of
 
 _SHORT_FOR = {
     "iters": "run.iterations",
@@ -75,13 +75,15 @@ def main(
 
     console.set_up_logging()
     folder = out if out is not None else Path("runs") / spec.name
-    outcome = iterate(
-        spec,
-        folder,
-        resume=resume,
-        progress=console.bars,
-        on_record=console.print_record,
-    )
+    with workers_of(options, spec) as workers:
+        outcome = iterate(
+            spec,
+            folder,
+            resume=resume,
+            workers=workers,
+            progress=console.bars,
+            on_record=console.print_record,
+        )
     click.echo(console.closing_words(outcome))
     made = f", {outcome.production.folder}/" if outcome.production else ""
     click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/{made}")

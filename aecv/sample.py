@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option
+from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option, workers_of
 
 
 @click.command(cls=Command)
@@ -94,7 +94,8 @@ def main(
         **{name: options[name] for name in ("ranges", "periodic")},
     )
     folder = out if out is not None else Path("runs") / f"{spec.name}_{_slug(what)}"
-    result = sample_along(spec, given, folder, resume=resume, progress=console.bars)
+    with workers_of(options, spec) as workers:
+        result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)
     click.echo(console.sampled_table(result, spec.settings))
 
 

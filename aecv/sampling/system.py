@@ -2,10 +2,10 @@
 
 import copy
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -26,17 +26,38 @@ REFERENCE_MAX_ATOMS = 100
 """Up to this many atoms the Reference platform is the fastest one; see benchmarks and `choose_platform`."""
 
 
-class PlatformChoice(NamedTuple):
-    """An OpenMM platform, the properties to create a Context with, and why it was chosen."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlatformChoice:
+    """An OpenMM platform, the properties to create a Context with, and why it was chosen.
+
+    It can be pickled; the platform is then found again by its name.
+    """
 
     platform: openmm.Platform
-    properties: dict[str, str]
+    properties: Mapping[str, str]
     reason: str
+
+    def on_device(self, index: str) -> "PlatformChoice":
+        """The same on one of several GPUs."""
+        if "DeviceIndex" not in self.platform.getPropertyNames():
+            return self
+        return replace(self, properties={**self.properties, "DeviceIndex": index})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.platform.getName(), dict(self.properties), self.reason)
+
+
+def _restored(name: str, properties: dict[str, str], reason: str) -> PlatformChoice:
+    try:
+        platform = openmm.Platform.getPlatformByName(name)
+    except openmm.OpenMMException as error:
+        raise SettingsError(f"dynamics.platform: {name} is not on this worker ({error})") from error
+    return PlatformChoice(platform=platform, properties=properties, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MolecularSystem:
-    """A molecular system ready to be simulated. Not picklable: workers build their own from the spec.
+    """A molecular system ready to be simulated. Pickled, it is its spec, from which it is built again.
 
     Attributes:
         spec: where it comes from, with all settings.
@@ -59,6 +80,9 @@ class MolecularSystem:
     masses: FloatArray
     observables: ObservableSet
     stereo: StereoReference
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return build, (self.spec,)
 
     @property
     def n_atoms(self) -> int:
@@ -240,7 +264,7 @@ def make_context(
     )
     integrator.setRandomNumberSeed(seed)
     try:
-        context = openmm.Context(system, integrator, platform.platform, platform.properties)
+        context = openmm.Context(system, integrator, platform.platform, dict(platform.properties))
     except openmm.OpenMMException as error:
         raise SettingsError(
             f"dynamics.platform: {platform.platform.getName()} cannot simulate "
@@ -292,7 +316,9 @@ def _choice(name: str, why: str) -> PlatformChoice:
     # One thread per walker: walkers run side by side, and threads of one walker would fight for cores.
     properties = {"Threads": "1"} if name == "CPU" else {}
     logger.debug("platform %s: %s", name, why)
-    return PlatformChoice(openmm.Platform.getPlatformByName(name), properties, f"{name}: {why}")
+    return PlatformChoice(
+        platform=openmm.Platform.getPlatformByName(name), properties=properties, reason=f"{name}: {why}"
+    )
 
 
 def _problem(name: str) -> str | None:

@@ -20,10 +20,12 @@ from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import SystemSpec
-from aecv.sampling.dynamics import UnbiasedEngine, WalkerState
-from aecv.sampling.engines.choice import make_biased_engine, require_engine
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+from aecv.sampling.dynamics import WalkerState
+from aecv.sampling.engines.choice import require_engine
+from aecv.sampling.recipe import BiasRecipe, EngineRecipe
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform
 from aecv.sampling.walkers import Plan
+from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.pictures import draw_run
@@ -70,6 +72,7 @@ def iterate(
     out: Path,
     *,
     resume: bool = False,
+    workers: Workers | None = None,
     progress: Progress = silent,
     on_record: Callable[[IterationRecord], object] = lambda _: None,
 ) -> Outcome:
@@ -79,6 +82,7 @@ def iterate(
         spec: the system with all settings.
         out: the run's folder.
         resume: continue the run that the folder holds.
+        workers: processes that run the dynamics; None for this one. They change no result.
         progress: opens progress bars.
         on_record: called with each iteration's record when it is known, also for reused iterations.
 
@@ -97,19 +101,25 @@ def iterate(
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
-        return _Loop(run, system, platform, progress).run(on_record)
+        return _Loop(run, system, platform, workers or ThisProcess(), progress).run(on_record)
 
 
 class _Loop:
     """One invocation: the run directory, and what every stage needs."""
 
     def __init__(
-        self, run: RunDirectory, system: MolecularSystem, platform: PlatformChoice, progress: Progress
+        self,
+        run: RunDirectory,
+        system: MolecularSystem,
+        platform: PlatformChoice,
+        workers: Workers,
+        progress: Progress,
     ) -> None:
         self._run = run
         self._system = system
         self._settings = system.spec.settings
         self._platform = platform
+        self._workers = workers
         self._progress = progress
 
     def run(self, on_record: Callable[[IterationRecord], object]) -> Outcome:
@@ -205,10 +215,15 @@ class _Loop:
             self._run.accept(self._settings)
             starts = read_arrays(self._run.iteration_dir(0) / "starts.npz")["minimised"]
             task = Sampling(
-                folder=folder, plan=plan, system=self._system, starts=starts, progress=self._progress
+                folder=folder,
+                plan=plan,
+                system=self._system,
+                starts=starts,
+                progress=self._progress,
+                workers=self._workers,
             )
             if iteration == 0:
-                sampling_stage.sample_unbiased(task, self._unbiased_engine, states)
+                sampling_stage.sample_unbiased(task, self._recipe(), states)
             else:
                 self._sample_biased(task, iteration, states)
             self._run.mark_done(place, "sampling", inputs, outputs)
@@ -248,17 +263,10 @@ class _Loop:
             prior = prior_of_pool(self._run, iteration - 1, cv, extended)
         sampling_stage.sample_biased(
             task,
-            lambda: make_biased_engine(
-                self._settings.sampling.engine,
-                self._system,
-                cv,
-                extended,
-                platform=self._platform,
-                probe=probe,
+            self._recipe(
+                BiasRecipe(engine=self._settings.sampling.engine, cv=cv, extended=extended, probe=probe)
             ),
             states,
-            cv=cv,
-            extended=extended,
             ceiling_kj_mol=self._settings.eabf.ceiling_kj_mol,
             projected=self._settings.eabf.projected,
             prior=prior,
@@ -283,9 +291,8 @@ class _Loop:
             self._run.mark_done(iteration, "learning", inputs, learning_stage.OUTPUTS)
         return IterationRecord.from_dict(read_json(folder / "record.json"))
 
-    def _unbiased_engine(self) -> UnbiasedEngine:
-        # the seed only fills the time until the first segment sets its own
-        return UnbiasedEngine(*make_context(self._system, platform=self._platform, seed=1))
+    def _recipe(self, bias: BiasRecipe | None = None) -> EngineRecipe:
+        return EngineRecipe(system=self._system, platform=self._platform, bias=bias)
 
     def _cv(self, iteration: int) -> CV:
         return load_cv(self._run.iteration_dir(iteration))

@@ -15,7 +15,7 @@ The stages are those of the production at the end of the loop; the folder holds
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.spec import SystemSpec
-from aecv.sampling.engines.choice import check_cv, make_biased_engine, require_engine
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, check_atoms, choose_platform
+from aecv.sampling.engines.choice import check_cv, require_engine
+from aecv.sampling.recipe import BiasRecipe, EngineRecipe
+from aecv.sampling.system import MolecularSystem, build, check_atoms, choose_platform
 from aecv.sampling.walkers import Plan
+from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import sampling_stage
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
@@ -106,6 +108,7 @@ def sample_along(
     ns: float | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     resume: bool = False,
+    workers: Workers | None = None,
     progress: Progress = silent,
 ) -> Sampled:
     """Run extended ABF along a CV that is given, and estimate its free energies.
@@ -120,6 +123,7 @@ def sample_along(
         ns: simulated time over all walkers; sampling.ns when left out.
         ranges: lower and upper end of observables that are no dihedrals, per name [nm or rad].
         resume: continue the run that the folder holds; it has to be the same CV and the same ns.
+        workers: processes that run the dynamics; None for this one. They change no result.
         progress: opens progress bars.
 
     Raises:
@@ -145,7 +149,8 @@ def sample_along(
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
-        cv = _sample(run, cv, plan, length_ns, system, platform, progress)
+        recipe = EngineRecipe(system=system, platform=platform)
+        cv = _sample(run, recipe, cv, plan, length_ns, workers or ThisProcess(), progress)
         inputs = {
             "samples.npz": run.output_hash(ALONG, "sampling", "samples.npz"),
             "production.replicates": settings.production.replicates,
@@ -168,16 +173,21 @@ def _check_bins(settings: Settings, cv: CV) -> None:
 
 def _sample(
     run: RunDirectory,
+    recipe: EngineRecipe,
     cv: CV,
     plan: Plan,
     ns: float,
-    system: MolecularSystem,
-    platform: PlatformChoice,
+    workers: Workers,
     progress: Progress,
 ) -> CV:
-    """Run what is left of the dynamics; returns the CV with its range."""
+    """Run what is left of the dynamics; returns the CV with its range.
+
+    Args:
+        recipe: of the same dynamics without bias.
+    """
+    system = recipe.system
     settings, folder = system.spec.settings, run.iteration_dir(ALONG)
-    states = prepare_walkers(run, STARTS, system, platform, progress, cv)
+    states = prepare_walkers(run, STARTS, system, recipe.platform, progress, cv)
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
     probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
@@ -193,14 +203,18 @@ def _sample(
     if not run.is_done(ALONG, "sampling", inputs):
         run.begin(ALONG, "sampling", inputs)
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
+        bias = BiasRecipe(engine=settings.sampling.engine, cv=cv, extended=extended, probe=probe)
         sampling_stage.sample_biased(
-            Sampling(folder=folder, plan=plan, system=system, starts=minimised, progress=progress),
-            lambda: make_biased_engine(
-                settings.sampling.engine, system, cv, extended, platform=platform, probe=probe
+            Sampling(
+                folder=folder,
+                plan=plan,
+                system=system,
+                starts=minimised,
+                progress=progress,
+                workers=workers,
             ),
+            replace(recipe, bias=bias),
             states,
-            cv=cv,
-            extended=extended,
             ceiling_kj_mol=settings.eabf.ceiling_kj_mol,
             projected=settings.eabf.projected,
         )

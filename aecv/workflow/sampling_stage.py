@@ -4,7 +4,7 @@ Writes frames.dcd and topology.pdb for other programs, samples.npz and bias.npz 
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
-from aecv.sampling.dynamics import Engine, WalkerState
+from aecv.sampling.dynamics import WalkerState
+from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import MolecularSystem
 from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
+from aecv.sampling.workers import Workers
 from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
@@ -40,6 +42,7 @@ class Sampling:
         system: the molecular system.
         starts: minimised starting structures, the basins that are known, shape (n_starts, N, 3) [nm].
         progress: opens a bar.
+        workers: where segments run.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Sampling:
     system: MolecularSystem
     starts: FloatArray
     progress: Progress
+    workers: Workers
 
 
 def _rounds_per_save(settings: Settings, n_components: int) -> int:
@@ -82,26 +86,24 @@ def plan_of_settings(
     )
 
 
-def sample_unbiased(task: Sampling, make_engine: Callable[[], Engine], states: Sequence[WalkerState]) -> None:
+def sample_unbiased(task: Sampling, recipe: EngineRecipe, states: Sequence[WalkerState]) -> None:
     """Unbiased dynamics of all walkers, to files.
 
     Args:
-        make_engine: builds the engine; called only when there is something left to run.
+        recipe: of the engine, which is made only when there is something left to run.
         states: where the walkers start.
     """
     start = Ensemble(rounds_done=0, states=tuple(states), increments=None)
     segments = SegmentFolder(task.folder / "segments", start, task.plan)
-    _run(task, make_engine, segments)
+    _run(task, recipe, segments)
     _collect(task, segments, cv=None)
 
 
 def sample_biased(
     task: Sampling,
-    make_engine: Callable[[], Engine],
+    recipe: EngineRecipe,
     states: Sequence[WalkerState],
     *,
-    cv: CV,
-    extended: ExtendedVariable,
     ceiling_kj_mol: float,
     projected: bool,
     prior: Accumulators | None = None,
@@ -109,13 +111,14 @@ def sample_biased(
     """Extended ABF of all walkers along a CV, to files.
 
     Args:
-        make_engine: as in `sample_unbiased`.
+        recipe: as in `sample_unbiased`; its bias says along what.
         states: where the walkers start; lambda is set to xi, moved onto the grid where it lies off it.
-        cv, extended: what is biased, and how.
         ceiling_kj_mol: free energy above which lambda is not pushed.
         projected: whether the adapting bias is the gradient of a potential; along one component any is.
         prior: samples that the bias begins with; None for none.
     """
+    assert recipe.bias is not None
+    cv, extended = recipe.bias.cv, recipe.bias.extended
     start = Ensemble(
         rounds_done=0,
         states=tuple(with_lambda(state, cv, extended) for state in states),
@@ -128,7 +131,7 @@ def sample_biased(
         full_samples=extended.full_samples,
         projected=projected and extended.grid.n_dims > 1,
     )
-    end = _run(task, make_engine, segments, rule)
+    end = _run(task, recipe, segments, rule)
     assert end.increments is not None
     Bias(
         extended=extended,
@@ -149,7 +152,7 @@ def remove_segments(folder: Path) -> None:
 
 def _run(
     task: Sampling,
-    make_engine: Callable[[], Engine],
+    recipe: EngineRecipe,
     segments: SegmentFolder,
     rule: BiasRule | None = None,
 ) -> Ensemble:
@@ -157,13 +160,13 @@ def _run(
     ensemble = segments.load()
     if ensemble.rounds_done == task.plan.n_rounds:
         return ensemble
-    engine = make_engine()
     ps_per_step = task.system.spec.settings.dynamics.timestep_ps * task.plan.n_walkers
     lengths = [steps * ps_per_step / 1000.0 for steps in task.plan.segment_steps]
     title = f"{task.folder.name} {'unbiased MD' if ensemble.increments is None else 'extended ABF'}"
+    executor = task.workers.executor(recipe)
     with task.progress(title, sum(lengths), "ns") as advance:
         advance(sum(lengths[: ensemble.rounds_done]))
-        for round_ in run_rounds(ensemble, task.plan, lambda jobs: map(engine.run, jobs), rule=rule):
+        for round_ in run_rounds(ensemble, task.plan, executor, rule=rule):
             segments.save(round_)
             ensemble = round_.ensemble
             advance(lengths[ensemble.rounds_done - 1])
