@@ -1,6 +1,6 @@
 """Speed of native extended ABF on alanine dipeptide beside unbiased MD, and where a step's time goes.
 
-    python benchmarks/eabf_speed.py [--steps 50000] [--repeats 5] [--engine NAME] [--json eabf_speed.json]
+    python benchmarks/eabf_speed.py [--steps 50000] [--repeats 5] [--engine NAME[/FORM]] [--json FILE]
 
 Everything runs in one process on one thread, in turns, so that a busy machine slows all rows alike: trust
 the ratios, not the steps per second. Medians over the repeats are printed.
@@ -34,6 +34,7 @@ from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start
 from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.engines.plumed import PlumedEngine
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
 from aecv.workflow.coupling import extended_variable
@@ -45,7 +46,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50_000, help="MD steps per measurement")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
-        "--engine", action="append", default=[], metavar="NAME", help="another engine beside, may be repeated"
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME[/FORM]",
+        help="another engine (torchforce, plumed/ann) beside, on a tenth of the steps; may be repeated",
     )
     parser.add_argument("--json", type=Path, help="write the table, machine and versions here")
     options = parser.parse_args()
@@ -117,10 +122,12 @@ def measure(n_steps: int, repeats: int, others: Sequence[str] = ()) -> dict[str,
         "native extended ABF, 24-40-2": partial(_seconds, biased, biased_job),
         "native extended ABF, phi and psi": partial(_seconds, plain, plain_job),
     }
+    fewer = max(n_steps // 10 // 100, 1) * 100
     for name in others:
-        require_engine(name)
-        other = make_biased_engine(name, system, cv, extended, platform=platform_choice, probe=probe)
-        rows[f"{name} extended ABF, 24-40-2"] = partial(_seconds, other, biased_job)
+        other = _other(name, system, cv, extended, platform_choice, probe)
+        rows[f"{name} extended ABF, 24-40-2"] = partial(
+            _scaled, other, _biased_job(cv, extended, state, fewer), n_steps
+        )
     for row in rows.values():
         row()  # compile, and warm up
     rates: dict[str, list[float]] = {name: [] for name in rows}
@@ -132,6 +139,27 @@ def measure(n_steps: int, repeats: int, others: Sequence[str] = ()) -> dict[str,
 
 def _seconds(engine: Engine, job: SegmentJob) -> float:
     return engine.run(job).wall_s
+
+
+def _scaled(engine: Engine, job: SegmentJob, n_steps: int) -> float:
+    """Seconds for n_steps, from a shorter job."""
+    return engine.run(job).wall_s * n_steps / job.n_steps
+
+
+def _other(
+    name: str,
+    system: MolecularSystem,
+    cv: CV,
+    extended: ExtendedVariable,
+    choice: PlatformChoice,
+    probe: np.ndarray,
+) -> Engine:
+    """Another engine by its name; of PLUMED's the form of its input may follow after a slash."""
+    engine, _, form = name.partition("/")
+    require_engine(engine)
+    if not form:
+        return make_biased_engine(engine, system, cv, extended, platform=choice, probe=probe)
+    return PlumedEngine(system, cv, extended, platform=choice, probe=probe, form=form)
 
 
 def _prepare() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:
