@@ -1,0 +1,109 @@
+"""Time and loss of a training beside one that is ten times longer, on frames of a finished run.
+
+    python benchmarks/training.py runs/ala2 [--restarts 4] [--frames 100000] [--longer 10] [--json FILE]
+
+Frames of the last iterations, with the weights that train. The longer training has as many more epochs and
+as much more patience; the same held-out frames judge both. One thread.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from runs import Row, biased_iterations, print_table, settings_of, write_rows
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_arrays
+from aecv.ground.grid import FloatArray
+from aecv.ground.settings import Settings
+from aecv.models.spec import load_system
+from aecv.models.training import train_autoencoder
+from aecv.sampling.system import build
+from aecv.workflow.learning import temper
+from aecv.workflow.samples import Samples
+
+
+def main() -> None:
+    """Parse, train, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--restarts", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--longer", type=int, default=10, help="times as many epochs")
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    options = parser.parse_args()
+    settings = settings_of(options.run)
+    positions, weights = frames_of(options.run, options.frames, temper(settings))
+    reference = build(load_system(settings.system.name)).cv_reference
+    rows = [
+        trained(positions, weights, reference, settings, options.restarts, factor)
+        for factor in (1, options.longer)
+    ]
+    sizes = "-".join(map(str, (positions[0].size, *settings.autoencoder.hidden, settings.autoencoder.latent)))
+    print(f"{len(weights)} frames, encoder {sizes}, {options.restarts} restarts, one thread")
+    lines = [
+        (
+            f"{row['max_epochs']} epochs",
+            f"{row['seconds']:.1f}",
+            f"{1e4 * row['best_loss']:.4f}",
+            f"{100 * (row['best_loss'] / rows[-1]['best_loss'] - 1):+.2f} %",
+            f"{100 * (row['worst_loss'] / rows[-1]['best_loss'] - 1):+.2f} %",
+        )
+        for row in rows
+    ]
+    header = ("at most", "seconds", "best loss [1e-4 nm^2]", "above the longer one's", "worst restart")
+    print_table(header, lines)
+    write_rows(options.json, {"frames": len(weights), "encoder": sizes, "rows": rows})
+
+
+def frames_of(run: Path, n: int, power: float) -> tuple[FloatArray, FloatArray]:
+    """Positions of the CV's atoms and weights of n frames: of the last iterations that have as many.
+
+    Raises:
+        StoreError: when the run has fewer.
+    """
+    positions: list[FloatArray] = []
+    weights: list[FloatArray] = []
+    for folder, _ in reversed(biased_iterations(run)):
+        own = read_arrays(folder / "weights.npz")["last_weights"]
+        used = own > 0
+        positions.insert(0, Samples.load(folder / "samples.npz").cv_positions[used].astype(float))
+        weights.insert(0, own[used] ** power / np.sum(own[used] ** power))
+        if sum(map(len, weights)) >= n:
+            break
+    else:
+        raise StoreError(f"{run}: needs {n} weighted frames, has {sum(map(len, weights))}; lower --frames")
+    return np.concatenate(positions)[-n:], np.concatenate(weights)[-n:]
+
+
+def trained(
+    positions: FloatArray,
+    weights: FloatArray,
+    reference: FloatArray,
+    settings: Settings,
+    restarts: int,
+    factor: int,
+) -> Row:
+    """One training; `factor` times the epochs and the patience of the settings."""
+    own = settings.training
+    longer = {"max_epochs": factor * own.max_epochs, "patience": factor * own.patience, "restarts": restarts}
+    began = time.perf_counter()
+    result = train_autoencoder(
+        positions,
+        weights,
+        reference,
+        autoencoder=settings.autoencoder,
+        training=own.model_copy(update=longer),
+        seed=1,
+    )
+    return {
+        "max_epochs": longer["max_epochs"],
+        "seconds": time.perf_counter() - began,
+        "best_loss": float(np.min(result.losses)),
+        "worst_loss": float(np.max(result.losses)),
+    }
+
+
+if __name__ == "__main__":
+    main()
