@@ -29,7 +29,7 @@ from aecv.workflow.samples import Bias
 from tests.engines.test_plumed_files import EVERYTHING
 from tests.workflow.test_plain import SMALL
 
-FAST = [argument for text in SMALL for argument in ("--set", text)]
+FAST = ["--workers", "1", *[argument for text in SMALL for argument in ("--set", text)]]
 
 
 class EndToEnd(torch.nn.Module):

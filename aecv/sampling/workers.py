@@ -6,6 +6,7 @@ it was running, which Dask gives to another one.
 """
 
 import logging
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LOGGER = "aecv"
 PATIENCE_S = 60
 """Longest wait for a cluster's scheduler and for its first worker."""
 
@@ -112,7 +114,8 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
     def _started(self) -> "Client":
         if self._client is None:
             self._client = self._cluster() if self._address is None else self._joined(self._address)
-            self._client.forward_logging("aecv", logging.INFO)
+            self._client.register_worker_callbacks(setup=_speak)
+            self._client.forward_logging(_LOGGER, logging.INFO)
         return self._client
 
     def _cluster(self) -> "Client":
@@ -135,6 +138,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
             )
         )
         client: Client = self._exit.enter_context(distributed.Client(cluster))
+        client.register_worker_callbacks(setup=_ignore_interrupts)
         return client
 
     def _joined(self, address: str) -> "Client":
@@ -215,6 +219,16 @@ def _device(devices: Sequence[str]) -> str | None:
     name = str(get_worker().name)
     index = int(name) if name.isdigit() else sum(name.encode())
     return devices[index % len(devices)]
+
+
+def _speak() -> None:
+    """What engines say of themselves is sent to the first process from INFO on."""
+    logging.getLogger(_LOGGER).setLevel(logging.INFO)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C goes to all processes of a terminal; the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _identity(value: Any) -> Any:

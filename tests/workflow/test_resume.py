@@ -52,28 +52,43 @@ WITHOUT_PICTURES = (
 )
 
 
-def command(folder: Path, *more: str, draws: bool = False) -> list[str]:
+def command(folder: Path, *more: str, draws: bool = False, workers: int = 1) -> list[str]:
     sets = [part for item in SMALL for part in ("--set", item)]
     how = ["-m", "aecv.iterate"] if draws else ["-c", WITHOUT_PICTURES]
-    return [sys.executable, *how, "--system", "ala2", "--out", str(folder), *sets, *more]
+    return [
+        sys.executable,
+        *how,
+        "--system",
+        "ala2",
+        "--out",
+        str(folder),
+        *sets,
+        "--workers",
+        str(workers),
+        *more,
+    ]
 
 
 def run_until(
-    folder: Path, moment: str, sign: signal.Signals, *more: str, draws: bool = False
+    folder: Path, moment: str, sign: signal.Signals, *more: str, draws: bool = False, workers: int = 1
 ) -> subprocess.CompletedProcess[str]:
     """Start the run and send a signal as soon as a file is there."""
     with subprocess.Popen(
-        command(folder, *more, draws=draws),
+        command(folder, *more, draws=draws, workers=workers),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # what a shell starts in the background ignores Ctrl-C, and so would its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 400
         while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
-        process.send_signal(sign)
+        if sign == signal.SIGINT:  # of the keyboard: to all processes of the terminal
+            os.killpg(process.pid, sign)
+        else:
+            process.send_signal(sign)
         out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -22,7 +22,7 @@ from aecv.sampling.system import build, choose_platform
 from aecv.sampling.workers import DaskWorkers, ThisProcess, open_workers
 from aecv.workflow.loop import iterate
 from tests.workflow.conftest import SMALL
-from tests.workflow.test_resume import assert_same_run
+from tests.workflow.test_resume import assert_same_run, run_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -91,6 +91,35 @@ def test_a_process_that_dies_costs_nothing_but_time(small_run: Path, tmp_path: P
         iterate(load_system("ala2", overrides=SMALL), folder, workers=workers)
     assert len(set(killed)) == 2
     assert_same_run(small_run, folder)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.usefixtures("without_pictures")
+def test_stopped_with_its_processes_it_goes_on_as_one(
+    small_run: Path, tmp_path: Path, sign: signal.Signals
+) -> None:
+    """Ctrl-C reaches all of them, kill and kill -9 the first one alone. No process is left behind."""
+    folder = tmp_path / "run"
+    before = {p.pid for p in psutil.process_iter()}
+    result = run_until(folder, "iteration_01/segments/segment_00003_walker_001.npz", sign, workers=2)
+    if sign == signal.SIGKILL:
+        assert result.returncode == -sign
+    else:
+        assert result.returncode == 130
+        assert "continue with the same command and --resume" in result.stderr
+        assert "Traceback" not in result.stderr
+    deadline = time.monotonic() + 30
+    while left := [p for p in psutil.process_iter(["cmdline"]) if p.pid not in before and is_ours(p)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+    iterate(load_system("ala2", overrides=SMALL), folder, resume=True)
+    assert_same_run(small_run, folder)
+
+
+def is_ours(process: psutil.Process) -> bool:
+    """A process that multiprocessing started."""
+    words = process.info["cmdline"] or []
+    return any("multiprocessing" in word for word in words) and process.status() != "zombie"
 
 
 def test_what_a_worker_raises_is_raised_here(recipe: EngineRecipe, two: DaskWorkers) -> None:
