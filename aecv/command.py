@@ -97,7 +97,11 @@ _RUN_OPTIONS = (
         type=click.IntRange(min=1),
         help="Processes that run the walkers; they change no result.  [default: one per core]",
     ),
-    click.option("--dask", metavar="ADDRESS", help="Run the walkers on this Dask scheduler's workers."),
+    click.option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Run the walkers on the workers of this Dask scheduler, or scheduler file.",
+    ),
     click.option("--devices", metavar="0,1,...", help="GPUs that the worker processes take in turn."),
     click.option(
         "--starts",

@@ -7,8 +7,10 @@ it was running, which Dask gives to another one.
 
 import logging
 import signal
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aecv.ground.cores import usable_cores
@@ -80,8 +82,8 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
     Args:
         n_local: processes to start here; ignored with an address.
-        address: of a scheduler, such as tcp://host:8786; its workers need one thread each, the same versions
-            and the same file system.
+        address: of a scheduler, such as tcp://host:8786, or its scheduler file; its workers need one thread
+            each, the same versions and the same file system.
         devices: indices of GPUs, given to the workers in turn; empty for OpenMM's choice.
 
     Raises:
@@ -146,7 +148,9 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         import distributed
 
         try:
-            client: Client = self._exit.enter_context(distributed.Client(address, timeout=PATIENCE_S))
+            client: Client = self._exit.enter_context(
+                distributed.Client(**_scheduler(address), timeout=PATIENCE_S)
+            )
             client.wait_for_workers(1, timeout=PATIENCE_S)
         except (OSError, ValueError, TimeoutError) as error:
             raise SettingsError(
@@ -157,6 +161,22 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         _check_workers(address, client.nthreads(), client.run(versions))
         logger.info("%s: %d workers", address, len(client.nthreads()))
         return client
+
+
+def _scheduler(address: str) -> dict[str, str]:
+    """Where a client finds its scheduler; a file may be about to be written.
+
+    Raises:
+        TimeoutError: when there is none within PATIENCE_S.
+    """
+    if not address.endswith(".json"):
+        return {"address": address}
+    deadline = time.monotonic() + PATIENCE_S
+    while not Path(address).is_file():  # distributed itself would wait for ever
+        if time.monotonic() > deadline:
+            raise TimeoutError("no such file")
+        time.sleep(0.1)
+    return {"scheduler_file": address}
 
 
 def _check_workers(

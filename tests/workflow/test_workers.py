@@ -150,13 +150,14 @@ def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe, two: Dask
     assert len(two._started().nthreads()) == 2  # they are the user's: still there
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no/such/scheduler.json", "nonsense"])
 def test_a_scheduler_that_does_not_answer_is_named(
-    recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch
+    address: str, recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 1)
     with (
-        pytest.raises(SettingsError, match=r"--dask tcp://127.0.0.1:1: needs a scheduler with at least one"),
-        DaskWorkers(address="tcp://127.0.0.1:1") as workers,
+        pytest.raises(SettingsError, match=f"--dask {address}: needs a scheduler with at least one worker"),
+        DaskWorkers(address=address) as workers,
     ):
         workers.executor(recipe)(jobs(recipe, 1))
 
