@@ -13,7 +13,7 @@ import pytest
 import aecv
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "openmm", "mdtraj", "numba", "pymbar", "scipy", "pydantic", "matplotlib")
+HEAVY = ("torch", "openmm", "mdtraj", "numba", "pymbar", "scipy", "pydantic", "matplotlib", "distributed")
 
 
 def loaded_by(statement: str) -> set[str]:
