@@ -193,8 +193,9 @@ class CV:
         return f"CV({str(self.source)!r}, {self.n_components} components of {self.n_atoms} atoms)"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Fields without the loaded module, which cannot be pickled; workers load it again."""
-        return {name: value for name, value in self.__dict__.items() if name != "module"}
+        """Fields without the loaded module, which cannot be pickled; workers load it again, wherever they run."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "module"}
+        return kept | {"module_path": None if self.module_path is None else self.module_path.absolute()}
 
 
 def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:

@@ -53,8 +53,9 @@ class ForeignModule(torch.nn.Module):
         return in_layout(self.model, inputs, self._layout)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """TorchScript cannot be pickled; another process reads the file again."""
-        return ForeignModule, self._recipe
+        """TorchScript cannot be pickled; another process reads the file again, wherever it runs."""
+        path, *rest = self._recipe
+        return ForeignModule, (path.absolute(), *rest)
 
     @property
     def fingerprint(self) -> str:

@@ -220,6 +220,14 @@ def test_cv_can_be_pickled_after_its_module_was_loaded(folder, positions):
     assert compare_with_torchscript(copy, positions[:5]) < 1e-12
 
 
+def test_a_pickled_cv_finds_its_file_from_another_folder(folder, positions, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    sent = pickle.dumps(load_cv(Path(folder.name)))
+    monkeypatch.chdir(tmp_path)
+    copy = pickle.loads(sent)
+    assert compare_with_torchscript(copy, positions[:5]) < 1e-12
+
+
 def test_one_frame_and_frames_of_all_atoms(folder, positions):
     cv = aecv.load_cv(folder)
     assert cv(positions[0]).shape == (1, 2)
