@@ -193,7 +193,7 @@ class CV:
         return f"CV({str(self.source)!r}, {self.n_components} components of {self.n_atoms} atoms)"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Fields without the loaded module, which cannot be pickled; workers load it again, wherever they run."""
+        """Fields without the loaded module, which cannot be pickled; workers load it, from any folder."""
         kept = {name: value for name, value in self.__dict__.items() if name != "module"}
         return kept | {"module_path": None if self.module_path is None else self.module_path.absolute()}
 
