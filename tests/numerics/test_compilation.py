@@ -46,6 +46,7 @@ def test_a_kernel_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path: 
             capture_output=True,
             text=True,
             check=True,
+            cwd=tmp_path,
             env=environment | {"PYTHONPATH": str(tmp_path)},
         )
         return done.stdout.split()
