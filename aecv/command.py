@@ -102,7 +102,11 @@ _RUN_OPTIONS = (
         metavar="ADDRESS",
         help="Run the walkers on the workers of this Dask scheduler, or scheduler file.",
     ),
-    click.option("--devices", metavar="0,1,...", help="GPUs that the worker processes take in turn."),
+    click.option(
+        "--devices",
+        metavar="0,1,...",
+        help="GPUs that worker processes take in turn.",
+    ),
     click.option(
         "--starts",
         type=click.Choice(["auto", "one", "given"]),
@@ -163,9 +167,11 @@ def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractConte
     """The processes that --workers, --dask and --devices ask for."""
     from aecv.sampling.workers import open_workers
 
-    devices = tuple(part for part in (options["devices"] or "").split(",") if part)
     return open_workers(
-        spec.settings.sampling.walkers, n_local=options["workers"], address=options["dask"], devices=devices
+        spec.settings.sampling.walkers,
+        n_local=options["workers"],
+        address=options["dask"],
+        devices=options["devices"] or "",
     )
 
 

@@ -110,6 +110,26 @@ def load_system(
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
 
 
+def check_unchanged(spec: SystemSpec) -> None:
+    """Refuse a system whose files are not those that the spec was made from.
+
+    Raises:
+        MolecularSystemError: then, and when they are not there.
+    """
+    try:
+        found = _hash(spec.directory, spec.settings)
+    except OSError as error:
+        raise MolecularSystemError(
+            f"{spec.directory}: needs the files of system '{spec.name}' at the same path for every process, "
+            f"got: {error}"
+        ) from error
+    if found != spec.hash:
+        raise MolecularSystemError(
+            f"{spec.directory}: the files of system '{spec.name}' have changed since the run began; restore "
+            "them, then continue with --resume"
+        )
+
+
 def _structures(settings: Settings) -> tuple[str, ...]:
     """Structure files that the settings name: none for a particle."""
     system = settings.system

@@ -153,8 +153,8 @@ def extended_step(xi, step, constants, bins, samples, unbiased, potential, lam, 
         constants: rows LOWER .. PERIOD, shape (N_CONSTANTS, d).
         bins: number of bins per dimension, shape (d,).
         samples: n_lam, sum_lam (d), n_xi, sum_xi (d) per bin, shape (n_bins, 2 + 2 d); updated.
-        unbiased: bins where lambda is not pushed (beyond the ceiling), shape (n_bins,), bool; read while
-            the bias adapts.
+        unbiased: bins where lambda is not pushed (beyond the ceiling), not 0 there, shape (n_bins,); read
+            while the bias adapts.
         potential: B at bin centres, whose slope pushes lambda while the bias is frozen, shape (n_bins,).
         lam: rows LAM, NEXT_LAM, VELOCITY, shape (N_LAM_ROWS, d); updated.
         counters: LAST_STEP, FIRST_STEP, OFF_GRID; updated. FROZEN is read.

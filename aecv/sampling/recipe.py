@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import torch
+
 from aecv.ground.grid import FloatArray
 from aecv.models.cv import CV
 from aecv.numerics.abf import ExtendedVariable
@@ -39,7 +41,7 @@ class EngineRecipe:
     system: MolecularSystem
     platform: PlatformChoice
     bias: BiasRecipe | None = None
-    key: str = field(default_factory=lambda: uuid4().hex)
+    key: str = field(init=False, default_factory=lambda: uuid4().hex)
 
     def make(self, device: str | None = None) -> Engine:
         """The engine.
@@ -52,6 +54,8 @@ class EngineRecipe:
             # the seed only fills the time until the first segment sets its own
             return UnbiasedEngine(*make_context(self.system, platform=platform, seed=1))
         bias = self.bias
+        # CVs that go through torch: one thread a process, and the same sums in all of them
+        torch.set_num_threads(1)
         return make_biased_engine(
             bias.engine, self.system, bias.cv, bias.extended, platform=platform, probe=bias.probe
         )

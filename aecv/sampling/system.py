@@ -16,7 +16,7 @@ from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError, Se
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.cv import CV
 from aecv.models.observables import ObservableSet, StereoReference, select_atoms
-from aecv.models.spec import SystemSpec
+from aecv.models.spec import SystemSpec, check_unchanged
 from aecv.numerics.encoder import NO_REFERENCE, align
 from aecv.sampling.particle import particle_system, particle_topology
 
@@ -38,9 +38,16 @@ class PlatformChoice:
     reason: str
 
     def on_device(self, index: str) -> "PlatformChoice":
-        """The same on one of several GPUs."""
+        """The same on one of several GPUs.
+
+        Raises:
+            SettingsError: for a platform without devices.
+        """
         if "DeviceIndex" not in self.platform.getPropertyNames():
-            return self
+            raise SettingsError(
+                "--devices: needs a platform with devices (CUDA, OpenCL, HIP), got "
+                f"{self.platform.getName()}; leave it out, or choose one with --platform"
+            )
         return replace(self, properties={**self.properties, "DeviceIndex": index})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -82,7 +89,7 @@ class MolecularSystem:
     stereo: StereoReference
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.spec,)
+        return _rebuilt, (self.spec,)
 
     @property
     def n_atoms(self) -> int:
@@ -139,6 +146,12 @@ def build(spec: SystemSpec) -> MolecularSystem:
     )
 
 
+def _rebuilt(spec: SystemSpec) -> MolecularSystem:
+    """The system of a spec that was sent to another process; its files are still what they were."""
+    check_unchanged(spec)
+    return build(spec)
+
+
 def _check_alignable(cv_atoms: IntArray, positions: FloatArray) -> None:
     """Rotations onto a reference are unique only for three atoms or more that are not on a line."""
     if len(cv_atoms) < 3:
@@ -190,15 +203,23 @@ def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
     return content.topology, positions
 
 
-def choose_platform(n_atoms: int, requested: str = "auto") -> PlatformChoice:
+def choose_platform(n_atoms: int, requested: str = "auto", *, devices: Sequence[str] = ()) -> PlatformChoice:
     """The OpenMM platform for a system of a size.
 
     "auto" takes Reference for tiny systems, where the threads of the CPU platform and the launches of a GPU
     cost more than the forces, and otherwise the fastest platform on which a Context can be created.
 
+    Args:
+        devices: indices of GPUs, of which this process takes the first; empty for OpenMM's choice.
+
     Raises:
-        SettingsError: when the requested platform is not there or does not work.
+        SettingsError: when the requested platform is not there or does not work, or has no devices to choose.
     """
+    chosen = _choose(n_atoms, requested)
+    return chosen.on_device(devices[0]) if devices else chosen
+
+
+def _choose(n_atoms: int, requested: str) -> PlatformChoice:
     names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     if requested != "auto":
         known = {name.lower(): name for name in names}

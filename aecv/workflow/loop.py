@@ -98,10 +98,11 @@ def iterate(
         production_plan(spec.settings, 0)
     engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
-    platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
+    workers = workers or ThisProcess()
+    platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
-        return _Loop(run, system, platform, workers or ThisProcess(), progress).run(on_record)
+        return _Loop(run, system, platform, workers, progress).run(on_record)
 
 
 class _Loop:

@@ -131,7 +131,8 @@ def sample_along(
     """
     engine_versions = require_engine(spec.settings.sampling.engine)
     system, settings = build(spec), spec.settings
-    platform = choose_platform(system.n_atoms, settings.dynamics.platform)
+    workers = workers or ThisProcess()
+    platform = choose_platform(system.n_atoms, settings.dynamics.platform, devices=workers.devices)
     if callable(cv) and not isinstance(cv, CV):
         cv = cv(system)
     if not isinstance(cv, CV):
@@ -150,7 +151,7 @@ def sample_along(
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         recipe = EngineRecipe(system=system, platform=platform)
-        cv = _sample(run, recipe, cv, plan, length_ns, workers or ThisProcess(), progress)
+        cv = _sample(run, recipe, cv, plan, length_ns, workers, progress)
         inputs = {
             "samples.npz": run.output_hash(ALONG, "sampling", "samples.npz"),
             "production.replicates": settings.production.replicates,

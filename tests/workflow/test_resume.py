@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
 import numpy as np
+import psutil
 import pytest
 
 from aecv.ground.errors import StoreError
@@ -70,9 +72,15 @@ def command(folder: Path, *more: str, draws: bool = False, workers: int = 1) -> 
 
 
 def run_until(
-    folder: Path, moment: str, sign: signal.Signals, *more: str, draws: bool = False, workers: int = 1
+    folder: Path,
+    moment: str,
+    sign: signal.Signals,
+    *more: str,
+    draws: bool = False,
+    workers: int = 1,
+    on_moment: Callable[[list[psutil.Process]], None] = lambda _: None,
 ) -> subprocess.CompletedProcess[str]:
-    """Start the run and send a signal as soon as a file is there."""
+    """Start the run and send a signal when a file is there; on_moment sees its child processes before."""
     with subprocess.Popen(
         command(folder, *more, draws=draws, workers=workers),
         stdout=subprocess.PIPE,
@@ -85,6 +93,7 @@ def run_until(
         deadline = time.monotonic() + 400
         while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
+        on_moment(psutil.Process(process.pid).children(recursive=True))
         if sign == signal.SIGINT:  # of the keyboard: to all processes of the terminal
             os.killpg(process.pid, sign)
         else:

@@ -2,24 +2,29 @@
 
 import os
 import pickle
+import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError
 from aecv.ground.versions import versions
 from aecv.models.spec import load_system
-from aecv.sampling import workers as module
+from aecv.sampling import dask_tasks, dask_workers, workers
+from aecv.sampling.dask_workers import DaskWorkers
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import build, choose_platform
-from aecv.sampling.workers import DaskWorkers, ThisProcess, open_workers
+from aecv.sampling.system import PlatformChoice, build, choose_platform
+from aecv.sampling.workers import ThisProcess, open_workers
 from aecv.workflow.loop import iterate
 from tests.workflow.conftest import SMALL
 from tests.workflow.test_resume import assert_same_run, run_until
@@ -29,14 +34,23 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[DaskWorkers]:
-    with DaskWorkers(2) as workers:
-        yield workers
+    with DaskWorkers(2) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="module")
 def recipe() -> EngineRecipe:
     system = build(load_system("ala2"))
     return EngineRecipe(system=system, platform=choose_platform(system.n_atoms))
+
+
+def users_cluster(n: int, n_threads: int = 1) -> Any:
+    """A cluster that somebody else has started."""
+    import distributed
+
+    return distributed.LocalCluster(
+        n_workers=n, threads_per_worker=n_threads, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    )
 
 
 def jobs(recipe: EngineRecipe, n: int, n_steps: int = 200) -> list[SegmentJob]:
@@ -50,7 +64,7 @@ def jobs(recipe: EngineRecipe, n: int, n_steps: int = 200) -> list[SegmentJob]:
 
 def test_a_recipe_travels_as_the_spec_of_its_system(recipe: EngineRecipe) -> None:
     sent = pickle.dumps(recipe)
-    assert len(sent) < 20_000  # no force field in it
+    assert len(sent) < 20_000  # no force field, no arrays of atoms
     copy = pickle.loads(sent)
     assert copy.key == recipe.key
     assert copy.platform.platform.getName() == recipe.platform.platform.getName() == "Reference"
@@ -60,7 +74,7 @@ def test_a_recipe_travels_as_the_spec_of_its_system(recipe: EngineRecipe) -> Non
 
 def test_results_come_in_the_order_of_the_jobs(recipe: EngineRecipe, two: DaskWorkers) -> None:
     asked = jobs(recipe, 5)
-    here, there = (list(workers.executor(recipe)(asked)) for workers in (ThisProcess(), two))
+    here, there = (list(place.executor(recipe)(asked)) for place in (ThisProcess(), two))
     assert len(here) == len(there) == 5
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
@@ -77,18 +91,18 @@ def test_a_process_that_dies_costs_nothing_but_time(small_run: Path, tmp_path: P
     """One of two is killed in the middle of each sampling but the first."""
     folder, killed = tmp_path / "run", []
 
-    def kill_some(workers: DaskWorkers) -> None:
+    def kill_some(pool: DaskWorkers) -> None:
         for stage in ("iteration_01", "production_02"):
             while not (folder / stage / "segments" / "ensemble.npz").exists():
                 time.sleep(0.001)
-            pid = next(iter(workers._started().run(os.getpid).values()))
+            pid = next(iter(pool._started().run(os.getpid).values()))
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
-    with DaskWorkers(2) as workers:
-        killer = Thread(target=kill_some, args=(workers,), daemon=True)
+    with DaskWorkers(2) as pool:
+        killer = Thread(target=kill_some, args=(pool,), daemon=True)
         killer.start()
-        iterate(load_system("ala2", overrides=SMALL), folder, workers=workers)
+        iterate(load_system("ala2", overrides=SMALL), folder, workers=pool)
     assert len(set(killed)) == 2
     assert_same_run(small_run, folder)
 
@@ -100,26 +114,19 @@ def test_stopped_with_its_processes_it_goes_on_as_one(
 ) -> None:
     """Ctrl-C reaches all of them, kill and kill -9 the first one alone. No process is left behind."""
     folder = tmp_path / "run"
-    before = {p.pid for p in psutil.process_iter()}
-    result = run_until(folder, "iteration_01/segments/segment_00003_walker_001.npz", sign, workers=2)
+    watched: list[psutil.Process] = []
+    moment = "iteration_01/segments/segment_00003_walker_001.npz"
+    result = run_until(folder, moment, sign, workers=2, on_moment=watched.extend)
     if sign == signal.SIGKILL:
         assert result.returncode == -sign
     else:
         assert result.returncode == 130
         assert "continue with the same command and --resume" in result.stderr
         assert "Traceback" not in result.stderr
-    deadline = time.monotonic() + 30
-    while left := [p for p in psutil.process_iter(["cmdline"]) if p.pid not in before and is_ours(p)]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+    assert len(watched) >= 2
+    assert not psutil.wait_procs(watched, timeout=30)[1]
     iterate(load_system("ala2", overrides=SMALL), folder, resume=True)
     assert_same_run(small_run, folder)
-
-
-def is_ours(process: psutil.Process) -> bool:
-    """A process that multiprocessing started."""
-    words = process.info["cmdline"] or []
-    return any("multiprocessing" in word for word in words) and process.status() != "zombie"
 
 
 def test_what_a_worker_raises_is_raised_here(recipe: EngineRecipe, two: DaskWorkers) -> None:
@@ -140,54 +147,125 @@ def test_local_processes_listen_on_this_machine_alone(two: DaskWorkers) -> None:
     assert {connection.laddr.ip for connection in connections} == {"127.0.0.1"}
 
 
-def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe, two: DaskWorkers) -> None:
+def test_nobody_without_the_certificate_gets_in(two: DaskWorkers) -> None:
+    """Whoever can talk to a scheduler can run code: other accounts of this machine shall not."""
+    import distributed
+
     address = two._started().scheduler.address
-    asked = jobs(recipe, 2)
-    with DaskWorkers(address=address) as theirs:
-        there = list(theirs.executor(recipe)(asked))
+    assert address.startswith("tls://127.0.0.1:")
+    for stranger in (address, address.replace("tls", "tcp")):
+        with pytest.raises((OSError, TypeError, ValueError)):
+            distributed.Client(stranger, timeout=1)
+
+
+def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe) -> None:
+    import distributed
+
+    asked = jobs(recipe, 3)
+    with users_cluster(2) as cluster:
+        with DaskWorkers(address=cluster.scheduler_address) as theirs:
+            there = theirs.executor(recipe)(asked)
+        with distributed.Client(cluster) as client:  # they are the user's: still there, without our engines
+            assert list(client.run(lambda: len(dask_tasks._ENGINES)).values()) == [0, 0]
     for one, other in zip(ThisProcess().executor(recipe)(asked), there, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
-    assert len(two._started().nthreads()) == 2  # they are the user's: still there
+
+
+def test_a_scheduler_that_goes_away_is_named(recipe: EngineRecipe) -> None:
+    with (
+        users_cluster(1) as cluster,
+        DaskWorkers(address=cluster.scheduler_address) as theirs,
+    ):
+        theirs.executor(recipe)(jobs(recipe, 1))
+        stopper = Timer(1.0, cluster.close)
+        stopper.start()
+        with pytest.raises(SimulationError, match=r"workers: the scheduler is lost .*continue with --resume"):
+            theirs.executor(recipe)(jobs(recipe, 1, n_steps=500_000))
+        stopper.join()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no/such/scheduler.json", "nonsense"])
 def test_a_scheduler_that_does_not_answer_is_named(
     address: str, recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 1)
+    monkeypatch.setattr(dask_workers, "PATIENCE_S", 1)
     with (
         pytest.raises(SettingsError, match=f"--dask {address}: needs a scheduler with at least one worker"),
-        DaskWorkers(address=address) as workers,
+        DaskWorkers(address=address) as nowhere,
     ):
-        workers.executor(recipe)(jobs(recipe, 1))
+        nowhere.executor(recipe)(jobs(recipe, 1))
 
 
 def test_workers_that_do_not_fit_are_refused() -> None:
     own = versions()
-    module._check_workers("tcp://a:1", {"tcp://b:2": 1}, {"tcp://b:2": own})
+    dask_tasks.check_fit("tcp://b:2", 1, own, own)
     with pytest.raises(SettingsError, match=r"worker tcp://b:2 needs one thread, it has 4: .*--nthreads 1"):
-        module._check_workers("tcp://a:1", {"tcp://b:2": 4}, {"tcp://b:2": own})
-    with pytest.raises(SettingsError, match=r"worker tcp://b:2 needs openmm .* as here, it has 8\.1"):
-        module._check_workers("tcp://a:1", {"tcp://b:2": 1}, {"tcp://b:2": own | {"openmm": "8.1"}})
+        dask_tasks.check_fit("tcp://b:2", 4, own, own)
+    with pytest.raises(SettingsError, match=r"worker tcp://b:2 needs openmm .* first process, it has 8\.1"):
+        dask_tasks.check_fit("tcp://b:2", 1, own | {"openmm": "8.1"}, own)
+
+
+def test_a_worker_with_threads_is_refused_when_it_joins_late(
+    recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look at the workers would have found it; the worker itself looks as well."""
+    monkeypatch.setattr(dask_workers, "check_fit", lambda *_: None)
+    with (
+        users_cluster(1, n_threads=2) as cluster,
+        DaskWorkers(address=cluster.scheduler_address) as theirs,
+        pytest.raises(SettingsError, match="needs one thread, it has 2"),
+    ):
+        theirs.executor(recipe)(jobs(recipe, 1))
+
+
+def test_files_that_have_changed_are_refused_by_a_worker(tmp_path: Path) -> None:
+    own = Path(shutil.copytree(load_system("ala2").directory, tmp_path / "own"))
+    system = build(load_system(own))
+    sent = pickle.dumps(system)
+    np.testing.assert_array_equal(pickle.loads(sent).positions, system.positions)
+    (own / "ala2.pdb").write_text((own / "ala2.pdb").read_text().replace("HEADER", "REMARK") + "REMARK\n")
+    with pytest.raises(MolecularSystemError, match="the files of system 'ala2' have changed"):
+        pickle.loads(sent)
+    shutil.rmtree(own)
+    with pytest.raises(MolecularSystemError, match="at the same path for every process"):
+        pickle.loads(sent)
+
+
+def test_recipes_have_keys_of_their_own(recipe: EngineRecipe) -> None:
+    assert replace(recipe, bias=None).key != recipe.key
 
 
 def test_as_many_processes_as_walkers_or_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "usable_cores", lambda: 8)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
 
     def opened(n_walkers: int, n_local: int | None) -> int:
-        with open_workers(n_walkers, n_local=n_local) as workers:
-            return workers._n_local if isinstance(workers, DaskWorkers) else 1
+        with open_workers(n_walkers, n_local=n_local) as pool:
+            return pool._n_local if isinstance(pool, DaskWorkers) else 1
 
     assert [opened(*asked) for asked in ((4, None), (16, None), (1, None), (4, 3), (4, 1))] == [4, 8, 1, 3, 1]
     with pytest.raises(SettingsError, match="--workers: counts processes here, --dask names those of"):
         open_workers(4, n_local=2, address="tcp://a:1")
 
 
-def test_gpus_go_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_go_round(recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
     import distributed
 
-    assert module._device(()) is None
+    assert dask_tasks._device(()) is None
     for name, device in (("0", "2"), ("1", "5"), ("2", "2"), (3, "5")):
         worker = type("Worker", (), {"name": name})
         monkeypatch.setattr(distributed, "get_worker", lambda worker=worker: worker)
-        assert module._device(("2", "5")) == device
+        assert dask_tasks._device(("2", "5")) == device
+    monkeypatch.setattr(distributed, "get_worker", lambda: type("Worker", (), {"name": "tcp://b:2"}))
+    with pytest.raises(
+        SettingsError, match="needs a number as its name to take one of 2, 5, got 'tcp://b:2'"
+    ):
+        dask_tasks._device(("2", "5"))
+    with open_workers(4, n_local=1, devices="3, 4") as pool:
+        assert pool.devices == ("3", "4")
+    with pytest.raises(SettingsError, match="--devices: needs indices of GPUs like 0,1, got '0,x'"):
+        open_workers(4, devices="0,x")
+    with pytest.raises(SettingsError, match=r"--devices: needs a platform with devices .* got Reference"):
+        recipe.platform.on_device("1")
+    gpu = SimpleNamespace(getPropertyNames=lambda: ("DeviceIndex", "Precision"))
+    choice = PlatformChoice(platform=gpu, properties={"Precision": "mixed"}, reason="")
+    assert choice.on_device("1").properties == {"Precision": "mixed", "DeviceIndex": "1"}

@@ -1,0 +1,101 @@
+"""What a worker process of Dask does: make an engine once, then run segments with it.
+
+A recipe comes as bytes, since scheduler and workers read their messages in the loop that keeps them in touch,
+and to build a large system takes long.
+"""
+
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aecv.ground.errors import SettingsError
+from aecv.ground.versions import versions
+from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
+
+LOGGER = "aecv"
+
+_ENGINES: dict[str, Engine] = {}
+"""The engine of this process, by the key of its recipe."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SentRecipe:
+    """A recipe as it travels.
+
+    Attributes:
+        key: tells recipes apart.
+        pickled: the recipe.
+        versions: of the process that sent it; those of the worker have to be the same.
+        devices: indices of GPUs that workers take in turn.
+    """
+
+    key: str
+    pickled: bytes
+    versions: Mapping[str, str]
+    devices: tuple[str, ...]
+
+
+def run_segment(sent: SentRecipe, job: SegmentJob) -> SegmentResult:
+    """Run one segment; the engine is made when its recipe comes for the first time.
+
+    Raises:
+        SettingsError: when this worker has several threads, or other versions. Otherwise as the engine.
+    """
+    if sent.key not in _ENGINES:
+        # what engines say of themselves is wanted once: from the worker that has the first walker
+        logging.getLogger(LOGGER).setLevel(logging.WARNING if job.seed.walker else logging.INFO)
+        _check_this_worker(sent.versions)
+        forget_engines()
+        _ENGINES[sent.key] = pickle.loads(sent.pickled).make(_device(sent.devices))
+    return _ENGINES[sent.key].run(job)
+
+
+def forget_engines() -> None:
+    """One context at a time: that of the last stage is not needed any more."""
+    _ENGINES.clear()
+
+
+def _check_this_worker(expected: Mapping[str, str]) -> None:
+    from distributed import get_worker
+
+    worker = get_worker()
+    check_fit(worker.address, worker.state.nthreads, versions(), expected)
+
+
+def check_fit(worker: str, n_threads: int, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Refuse a worker with several threads, or with other versions.
+
+    Raises:
+        SettingsError: then.
+    """
+    if n_threads != 1:
+        raise SettingsError(
+            f"--dask: worker {worker} needs one thread, it has {n_threads}: the random numbers of OpenMM's "
+            "Reference platform belong to a process; start it with --nthreads 1"
+        )
+    for name, version in expected.items():
+        if found.get(name) != version:
+            raise SettingsError(
+                f"--dask: worker {worker} needs {name} {version} as the first process, it has "
+                f"{found.get(name)}; install the same versions everywhere"
+            )
+
+
+def _device(devices: Sequence[str]) -> str | None:
+    """The GPU of this worker, whose name is its number.
+
+    Raises:
+        SettingsError: when it has another name.
+    """
+    if not devices:
+        return None
+    from distributed import get_worker
+
+    name = str(get_worker().name)
+    if not name.isdigit():
+        raise SettingsError(
+            f"--devices: a worker of --dask needs a number as its name to take one of {', '.join(devices)}, "
+            f"got '{name}'; start workers with --name 0, --name 1 ..., or set CUDA_VISIBLE_DEVICES for each"
+        )
+    return devices[int(name) % len(devices)]

@@ -1,0 +1,229 @@
+"""Segments side by side in processes of Dask, as the process that asks for them sees it."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.versions import versions
+from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_fit, forget_engines, run_segment
+from aecv.sampling.dynamics import SegmentJob, SegmentResult
+from aecv.sampling.recipe import EngineRecipe
+from aecv.sampling.walkers import Executor
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 60
+"""Longest wait for a cluster's scheduler and for its first worker, and between warnings that none is left."""
+_GO_ON = "what was saved before is kept, continue with --resume"
+
+
+class DaskWorkers(AbstractContextManager["DaskWorkers"]):
+    """Segments side by side in processes of Dask: local ones, or those of a cluster that runs already.
+
+    Nothing is started before the first segment. Local processes and their scheduler listen on this machine
+    alone, and talk to nobody without the certificate that this object makes. A process that dies costs the
+    segments that it was running, which another one gets. In a script, what uses this belongs under
+    `if __name__ == "__main__":`, since new processes import the script.
+
+    Args:
+        n_local: processes to start here; ignored with an address.
+        address: of a scheduler, such as tcp://host:8786, or its scheduler file; its workers need one thread
+            each, the same versions and the same file system.
+        devices: indices of GPUs, given to the workers in turn; empty for OpenMM's choice.
+
+    Raises:
+        SettingsError: when the scheduler does not answer, or its workers do not fit.
+    """
+
+    def __init__(self, n_local: int = 1, *, address: str | None = None, devices: Sequence[str] = ()) -> None:
+        self.devices = tuple(devices)
+        self._n_local, self._address = n_local, address
+        self._client: Client | None = None
+        self._exit = ExitStack()
+
+    def __exit__(self, *_: object) -> None:
+        self._client = None
+        self._exit.close()
+
+    def executor(self, recipe: EngineRecipe) -> Executor:
+        """Jobs become tasks; what a worker raises is raised here."""
+        sent: list[Future] = []
+
+        def run(jobs: Iterable[SegmentJob]) -> list[SegmentResult]:
+            client = self._started()
+            if not sent:
+                parcel = SentRecipe(
+                    key=recipe.key,
+                    pickled=cloudpickle.dumps(recipe),
+                    versions=versions(),
+                    devices=self.devices,
+                )
+                # a task and not scattered data: the scheduler can make it again where its worker died
+                sent.append(client.submit(_identity, parcel, pure=False))
+            tasks = [client.submit(run_segment, sent[0], job, pure=False) for job in jobs]
+            try:
+                return _gathered(client, tasks)
+            except BaseException:
+                with suppress(Exception):  # the connection may be gone, and the first error counts
+                    client.cancel(tasks)
+                raise
+
+        return run
+
+    def _started(self) -> "Client":
+        if self._client is None:
+            self._client = self._cluster() if self._address is None else self._joined(self._address)
+            self._client.forward_logging(LOGGER, logging.INFO)
+        return self._client
+
+    def _cluster(self) -> "Client":
+        """Local processes, with a scheduler in this one."""
+        import dask
+        import distributed
+
+        logger.info("starting %d worker processes", self._n_local)
+        # a look at the workers' stacks every 10 ms takes the interpreter from the callback of every MD step
+        self._exit.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
+        try:
+            with _deaf_children():
+                cluster = self._exit.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=self._n_local,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        security=True,
+                        dashboard_address="127.0.0.1:0",
+                        memory_limit=0,
+                        silence_logs=logging.ERROR,
+                    )
+                )
+        except RuntimeError as error:
+            raise SettingsError(
+                f"--workers: {self._n_local} processes need to be started, got: {_first_line(error)}; in a "
+                'script put what starts them under `if __name__ == "__main__":`, or give one process'
+            ) from error
+        client: Client = self._exit.enter_context(distributed.Client(cluster))
+        client.register_worker_callbacks(setup=_ignore_interrupts)  # those that take the place of dead ones
+        return client
+
+    def _joined(self, address: str) -> "Client":
+        """A cluster that the user runs."""
+        import distributed
+
+        try:
+            client: Client = self._exit.enter_context(
+                distributed.Client(**_scheduler(address), timeout=PATIENCE_S)
+            )
+            client.wait_for_workers(1, timeout=PATIENCE_S)
+            threads, found = client.nthreads(), client.run(versions)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise SettingsError(
+                f"--dask {address}: needs a scheduler with at least one worker that answers within "
+                f"{PATIENCE_S} s, got: {error}; start `dask scheduler` and `dask worker --nthreads 1` as "
+                "docs/cluster.md tells, or leave --dask out"
+            ) from error
+        except ImportError as error:
+            raise SettingsError(
+                f"--dask {address}: its workers need aecv, got: {error}; install the same versions everywhere"
+            ) from error
+        for worker, theirs in found.items():
+            check_fit(worker, threads.get(worker, 1), theirs, versions())
+        self._exit.callback(_leave, client)
+        logger.info("%s: %d workers", address, len(threads))
+        return client
+
+
+def _gathered(client: "Client", tasks: "list[Future]") -> list[SegmentResult]:
+    """Results in the order of the tasks.
+
+    Raises:
+        SimulationError: when segments are lost with their processes, or the scheduler is.
+    """
+    from distributed import KilledWorker, wait
+
+    try:
+        while True:
+            try:
+                wait(tasks, timeout=PATIENCE_S)
+                break
+            except TimeoutError:
+                if not client.nthreads():
+                    logger.warning("workers: none is left; waiting for one to join the scheduler")
+        results: list[SegmentResult] = client.gather(tasks)
+    except KilledWorker as error:
+        raise SimulationError(
+            f"workers: a segment was lost with its process {error.allowed_failures + 1} times; look for lack "
+            f"of memory, or run with --workers 1 to see its error; {_GO_ON}"
+        ) from error
+    except _lost() as error:
+        raise SimulationError(f"workers: the scheduler is lost ({_first_line(error)}); {_GO_ON}") from error
+    return results
+
+
+def _lost() -> tuple[type[BaseException], ...]:
+    """What Dask raises when the connection to the scheduler is gone."""
+    from distributed.client import CancelledError
+    from distributed.comm.core import CommClosedError
+
+    return CancelledError, CommClosedError
+
+
+def _scheduler(address: str) -> dict[str, str]:
+    """Where a client finds its scheduler; a file may be about to be written.
+
+    Raises:
+        TimeoutError: when there is none within PATIENCE_S.
+    """
+    if not address.endswith(".json"):
+        return {"address": address}
+    deadline = time.monotonic() + PATIENCE_S
+    while not Path(address).is_file():  # distributed itself would wait for ever
+        if time.monotonic() > deadline:
+            raise TimeoutError("no such file")
+        time.sleep(0.1)
+    return {"scheduler_file": address}
+
+
+def _leave(client: "Client") -> None:
+    """Take away what a run has left on the workers of others, as far as they still answer."""
+    with suppress(Exception):
+        client.unforward_logging(LOGGER)
+        client.run(forget_engines)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C, as this one does until they are there."""
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C goes to all processes of a terminal; the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _identity(value: Any) -> Any:
+    return value
