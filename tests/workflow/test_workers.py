@@ -107,7 +107,9 @@ def test_a_process_that_dies_costs_nothing_but_time(small_run: Path, tmp_path: P
     assert_same_run(small_run, folder)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+)
 @pytest.mark.usefixtures("without_pictures")
 def test_stopped_with_its_processes_it_goes_on_as_one(
     small_run: Path, tmp_path: Path, sign: signal.Signals
@@ -171,7 +173,8 @@ def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe) -> None:
         np.testing.assert_array_equal(one.frames, other.frames)
 
 
-def test_a_scheduler_that_goes_away_is_named(recipe: EngineRecipe) -> None:
+def test_a_scheduler_that_goes_away_is_named(recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_workers, "PATIENCE_S", 3)
     with (
         users_cluster(1) as cluster,
         DaskWorkers(address=cluster.scheduler_address) as theirs,
