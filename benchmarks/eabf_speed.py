@@ -54,7 +54,8 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write the table, machine and versions here")
     options = parser.parse_args()
-    rates = measure(options.steps, options.repeats, options.engine)
+    with tempfile.TemporaryDirectory() as folder:
+        rates = measure(options.steps, options.repeats, Path(folder), options.engine)
     limit = statistics.median(rates["unbiased MD"])
     rows = {
         name: {
@@ -85,19 +86,19 @@ def main() -> None:
     print(f"written to {options.json}")
 
 
-def measure(n_steps: int, repeats: int, others: Sequence[str] = ()) -> dict[str, list[float]]:
-    """Steps per second of every row, one number per repeat."""
-    system, platform_choice, state, frames = _prepare()
+def measure(n_steps: int, repeats: int, folder: Path, others: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Steps per second of every row, one number per repeat; the CV's files go into a folder."""
+    system, platform_choice, state, frames = prepared()
     probe = frames[:, system.cv_atom_indices]
-    cv, extended = _cv(system, probe)
+    cv, extended = made_up_cv(system, probe, folder)
     unbiased = UnbiasedEngine(*make_context(system, platform=platform_choice, seed=1))
     biased = NativeEngine(system, cv, extended, platform=platform_choice, probe=probe)
-    biased_job = _biased_job(cv, extended, state, n_steps)
+    job = biased_job(cv, extended, state, n_steps)
     torsions = observable_cv(system.observables, ("phi", "psi"))
     seen = frames[:, torsions.atom_indices]
     periodic = extended_variable(torsions, seen, system.masses[torsions.atom_indices], system.spec.settings)
     plain = NativeEngine(system, torsions, periodic, platform=platform_choice, probe=seen)
-    plain_job = _biased_job(torsions, periodic, state, n_steps)
+    plain_job = biased_job(torsions, periodic, state, n_steps)
     forces = np.zeros((cv.n_atoms, 3))
     positions = np.empty((cv.n_atoms, 3))
 
@@ -119,14 +120,14 @@ def measure(n_steps: int, repeats: int, others: Sequence[str] = ()) -> dict[str,
         "PythonForce, State.getPositions(asNumpy=True)": _callback(
             system, platform_choice, read_with_units, cv, state, n_steps
         ),
-        "native extended ABF, 24-40-2": partial(_seconds, biased, biased_job),
+        "native extended ABF, 24-40-2": partial(_seconds, biased, job),
         "native extended ABF, phi and psi": partial(_seconds, plain, plain_job),
     }
     fewer = max(n_steps // 10 // 100, 1) * 100
     for name in others:
         other = _other(name, system, cv, extended, platform_choice, probe)
         rows[f"{name} extended ABF, 24-40-2"] = partial(
-            _scaled, other, _biased_job(cv, extended, state, fewer), n_steps
+            _scaled, other, biased_job(cv, extended, state, fewer), n_steps
         )
     for row in rows.values():
         row()  # compile, and warm up
@@ -162,7 +163,7 @@ def _other(
     return PlumedEngine(system, cv, extended, platform=choice, probe=probe, form=form)
 
 
-def _prepare() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:
+def prepared() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:
     system = build(load_system("ala2", overrides=["sampling.equilibration_ps=5"]))
     choice = choose_platform(system.n_atoms)
     (state,) = equilibrate(system, system.positions[None], n_walkers=1, platform=choice)
@@ -170,7 +171,7 @@ def _prepare() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray
     return system, choice, state, run.frames.astype(float)
 
 
-def _cv(system: MolecularSystem, probe: np.ndarray) -> tuple[CV, ExtendedVariable]:
+def made_up_cv(system: MolecularSystem, probe: np.ndarray, folder: Path) -> tuple[CV, ExtendedVariable]:
     """A network of the size of the default one; its weights do not change what a step costs."""
     rng = np.random.default_rng(0)
     encoder = Encoder(
@@ -180,11 +181,9 @@ def _cv(system: MolecularSystem, probe: np.ndarray) -> tuple[CV, ExtendedVariabl
     )
     xi = encode(encoder, probe)
     cv_range = np.array([xi.min(axis=0) - 0.7, xi.max(axis=0) + 0.7]).T
-    with tempfile.TemporaryDirectory() as folder:
-        atoms = system.cv_atom_indices
-        export_cv(encoder, Path(folder), atom_indices=atoms, cv_range=cv_range, system="ala2", system_hash="")
-        cv = load_cv(folder)
-        cv.module  # noqa: B018  loads cv.pt while it is there
+    atoms = system.cv_atom_indices
+    export_cv(encoder, folder, atom_indices=atoms, cv_range=cv_range, system="ala2", system_hash="")
+    cv = load_cv(folder)
     return cv, extended_variable(cv, probe, system.masses[atoms], system.spec.settings)
 
 
@@ -193,7 +192,7 @@ def _job(state: WalkerState, n_steps: int, accumulators: Accumulators | None = N
     return SegmentJob(state=state, n_steps=n_steps, frame_steps=100, seed=seed, accumulators=accumulators)
 
 
-def _biased_job(cv: CV, extended: ExtendedVariable, state: WalkerState, n_steps: int) -> SegmentJob:
+def biased_job(cv: CV, extended: ExtendedVariable, state: WalkerState, n_steps: int) -> SegmentJob:
     lam = cv(state.positions[cv.atom_indices])[0]
     biased = replace(state, lam=lam, lam_velocity=np.zeros_like(lam))
     return _job(biased, n_steps, Accumulators.zeros(extended.grid))

@@ -106,7 +106,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
                         security=True,
                         dashboard_address="127.0.0.1:0",
                         memory_limit=0,
-                        silence_logs=logging.ERROR,
+                        silence_logs=logging.CRITICAL,  # what a worker raises is raised here, in one line
                     )
                 )
         except RuntimeError as error:
