@@ -197,21 +197,6 @@ def test_a_cv_that_its_engine_cannot_run_ends_before_the_hot_run(
     assert not out.exists()
 
 
-def test_a_cv_of_another_system_is_told(
-    ala2: MolecularSystem, ours: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    GivenCV(what=str(ours))(ala2)
-    assert not caplog.text
-    changed = replace(ala2, spec=replace(ala2.spec, hash="other"))
-    GivenCV(what=str(ours))(changed)
-    assert "was learned on 'ala2' with other files; make sure that atoms [1, 4, 6" in caplog.text
-    caplog.clear()
-    settings = ala2.spec.settings
-    water = settings.model_copy(update={"system": settings.system.model_copy(update={"name": "water"})})
-    GivenCV(what=str(ours))(replace(ala2, spec=replace(ala2.spec, settings=water)))
-    assert "was learned on 'ala2', this is 'water'" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("said", "message"),
     [

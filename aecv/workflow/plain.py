@@ -39,6 +39,7 @@ from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
@@ -141,6 +142,7 @@ def sample_along(
     )
     _check_bins(settings, cv)
     check_atoms(system, cv)
+    check_same_system(cv, system)
     check_cv(settings.sampling.engine, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
