@@ -13,8 +13,8 @@ logger = logging.getLogger(__name__)
 BOND_NM = 0.17
 """Atoms that are closer than this in a reference count as bonded: C-C is 0.154, H-H of a CH3 0.178."""
 LARGEST_CHANGE_NM = 0.03
-"""What a bond may differ by: heat does sqrt(kT/k) = 0.003 of Amber's C-C; a C-H for a C-C is 0.04, the next but one
-atom of a chain 0.1."""
+"""What a bond may differ by: heat does sqrt(kT/k) = 0.003 of Amber's C-C; a C-H for a C-C is 0.04, the
+next but one atom of a chain 0.1."""
 _MOST_NAMED = 3
 
 
@@ -75,9 +75,7 @@ def _compare_bonds(cv: CV, system: MolecularSystem) -> str:
         return "no atoms of its reference structure are bonded, so that there is nothing to compare"
     differing = np.flatnonzero(change > LARGEST_CHANGE_NM)
     if not len(differing):
-        return (
-            f"the {len(change)} bonds of its reference structure are here too, within {change.max():.3f} nm"
-        )
+        return f"the {len(change)} bonds of its reference are here too, within {change.max():.3f} nm"
     names = atom_names(cv, system).split(", ")
     told = "; ".join(
         f"{names[i]} to {names[j]} {here[i, j]:.3f} nm, {reference[i, j]:.3f} nm in the reference"
