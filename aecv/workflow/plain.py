@@ -34,6 +34,7 @@ from aecv.sampling.walkers import Plan
 from aecv.workflow import sampling_stage
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
+from aecv.workflow.early_log import early_records
 from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
@@ -126,26 +127,19 @@ def sample_along(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
-    engine_versions = require_engine(spec.settings.sampling.engine)
-    system, settings = build(spec), spec.settings
-    platform = choose_platform(system.n_atoms, settings.dynamics.platform)
-    if callable(cv) and not isinstance(cv, CV):
-        cv = cv(system)
-    if not isinstance(cv, CV):
-        names = (cv,) if isinstance(cv, str) else tuple(cv)
-        cv = observable_cv(system.observables, names, ranges=ranges)
-    elif ranges:
-        raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
+    settings = spec.settings
+    engine_versions = require_engine(settings.sampling.engine)
+    with early_records() as early:
+        system = build(spec)
+        platform = choose_platform(system.n_atoms, settings.dynamics.platform)
+        cv = _cv_for(system, cv, ranges)
     length_ns = settings.sampling.ns if ns is None else ns
     plan = sampling_stage.plan_of_settings(
         settings, "along", length_ns, settings.production.frozen_stages, cv.n_components
     )
-    _check_bins(settings, cv)
-    check_atoms(system, cv)
-    check_same_system(cv, system)
-    check_cv(settings.sampling.engine, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
+        run.note(early)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         cv = _sample(run, cv, plan, length_ns, system, platform, progress)
         inputs = {
@@ -157,6 +151,26 @@ def sample_along(
             draw_production(run, ALONG, system, starts=STARTS)
             run.mark_done(ALONG, "analysis", inputs, (*OUTPUTS, *result.cv_files))
         return Sampled.load(run.iteration_dir(ALONG))
+
+
+def _cv_for(
+    system: MolecularSystem,
+    cv: CV | Sequence[str] | Callable[[MolecularSystem], CV],
+    ranges: Mapping[str, tuple[float, float]] | None,
+) -> CV:
+    """The CV that was given, where it fits the system, its settings and the engine."""
+    if callable(cv) and not isinstance(cv, CV):
+        cv = cv(system)
+    if not isinstance(cv, CV):
+        names = (cv,) if isinstance(cv, str) else tuple(cv)
+        cv = observable_cv(system.observables, names, ranges=ranges)
+    elif ranges:
+        raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
+    _check_bins(system.spec.settings, cv)
+    check_atoms(system, cv)
+    check_same_system(cv, system)
+    check_cv(system.spec.settings.sampling.engine, cv)
+    return cv
 
 
 def _check_bins(settings: Settings, cv: CV) -> None:
