@@ -39,6 +39,7 @@ from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.progress import Progress, silent
+from aecv.workflow.reach import check_behaviour, check_starts
 from aecv.workflow.records import finite_or_word, from_json
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Bias, Samples
@@ -197,6 +198,7 @@ def _sample(
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
     probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
+    check_behaviour(cv, probe)
     inputs = {
         "cv": cv.fingerprint,
         "ns": ns,
@@ -207,6 +209,7 @@ def _sample(
         inputs[f"values and gradients of {cv.source}"] = behaviour(cv, probe)
     cv = with_range(cv, hot, margin=settings.eabf.margin)
     if not run.is_done(ALONG, "sampling", inputs):
+        check_starts(cv, states)
         run.begin(ALONG, "sampling", inputs)
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
         sampling_stage.sample_biased(
