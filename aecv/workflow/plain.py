@@ -198,7 +198,9 @@ def _sample(
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
     probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
-    check_behaviour(cv, probe)
+    begun = np.stack([state.positions for state in states])
+    # with starts.mode = "one" there is no hot run, and a minimum alone may be where a gradient vanishes
+    check_behaviour(cv, np.concatenate([probe, begun[:, cv.atom_indices]]))
     inputs = {
         "cv": cv.fingerprint,
         "ns": ns,
@@ -209,7 +211,7 @@ def _sample(
         inputs[f"values and gradients of {cv.source}"] = behaviour(cv, probe)
     cv = with_range(cv, hot, margin=settings.eabf.margin)
     if not run.is_done(ALONG, "sampling", inputs):
-        check_starts(cv, states)
+        check_starts(cv, begun)
         run.begin(ALONG, "sampling", inputs)
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
         sampling_stage.sample_biased(

@@ -1,12 +1,7 @@
 """Whether a CV and its range suit the frames that a run begins with: it changes, and it is in reach."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from aecv.ground.errors import CVError
 from aecv.models.cv import CV, FloatArray
-from aecv.sampling.dynamics import WalkerState
 
 FARTHEST_START = 0.5
 """How far outside its range, in widths of it, a walker may begin. With the default spring (sigma is one of 50
@@ -20,7 +15,7 @@ def check_behaviour(cv: CV, frames: FloatArray) -> None:
     """Refuse a CV that does not change, or that leaves what it calls its period.
 
     Args:
-        frames: of the CV's atoms, shape (F, n_atoms, 3) [nm], as different as the hot run makes them.
+        frames: of the CV's atoms, shape (F, n_atoms, 3) [nm], those of the hot run and the walkers.
 
     Raises:
         CVError: with the component, and the values that it takes.
@@ -31,32 +26,32 @@ def check_behaviour(cv: CV, frames: FloatArray) -> None:
         if not gradient[:, c].any():
             raise CVError(
                 f"{name} cannot be biased: it is constant: xi is {_span(xi[:, c])} in {len(xi)} frames of "
-                "the hot run, and no atom changes it; give a function that depends on the positions"
+                "hot run and starts, and no atom changes it; give a function that depends on the positions"
             )
         low, high = cv.cv_range[c]
         slack = _OUTSIDE * (high - low)
         if cv.periodic[c] and (xi[:, c].min() < low - slack or xi[:, c].max() > high + slack):
             raise CVError(
                 f"{name} is said to have the period [{low:g}, {high:g}], but xi is {_span(xi[:, c])} in "
-                f"{len(xi)} frames of the hot run, so it goes on where a period would begin again. Leave the "
-                "flag out if it is not periodic; else give one full period, or wrap its values into it, as "
+                f"{len(xi)} frames of hot run and starts, so it goes on where a period would begin again. "
+                "Leave the flag out if it is not periodic; else give one full period, or wrap its values into it, as "
                 "torch.atan2(torch.sin(a), torch.cos(a)) does"
             )
 
 
-def check_starts(cv: CV, states: Sequence[WalkerState]) -> None:
+def check_starts(cv: CV, positions: FloatArray) -> None:
     """Refuse a range that is far from where the walkers begin; the spring would tear them there.
 
     A start up to half the width of the range outside of it is pulled in.
 
     Args:
         cv: with its range.
-        states: the equilibrated walkers.
+        positions: of all atoms of the equilibrated walkers, shape (n_walkers, N, 3) [nm].
 
     Raises:
         CVError: with the component, xi of the starts and the range.
     """
-    xi = cv.of_frames(np.stack([state.positions for state in states]))
+    xi = cv.of_frames(positions)
     for c, (low, high) in enumerate(cv.cv_range):
         reach = FARTHEST_START * (high - low)
         far = (xi[:, c] < low - reach) | (xi[:, c] > high + reach)

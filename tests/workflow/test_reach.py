@@ -9,7 +9,6 @@ import torch
 from aecv.ground.errors import CVError
 from aecv.models.cv import CV
 from aecv.models.spec import load_system
-from aecv.sampling.dynamics import WalkerState
 from aecv.workflow.plain import sample_along
 from aecv.workflow.reach import check_behaviour, check_starts
 from tests.workflow.test_plain import round_the_circle
@@ -24,14 +23,6 @@ SHORT = (
 
 def radius(x: torch.Tensor) -> torch.Tensor:
     return x[:, 0].norm(dim=1)
-
-
-def walker(x: float, y: float) -> WalkerState:
-    nothing = np.zeros(1)
-    return WalkerState(
-        positions=np.array([[x, y, 0.0]]), velocities=np.zeros((1, 3)), box=np.zeros((3, 3)),
-        lam=nothing, lam_velocity=nothing,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -63,11 +54,11 @@ def test_a_range_that_the_starts_are_far_from_is_refused_before_the_run(tmp_path
 def test_half_the_width_is_as_far_as_a_start_may_lie_outside() -> None:
     cv = CV.from_function(radius, [0], cv_range=[[1.0, 2.0]])
     for r in (0.51, 1.5, 2.49):
-        check_starts(cv, [walker(r, 0.0), walker(0.0, 1.2)])
+        check_starts(cv, np.array([[[r, 0.0, 0.0]], [[0.0, 1.2, 0.0]]]))
     for r in (0.49, 2.51):
         with pytest.raises(CVError, match=r"1 of 2 of them farther outside than 0\.5 of that width"):
-            check_starts(cv, [walker(r, 0.0), walker(0.0, 1.2)])
-    check_starts(round_the_circle(), [walker(-1.0, 0.0)])
+            check_starts(cv, np.array([[[r, 0.0, 0.0]], [[0.0, 1.2, 0.0]]]))
+    check_starts(round_the_circle(), np.array([[[-1.0, 0.0, 0.0]]]))
 
 
 def test_a_period_that_values_leave_is_none() -> None:
