@@ -34,8 +34,8 @@ def check_behaviour(cv: CV, frames: FloatArray) -> None:
             raise CVError(
                 f"{name} is said to have the period [{low:g}, {high:g}], but xi is {_span(xi[:, c])} in "
                 f"{len(xi)} frames of hot run and starts, so it goes on where a period would begin again. "
-                "Leave the flag out if it is not periodic; else give one full period, or wrap its values into "
-                "it, as torch.atan2(torch.sin(a), torch.cos(a)) does"
+                "Leave the flag out if it is not periodic; else give one full period, or wrap its values "
+                "into it, as torch.atan2(torch.sin(a), torch.cos(a)) does"
             )
 
 
