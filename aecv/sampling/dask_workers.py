@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,7 +175,6 @@ def _gathered(client: "Client", tasks: "list[Future]") -> list[SegmentResult]:
 
 def _lost() -> tuple[type[BaseException], ...]:
     """What Dask raises when the connection to the scheduler is gone."""
-    from distributed.client import CancelledError
     from distributed.comm.core import CommClosedError
 
     return CancelledError, CommClosedError
