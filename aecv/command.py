@@ -5,16 +5,16 @@
 
 import errno
 import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aecv.ground.errors import AecvError
+from aecv.ground.signals import handled
 
 if TYPE_CHECKING:
     from aecv.models.spec import SystemSpec
@@ -46,7 +46,8 @@ class Command(click.Command):
         debug = ctx.params.pop("debug")
         resumes = "resume" in ctx.params
         try:
-            with _terminable():
+            # SIGTERM as Ctrl-C: queues end jobs by it, and what is known shall be saved and the way on told
+            with handled(signal.SIGTERM, signal.default_int_handler):
                 return super().invoke(ctx)
         except (AecvError, OSError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -62,19 +63,6 @@ class Command(click.Command):
             advice = "; continue with the same command and --resume"
             click.echo(f"interrupted{advice if resumes else ''}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: queues end jobs by it, and what is known shall be saved and the way on told."""
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 system_option = click.option(

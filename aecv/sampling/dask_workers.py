@@ -2,17 +2,17 @@
 
 import logging
 import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.signals import handled
 from aecv.ground.versions import versions
 from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_fit, forget_engines, run_segment
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
@@ -97,7 +97,8 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         # a look at the workers' stacks every 10 ms takes the interpreter from the callback of every MD step
         self._exit.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
         try:
-            with _deaf_children():
+            # the new processes inherit it: Ctrl-C in a terminal goes to all, and the first one ends them
+            with handled(signal.SIGINT, signal.SIG_IGN):
                 cluster = self._exit.enter_context(
                     distributed.LocalCluster(
                         n_workers=self._n_local,
@@ -203,21 +204,8 @@ def _leave(client: "Client") -> None:
         client.run(forget_engines)
 
 
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes started inside ignore Ctrl-C, as this one does until they are there."""
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _ignore_interrupts() -> None:
-    """Ctrl-C goes to all processes of a terminal; the first one ends the others."""
+    """As those that are started with the others; see `_cluster`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
