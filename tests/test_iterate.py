@@ -280,4 +280,30 @@ def test_an_error_of_the_system_is_one_line(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("aecv.models.spec.load_system", refuse)
     result = run("--system", "ala2", "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
-    assert "Permission denied: 'somewhere'; mend that, then continue with --resume" in result.stderr
+    assert "Permission denied: 'somewhere'; nothing was written yet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("refusal", "advice"),
+    [
+        (KeyboardInterrupt(), "interrupted; continue with the same command and --resume"),
+        (PermissionError(13, "denied"), "denied; mend that, then continue with --resume"),
+    ],
+)
+def test_resume_is_advised_only_where_there_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: BaseException, advice: str
+) -> None:
+    """Before run.json is written there is nothing to go on with."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr("aecv.workflow.loop.iterate", refuse)
+    command = ("--system", "ala2", "--out", str(tmp_path))
+    for begun in (False, True):
+        if begun:
+            (tmp_path / "run.json").touch()
+        result = run(*command)
+        assert result.exit_code in (1, 130)
+        assert ("nothing was written yet" in result.stderr) is not begun
+        assert (advice in result.stderr) is begun
