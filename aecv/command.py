@@ -66,7 +66,7 @@ class Command(click.Command):
 
 
 def run_folder(out: Path | None, default: str) -> Path:
-    """The folder of the run: --out, or runs/DEFAULT. It is noted for what an interruption or an error says."""
+    """The folder of the run: --out, or runs/DEFAULT. Interruptions and errors ask for it."""
     folder = out if out is not None else Path("runs") / default
     click.get_current_context().meta[_FOLDER] = folder
     return folder
