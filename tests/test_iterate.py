@@ -172,12 +172,16 @@ def test_a_structure_with_nan_or_without_a_hydrogen_is_explained(own_system: Pat
     (own_system / STRUCTURE).write_text("".join(spoiled))
     result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
-    assert "finite positions" in result.stderr
+    assert "needs finite positions, those of atom H3 of residue ACE 1 (index 3) are not" in result.stderr
     del lines[atoms[0]]
     (own_system / STRUCTURE).write_text("".join(lines))
     result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
     assert "force field" in result.stderr
+    (own_system / STRUCTURE).write_text("REMARK nothing\n")
+    result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"{STRUCTURE}: has no atoms\n")
 
 
 def test_out_that_is_a_file(tmp_path: Path) -> None:
