@@ -224,6 +224,12 @@ class TestDeltaFHistory:
         assert low < 9.0 < 9.4 < high
         assert figure.axes[0].get_ylabel() == "$\\Delta F$ [kJ/mol]\nin against out"
 
+    def test_a_known_value_is_a_line_inside_the_panel(self):
+        figure = plots.delta_f_history([0, 1], {"pool": [3.0, 4.0]}, label="in", reference=9.5)
+        assert lines_by_label(figure)["exact: 9.5"].get_ydata()[0] == 9.5
+        low, high = figure.axes[0].get_ylim()
+        assert low < 3.0 < 9.5 < high
+
     def test_nothing_finite(self):
         figure = plots.delta_f_history([1], {"pool": [np.inf]}, label="in against out")
         assert np.isfinite(figure.axes[0].get_ylim()).all()
