@@ -259,6 +259,19 @@ def test_a_full_disk_is_one_line_and_can_be_resumed(tmp_path: Path, monkeypatch:
     assert run(*command, "--resume").exit_code == 0
 
 
+def test_a_disk_that_is_full_at_once_leaves_nothing_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aecv.ground.files.os.replace", full_disk)
+    result = run("--system", "ala2", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "cannot be written (No space left on device); free space or choose another --out" in result.stderr
+    assert "--resume" not in result.stderr
+
+
 def test_help_and_module_run_without_heavy_libraries() -> None:
     code = (
         "import sys, click.testing, aecv.iterate\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 import filelock
 
-from aecv.ground.errors import StoreError
+from aecv.ground.errors import StoreError, WriteError
 from aecv.ground.files import PARTIAL, read_json, sha256, write_json
 from aecv.ground.layers import differences, validate
 from aecv.ground.settings import Settings
@@ -94,6 +94,11 @@ class RunDirectory:
         try:
             write_json(path / "run.json", _manifest(spec, platform, engine_versions))
             return cls(path, lock)
+        except WriteError as error:  # of run.json: without it there is nothing to resume
+            lock.release()
+            raise StoreError(
+                f"{path}: cannot be written ({error.reason}); free space or choose another --out"
+            ) from error
         except BaseException:
             lock.release()
             raise
