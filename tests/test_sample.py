@@ -1,6 +1,7 @@
 """`aecv sample` from the command line: what --cv may be, what is refused, and a run with its table."""
 
 import re
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -197,21 +198,6 @@ def test_a_cv_that_its_engine_cannot_run_ends_before_the_hot_run(
     assert not out.exists()
 
 
-def test_a_cv_of_another_system_is_told(
-    ala2: MolecularSystem, ours: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    GivenCV(what=str(ours))(ala2)
-    assert not caplog.text
-    changed = replace(ala2, spec=replace(ala2.spec, hash="other"))
-    GivenCV(what=str(ours))(changed)
-    assert "was learned on 'ala2' with other files; make sure that atoms [1, 4, 6" in caplog.text
-    caplog.clear()
-    settings = ala2.spec.settings
-    water = settings.model_copy(update={"system": settings.system.model_copy(update={"name": "water"})})
-    GivenCV(what=str(ours))(replace(ala2, spec=replace(ala2.spec, settings=water)))
-    assert "was learned on 'ala2', this is 'water'" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("said", "message"),
     [
@@ -267,6 +253,34 @@ def test_a_cv_of_more_atoms_than_there_are_ends_before_the_hot_run(ours: Path, t
     assert result.exit_code == 1
     assert "needs atom 18, 'mueller_brown' has 1 atoms" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_said_before_the_run_is_in_its_log_and_once_on_the_screen(
+    ours: Path, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CV that was learned on other files, and one that turns with the molecule; stopped once it is open."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise CVError("stopped here")
+
+    monkeypatch.setattr("aecv.workflow.plain.prepare_walkers", stop)
+    copy = shutil.copytree(load_system("ala2").directory, tmp_path / "copy")
+    with (copy / "system.toml").open("a") as file:
+        file.write("# a remark\n")
+    positions = tmp_path / "sums.pt"
+    torch.jit.save(torch.jit.script(Sums()), str(positions))
+    for said, words in (
+        (("--system", copy, "--cv", ours), "this system of that name has other files"),
+        (
+            ("--system", copy, "--cv", positions, "--atoms", ATOMS),
+            "a bias along it pushes the whole molecule",
+        ),
+    ):
+        out = tmp_path / str(len(words))
+        result = run(*said, "--out", out)
+        assert "stopped here" in result.stderr
+        assert result.stderr.count(words) == 1
+        assert (out / "run.log").read_text().count(words) == 1
 
 
 def test_print_config_and_options_short_for_settings() -> None:

@@ -60,7 +60,8 @@ def find_source(place: Path | str | CV, *, system: str | Path | None = None) -> 
         system: name or folder of the system; needed where no run says it.
 
     Raises:
-        CVError: when there is no CV, or it is a function or a model of another program.
+        CVError: when there is no CV, it is a function or a model of another program, or `system` is another
+            one than its own.
     """
     if isinstance(place, CV):
         return _of_cv(place, None, system)
@@ -107,6 +108,8 @@ def _of_cv(cv: CV, folder: Path | None, system: str | Path | None) -> Source:
     if cv.function is not None:
         raise CVError((_FUNCTION if cv.module_path is None else _FOREIGN).format(cv=cv.source))
     settings = _settings(None if folder is None else folder.parent, system, cv.system)
+    if system is not None:
+        _check_named(system, cv, settings)
     topology = _topology(folder) if folder is not None else None
     if topology is None:
         topology = _built(settings, system, cv).mdtraj_topology
@@ -117,6 +120,23 @@ def _of_cv(cv: CV, folder: Path | None, system: str | Path | None) -> Source:
         topology=topology,
         extended=lambda: _extended(cv, folder, settings, system),
     )
+
+
+def _check_named(system: str | Path, cv: CV, settings: Settings) -> None:
+    """Refuse a system that is named but is not that of the CV, or of the run where the CV does not say."""
+    spec = load_system(system)
+    if cv.system_hash == spec.hash:
+        return
+    own = cv.system or settings.system.name
+    if own != spec.name:
+        raise CVError(
+            f"CV {cv.source}: belongs to '{own}', but --system names '{spec.name}'; leave --system out, or "
+            f"name the folder of '{own}'"
+        )
+    if cv.system:
+        from aecv.workflow.same_system import check_same_system
+
+        check_same_system(cv, _built(settings, system, cv))
 
 
 def _title(folder: Path | None, settings: Settings) -> str:

@@ -1,6 +1,5 @@
 """A CV as a user names it: observables of the system, a file of ours, a model of another program."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,6 @@ from aecv.models.observables import select_atoms
 from aecv.models.plain_cv import observable_cv
 from aecv.models.torchscript import read_module
 from aecv.sampling.system import MolecularSystem
-
-logger = logging.getLogger(__name__)
 
 _SUFFIXES = (".pt", ".json", ".npz", ".pth", ".ptc")
 
@@ -74,16 +71,6 @@ class GivenCV:
     def _ours(self, path: Path, system: MolecularSystem) -> CV:
         self._refuse(path, "a CV of aecv", ("atoms", "features", "periodic", "input_shape"))
         cv = load_cv(path)
-        if cv.system != system.spec.name:
-            logger.warning(
-                "CV: %s was learned on '%s', this is '%s'; make sure that atoms %s are the same ones",
-                cv.source, cv.system, system.spec.name, cv.atom_indices.tolist(),
-            )  # fmt: skip
-        elif cv.system_hash != system.spec.hash:
-            logger.warning(
-                "CV: %s was learned on '%s' with other files; make sure that atoms %s are the same ones",
-                cv.source, cv.system, cv.atom_indices.tolist(),
-            )  # fmt: skip
         if not self.ranges:
             return cv
         # a dihedral keeps its period

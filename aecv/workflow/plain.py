@@ -34,11 +34,14 @@ from aecv.sampling.walkers import Plan
 from aecv.workflow import sampling_stage
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
+from aecv.workflow.early_log import early_records
 from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.progress import Progress, silent
+from aecv.workflow.reach import check_behaviour, check_starts
 from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
@@ -125,25 +128,19 @@ def sample_along(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
-    engine_versions = require_engine(spec.settings.sampling.engine)
-    system, settings = build(spec), spec.settings
-    platform = choose_platform(system.n_atoms, settings.dynamics.platform)
-    if callable(cv) and not isinstance(cv, CV):
-        cv = cv(system)
-    if not isinstance(cv, CV):
-        names = (cv,) if isinstance(cv, str) else tuple(cv)
-        cv = observable_cv(system.observables, names, ranges=ranges)
-    elif ranges:
-        raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
+    settings = spec.settings
+    engine_versions = require_engine(settings.sampling.engine)
+    with early_records() as early:
+        system = build(spec)
+        platform = choose_platform(system.n_atoms, settings.dynamics.platform)
+        cv = _cv_for(system, cv, ranges)
     length_ns = settings.sampling.ns if ns is None else ns
     plan = sampling_stage.plan_of_settings(
         settings, "along", length_ns, settings.production.frozen_stages, cv.n_components
     )
-    _check_bins(settings, cv)
-    check_atoms(system, cv)
-    check_cv(settings.sampling.engine, cv)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
+        run.note(early)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         cv = _sample(run, cv, plan, length_ns, system, platform, progress)
         inputs = {
@@ -155,6 +152,26 @@ def sample_along(
             draw_production(run, ALONG, system, starts=STARTS)
             run.mark_done(ALONG, "analysis", inputs, (*OUTPUTS, *result.cv_files))
         return Sampled.load(run.iteration_dir(ALONG))
+
+
+def _cv_for(
+    system: MolecularSystem,
+    cv: CV | Sequence[str] | Callable[[MolecularSystem], CV],
+    ranges: Mapping[str, tuple[float, float]] | None,
+) -> CV:
+    """The CV that was given, where it fits the system, its settings and the engine."""
+    if callable(cv) and not isinstance(cv, CV):
+        cv = cv(system)
+    if not isinstance(cv, CV):
+        names = (cv,) if isinstance(cv, str) else tuple(cv)
+        cv = observable_cv(system.observables, names, ranges=ranges)
+    elif ranges:
+        raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
+    _check_bins(system.spec.settings, cv)
+    check_atoms(system, cv)
+    check_same_system(cv, system)
+    check_cv(system.spec.settings.sampling.engine, cv)
+    return cv
 
 
 def _check_bins(settings: Settings, cv: CV) -> None:
@@ -181,6 +198,9 @@ def _sample(
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
     probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
+    begun = np.stack([state.positions for state in states])
+    # with starts.mode = "one" there is no hot run, and a minimum alone may be where a gradient vanishes
+    check_behaviour(cv, np.concatenate([probe, begun[:, cv.atom_indices]]))
     inputs = {
         "cv": cv.fingerprint,
         "ns": ns,
@@ -191,6 +211,7 @@ def _sample(
         inputs[f"values and gradients of {cv.source}"] = behaviour(cv, probe)
     cv = with_range(cv, hot, margin=settings.eabf.margin)
     if not run.is_done(ALONG, "sampling", inputs):
+        check_starts(cv, begun)
         run.begin(ALONG, "sampling", inputs)
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
         sampling_stage.sample_biased(

@@ -7,7 +7,7 @@ A finished stage is reused only when both still agree; nothing is reused because
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,11 @@ class RunDirectory:
         logging.getLogger("aecv").removeHandler(self._log)
         self._log.close()
         self._lock.release()
+
+    def note(self, records: Iterable[logging.LogRecord]) -> None:
+        """Write to run.log what was said before it was open; other handlers have had it already."""
+        for record in records:
+            self._log.handle(record)
 
     def accept(self, settings: Settings) -> None:
         """Note the settings that the run goes on with; only those that a resume may change can differ."""

@@ -26,6 +26,7 @@ from aecv.workflow.export_source import _place_in_run
 from aecv.workflow.exporting import export
 from aecv.workflow.samples import Bias
 from tests.results.plumed_reader import evaluate, read_actions
+from tests.workflow.test_same_system import swap
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -115,6 +116,27 @@ def test_an_iteration_gives_its_own_cv_and_the_bias_along_it(small_run, tmp_path
     assert (out / "cv.pt").read_bytes() == (small_run / "iteration_00" / "cv.pt").read_bytes()
     extended = Bias.load(small_run / "iteration_01" / "bias.npz").extended
     assert keywords(out, "DRR")["KAPPA"] == ",".join(repr(kappa) for kappa in extended.kappa)
+
+
+def test_a_system_that_contradicts_the_run_is_refused(small_run, tmp_path, caplog):
+    """The same one in other files is a warning; the same name with atoms in another order is not."""
+    run = small_run / "iteration_00"
+    with pytest.raises(CVError, match=r"belongs to 'ala2', but --system names 'z_potential'; leave --system"):
+        export(run, tmp_path / "out", system="z_potential")
+    with pytest.raises(MolecularSystemError, match="system 'nowhere': needs the name of a shipped system"):
+        export(run, tmp_path / "out", system="nowhere")
+    assert not (tmp_path / "out").exists()
+    export(run, tmp_path / "own", system="ala2")
+    assert "was learned on" not in caplog.text
+    copy = shutil.copytree(load_system("ala2").directory, tmp_path / "copy")
+    with (copy / "system.toml").open("a") as file:
+        file.write("# a remark\n")
+    export(run, tmp_path / "renamed", system=copy)
+    assert "this system of that name has other files" in caplog.text
+    assert (tmp_path / "renamed" / "plumed.dat").read_text() == (tmp_path / "own" / "plumed.dat").read_text()
+    swap(copy / "ala2.pdb", "CB", "C")
+    with pytest.raises(CVError, match=r"\d of 7 bonds of its reference structure are none here"):
+        export(run, tmp_path / "out", system=copy)
 
 
 def made_along(run: Path, small_run: Path, cv: str) -> Path:
@@ -263,7 +285,7 @@ def test_errors(folder, tmp_path, system):
         MolecularSystemError, match=r"'water' is none of the shipped ones .*; name its folder"
     ):
         export(replace(load_cv(folder), system="water"), tmp_path / "out")
-    with pytest.raises(CVError, match=r"belongs to 'ala2' and its atom 19, the system 'mueller_brown' has 1"):
+    with pytest.raises(CVError, match=r"belongs to 'ala2', but --system names 'mueller_brown'"):
         export(folder, tmp_path / "out", system="mueller_brown")
     distance = observable_cv(
         ObservableSet(kinds={"end": "distance"}, indices={"end": np.array([1, 18])}), ("end",)
