@@ -25,6 +25,8 @@ EXIT_INTERRUPTED = 130
 
 ENGINES = ("native", "plumed", "torchforce")
 """What --engine takes; the settings check it again, but their import takes longer than a help text may."""
+_FOLDER = "aecv.run_folder"
+"""Where a command's context holds the folder of its run once that is known."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -54,15 +56,29 @@ class Command(click.Command):
                 raise  # the reader of a pipe has gone: click ends quietly
             if debug:
                 traceback.print_exc()
-            advice = "; mend that, then continue with --resume"
+            known = isinstance(error, AecvError) or not resumes
             click.echo(
-                f"error: {error}{advice if resumes and not isinstance(error, AecvError) else ''}", err=True
+                f"error: {error}{'' if known else _way_on(ctx, 'mend that, then continue with')}", err=True
             )
             ctx.exit(EXIT_ERROR)
         except KeyboardInterrupt:
-            advice = "; continue with the same command and --resume"
-            click.echo(f"interrupted{advice if resumes else ''}", err=True)
+            advice = _way_on(ctx, "continue with the same command and") if resumes else ""
+            click.echo(f"interrupted{advice}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def run_folder(out: Path | None, default: str) -> Path:
+    """The folder of the run: --out, or runs/DEFAULT. Interruptions and errors ask for it."""
+    folder = out if out is not None else Path("runs") / default
+    click.get_current_context().meta[_FOLDER] = folder
+    return folder
+
+
+def _way_on(ctx: click.Context, advice: str) -> str:
+    """`; ADVICE --resume` where there is a run to go on with, else that nothing was written."""
+    folder = ctx.meta.get(_FOLDER)
+    begun = folder is not None and (folder / "run.json").is_file()
+    return f"; {advice} --resume" if begun else "; nothing was written yet"
 
 
 system_option = click.option(

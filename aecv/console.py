@@ -14,6 +14,7 @@ from aecv.workflow.loop import Outcome
 from aecv.workflow.plain import Sampled
 from aecv.workflow.records import IterationRecord
 
+_CROSSING = "into and out of the region of dF"
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 COLUMNS = (
@@ -105,7 +106,7 @@ def closing_words(outcome: Outcome) -> str:
         alone = _with_error(made.delta_f_alone_kj_mol, made.delta_f_alone_interval)
         lines.append(
             f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
-            f"(95 %) together with the iterations, {alone} alone, {made.passages} passages"
+            f"(95 %) together with the iterations, {alone} alone, {_passages(made.passages)}"
         )
     elif made is not None:
         lines.append(
@@ -130,7 +131,7 @@ def sampled_table(result: Sampled, settings: Settings) -> str:
         sure = result.delta_f_kj_mol is not None and math.isfinite(result.delta_f_kj_mol)
         rows.append(("dF", f"{value} kJ/mol ({'95 %' if sure else 'a side without frames'}), {what}"))
     if result.passages is not None:
-        rows.append(("passages", str(result.passages)))
+        rows.append(("passages", f"{result.passages} {_CROSSING}"))
     problems = result.problems or ("no problem found",)
     rows += [("coverage" if index == 0 else "", problem) for index, problem in enumerate(problems)]
     rows.append(("results", f"{result.folder}: fes_xi.dat, sampled.json, ...; pictures/ beside it"))
@@ -142,6 +143,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _passages(n: int | None) -> str:
+    """Those of the region of dF; pictures/production_walkers.png shows those between the starts' basins."""
+    return f"{n} passage{'' if n == 1 else 's'} {_CROSSING}"
 
 
 def _with_error(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -23,14 +23,15 @@ from aecv.command import Command
     type=click.Choice(["pytorch", "ann", "plain"]),
     default="pytorch",
     show_default=True,
-    help="PYTORCH_MODEL (libtorch); the weights in the input for ANN; only actions of every PLUMED.",
+    help="PYTORCH_MODEL (libtorch); the weights in the input for ANN; only actions of every PLUMED "
+    "(not for Colvars).",
 )
 @click.option(
     "--bias",
     type=click.Choice(["drr", "metad", "opes", "none"]),
     default="drr",
     show_default=True,
-    help="Extended ABF, well-tempered metadynamics, OPES, or none.",
+    help="Extended ABF, well-tempered metadynamics, OPES, or none; Colvars takes drr or none.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: TARGET_FORM]")
 @click.option("--system", help="The CV's system, where RUN_OR_CV does not say it: a name or a folder.")

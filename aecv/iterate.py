@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option, workers_of
+from aecv.command import (
+    Command,
+    overrides,
+    resume_option,
+    run_folder,
+    run_options,
+    spec_of,
+    system_option,
+    workers_of,
+)
 
 _SHORT_FOR = {
     "iters": "run.iterations",
@@ -69,12 +78,12 @@ def main(
     spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
     if spec is None:
         return
+    folder = run_folder(out, spec.name)
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console
     from aecv.workflow.loop import iterate
 
     console.set_up_logging()
-    folder = out if out is not None else Path("runs") / spec.name
     with workers_of(options, spec) as workers:
         outcome = iterate(
             spec,

@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, overrides, resume_option, run_options, spec_of, system_option, workers_of
+from aecv.command import (
+    Command,
+    overrides,
+    resume_option,
+    run_folder,
+    run_options,
+    spec_of,
+    system_option,
+    workers_of,
+)
 
 
 @click.command(cls=Command)
@@ -82,6 +91,7 @@ def main(
     spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
     if spec is None:
         return
+    folder = run_folder(out, f"{spec.name}_{_slug(what)}")
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console
     from aecv.workflow.given import GivenCV
@@ -93,7 +103,6 @@ def main(
         **{name: options[name] for name in ("atoms", "features", "length_unit", "input_shape")},
         **{name: options[name] for name in ("ranges", "periodic")},
     )
-    folder = out if out is not None else Path("runs") / f"{spec.name}_{_slug(what)}"
     with workers_of(options, spec) as workers:
         result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)
     click.echo(console.sampled_table(result, spec.settings))

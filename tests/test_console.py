@@ -61,7 +61,7 @@ def test_the_last_words_are_the_verdict_and_the_production() -> None:
         "not converged",
         "go on",
         "production, 20 ns along the CV of iteration 4: dF 7.25 ±0.50 kJ/mol (95 %) together with the "
-        "iterations, 7.50 ±0.25 alone, 42 passages",
+        "iterations, 7.50 ±0.25 alone, 42 passages into and out of the region of dF",
     ]
 
 

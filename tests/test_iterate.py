@@ -172,12 +172,16 @@ def test_a_structure_with_nan_or_without_a_hydrogen_is_explained(own_system: Pat
     (own_system / STRUCTURE).write_text("".join(spoiled))
     result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
-    assert "finite positions" in result.stderr
+    assert "needs finite positions, those of atom H3 of residue ACE 1 (index 3) are not" in result.stderr
     del lines[atoms[0]]
     (own_system / STRUCTURE).write_text("".join(lines))
     result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
     assert "force field" in result.stderr
+    (own_system / STRUCTURE).write_text("REMARK nothing\n")
+    result = run("--system", str(own_system), "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"{STRUCTURE}: has no atoms\n")
 
 
 def test_out_that_is_a_file(tmp_path: Path) -> None:
@@ -255,6 +259,19 @@ def test_a_full_disk_is_one_line_and_can_be_resumed(tmp_path: Path, monkeypatch:
     assert run(*command, "--resume").exit_code == 0
 
 
+def test_a_disk_that_is_full_at_once_leaves_nothing_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aecv.ground.files.os.replace", full_disk)
+    result = run("--system", "ala2", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 1
+    assert "cannot be written (No space left on device); free space or choose another --out" in result.stderr
+    assert "--resume" not in result.stderr
+
+
 def test_help_and_module_run_without_heavy_libraries() -> None:
     code = (
         "import sys, click.testing, aecv.iterate\n"
@@ -280,4 +297,30 @@ def test_an_error_of_the_system_is_one_line(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("aecv.models.spec.load_system", refuse)
     result = run("--system", "ala2", "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
-    assert "Permission denied: 'somewhere'; mend that, then continue with --resume" in result.stderr
+    assert "Permission denied: 'somewhere'; nothing was written yet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("refusal", "advice"),
+    [
+        (KeyboardInterrupt(), "interrupted; continue with the same command and --resume"),
+        (PermissionError(13, "denied"), "denied; mend that, then continue with --resume"),
+    ],
+)
+def test_resume_is_advised_only_where_there_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: BaseException, advice: str
+) -> None:
+    """Before run.json is written there is nothing to go on with."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr("aecv.workflow.loop.iterate", refuse)
+    command = ("--system", "ala2", "--out", str(tmp_path))
+    for begun in (False, True):
+        if begun:
+            (tmp_path / "run.json").touch()
+        result = run(*command)
+        assert result.exit_code in (1, 130)
+        assert ("nothing was written yet" in result.stderr) is not begun
+        assert (advice in result.stderr) is begun

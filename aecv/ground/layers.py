@@ -4,6 +4,7 @@ Layers are laid over each other (system.toml, --config, --set) and validated onc
 with a suggestion.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.settings import ObservableSettings, Settings
+
+Layer = tuple[str, Mapping[str, Any]]
+"""Where settings come from, for messages, and what was said there."""
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -66,18 +70,58 @@ def override(path: Sequence[str], value: Any) -> dict[str, Any]:
     return dict(nested)
 
 
-def validate(fields: Mapping[str, Any], *, source: str) -> Settings:
+def validate(fields: Mapping[str, Any], *, source: str, layers: Sequence[Layer] = ()) -> Settings:
     """Settings from plain fields.
 
+    Args:
+        source: where they come from, for messages.
+        layers: what they were merged from, later ones on top; of these a message names only the one that
+            set the key in question.
+
     Raises:
-        SettingsError: one line per problem: source, key, what is needed, what came, and for an unknown
-            key the nearest known one.
+        SettingsError: all problems in a line: key, what is needed, what came, for an unknown key the nearest
+            known one, and the source.
     """
     try:
         return Settings.model_validate(dict(fields))
     except ValidationError as error:
-        lines = [_describe(item) for item in error.errors()]
-        raise SettingsError(f"{source}: " + "; ".join(lines)) from error
+        told = [(_describe(item), _origin(item, layers) or source) for item in error.errors()]
+        if len({origin for _, origin in told}) == 1:
+            told = [("; ".join(fault for fault, _ in told), told[0][1])]
+        raise SettingsError("; ".join(f"{fault} (from {origin})" for fault, origin in told)) from error
+
+
+def setter(key: Sequence[str], layers: Sequence[Layer]) -> str:
+    """Name of the last layer that holds a key, or most of its path; empty where none holds any of it."""
+    depths = [_depth(fields, key) for _, fields in layers]
+    holding = [name for (name, _), d in zip(layers, depths, strict=True) if 0 < d == max(depths)]
+    return holding[-1] if holding else ""
+
+
+def _depth(fields: Any, key: Sequence[str]) -> int:
+    """How many leading parts of a key nested fields hold."""
+    for depth, part in enumerate(key):
+        if not isinstance(fields, Mapping) or part not in fields:
+            return depth
+        fields = fields[part]
+    return len(key)
+
+
+def _origin(item: Mapping[str, Any], layers: Sequence[Layer]) -> str:
+    """The layers that a problem is of; empty where that is not known.
+
+    What does not fit together, or is missing, is no fault of a single key: then those that set the keys of
+    the message are named, or all that hold the section.
+    """
+    location = [str(part) for part in item["loc"]]
+    if item["type"] != "missing" and not isinstance(item["input"], Mapping):
+        return setter(location, layers)
+    keys = [key.split(".") for key in re.findall(r"\b[a-z_]+(?:\.\w+)+", item["msg"])]
+    named = {setter(key, layers) for key in keys if any(_depth(f, key) == len(key) for _, f in layers)}
+    if not named and location:
+        deepest = max((_depth(fields, location) for _, fields in layers), default=0)
+        named = {name for name, fields in layers if deepest and _depth(fields, location) == deepest}
+    return " with ".join(name for name, _ in layers if name in named)
 
 
 def to_toml(settings: Settings) -> str:
@@ -127,7 +171,7 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _describe(item: Mapping[str, Any]) -> str:
     location = [str(part) for part in item["loc"]]
-    key = ".".join(location) or "settings"
+    key = ".".join(location)
     if item["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         return (
@@ -136,7 +180,8 @@ def _describe(item: Mapping[str, Any]) -> str:
     if item["type"] == "missing":
         return f"missing key '{key}'"
     came = "" if isinstance(item["input"], Mapping) else f", got {item['input']!r}"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}{came}"
+    fault = f"{item['msg'].removeprefix('Value error, ')}{came}"
+    return f"{key}: {fault}" if key else fault
 
 
 def _known_keys(location: Sequence[str]) -> list[str]:

@@ -13,6 +13,9 @@ from aecv.ground.settings import ObservableSettings
 
 BoolArray = NDArray[np.bool_]
 
+_MOST_LETTERS = 120
+"""Of what mdtraj says about a selection."""
+
 
 def select_atoms(
     topology: mdtraj.Topology, selection: str, *, place: str = "cv.atoms", exactly_one: bool = False
@@ -31,9 +34,12 @@ def select_atoms(
     try:
         indices = np.asarray(topology.select(selection), dtype=np.int64)
     except Exception as error:  # mdtraj lets its parser, ast and eval raise what they like
+        detail = str(error).splitlines()[0] if str(error) else "no detail"
+        # a parser may answer with all of its grammar
+        short = f"{detail[:_MOST_LETTERS]} ..." if len(detail) > _MOST_LETTERS else detail
         raise MolecularSystemError(
             f"{place}: needs an mdtraj selection such as \"name CA and resid 0\", got '{selection}' "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'})"
+            f"({type(error).__name__}: {short})"
         ) from error
     if exactly_one and len(indices) != 1:
         found = ", ".join(str(topology.atom(i)) for i in indices[:6]) or "none"

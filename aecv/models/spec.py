@@ -4,10 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aecv.ground.errors import MolecularSystemError, suggestion
-from aecv.ground.layers import load_toml, merge, override, parse_override, validate
+from aecv.ground.layers import Layer, load_toml, merge, override, parse_override, setter, validate
 from aecv.ground.settings import Settings
 from aecv.numerics.expression import Expression, parse_expression
 
@@ -95,18 +94,14 @@ def load_system(
     """
     directory = _find(name_or_path)
     toml_path = directory / FILE_NAME
-    layers: list[dict[str, Any]] = [load_toml(toml_path)]
-    sources = [str(toml_path)]
-    if config is not None:
-        layers.append(load_toml(config))
-        sources.append(str(config))
-    for text in overrides:
-        layers.append(override(*parse_override(text)))
-        sources.append(f"--set {text}")
-    settings = validate(merge(*layers), source=" with ".join(sources))
+    layers: list[Layer] = [(str(path), load_toml(path)) for path in (toml_path, config) if path is not None]
+    layers += [(f"--set {text}", override(*parse_override(text))) for text in overrides]
+    source = " with ".join(name for name, _ in layers)
+    settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
     _check_files(directory, settings)
     if settings.particle is not None:
-        parse_expression(settings.particle.potential, place=f"{' with '.join(sources)}: particle.potential")
+        origin = setter(("particle", "potential"), layers)
+        parse_expression(settings.particle.potential, place=f"particle.potential (from {origin})")
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
 
 

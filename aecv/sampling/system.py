@@ -197,10 +197,27 @@ def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
         content = reader(str(path))
         positions = np.array(content.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
     except Exception as error:  # OpenMM's readers raise what their parsing happens to hit
-        raise MolecularSystemError(f"{path}: needs a readable structure, got: {error}") from error
-    if len(positions) == 0 or not np.all(np.isfinite(positions)):
-        raise MolecularSystemError(f"{path}: needs atoms with finite positions, got {len(positions)} atoms")
+        what = "has no atoms" if _lacks_atoms(path) else f"needs a readable structure, got: {error}"
+        raise MolecularSystemError(f"{path}: {what}") from error
+    if len(positions) == 0:
+        raise MolecularSystemError(f"{path}: has no atoms")
+    unknown = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(unknown):
+        atom = list(content.topology.atoms())[unknown[0]]
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise MolecularSystemError(
+            f"{path}: needs finite positions, those of atom {atom.name} of residue {atom.residue.name} "
+            f"{atom.residue.id} (index {atom.index}){more} are not"
+        )
     return content.topology, positions
+
+
+def _lacks_atoms(path: Path) -> bool:
+    """Whether a file that can be read holds no record of an atom; .pdb and .cif begin them alike."""
+    if not path.is_file():
+        return False
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return not any(line.startswith(("ATOM", "HETATM")) for line in lines)
 
 
 def choose_platform(n_atoms: int, requested: str = "auto", *, devices: Sequence[str] = ()) -> PlatformChoice:

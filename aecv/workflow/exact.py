@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.files import write_json
+from aecv.ground.files import read_json, write_json
 from aecv.ground.grid import Grid
 from aecv.ground.units import thermal_energy
 from aecv.models.cv import CV
@@ -83,6 +83,13 @@ def read_exact_profile(folder: Path, name: str = "xi_lambda") -> FloatArray | No
     """
     path = folder / f"fes_{name}.exact.dat"
     return read_fes(path).values.ravel() if path.is_file() else None
+
+
+def read_exact_delta_f(folder: Path) -> float | None:
+    """Exact Delta F of an iteration or a production [kJ/mol]; None where it is not known."""
+    path = folder / "exact.json"
+    value = read_json(path)["delta_f_kj_mol"] if path.is_file() else None
+    return None if value is None else float(value)
 
 
 def exact_plane(system: MolecularSystem) -> Plane | None:

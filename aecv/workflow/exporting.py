@@ -9,7 +9,7 @@ from aecv.ground.errors import CVError
 from aecv.ground.files import new_folder, write_text
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv
-from aecv.results.exports.colvars_input import LengthUnit, colvars_input, weight_files
+from aecv.results.exports.colvars_input import LengthUnit, check_offered, colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.readme import colvars_readme, plumed_readme
 from aecv.results.exports.reference_pdb import reference_pdb
@@ -69,6 +69,8 @@ def export(
     """
     check_word("target", target, TARGETS)
     check_word("bias", bias, BIASES)
+    if target == "colvars":
+        check_offered(form, bias)
     if target != "colvars" and length != "nm":
         raise CVError(
             f"export: length '{length}' is for Colvars; leave --length out for {target}, whose input is in nm"

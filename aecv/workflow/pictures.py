@@ -9,7 +9,7 @@ from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
-from aecv.workflow.exact import read_exact_profile
+from aecv.workflow.exact import read_exact_delta_f, read_exact_profile
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
@@ -46,7 +46,14 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
         }
         label = f"{region.lower:g} < {region.observable} < {region.upper:g} against the rest"
         plots.save(
-            plots.delta_f_history(iterations, values, label=label, error_bars=bars), folder / "delta_f.png"
+            plots.delta_f_history(
+                iterations,
+                values,
+                label=label,
+                error_bars=bars,
+                reference=read_exact_delta_f(run.iteration_dir(iterations[-1])),
+            ),
+            folder / "delta_f.png",
         )
     _draw_iteration(run, records[-1].index, system)
 
@@ -76,17 +83,19 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
     plots.save(plots.training_curves(*curves, best=training["restart"]), folder / "training.png")
     periodic_names = system.observables.periodic_names
     xi = load_cv(folder)(samples.cv_positions)
+    label = system.observables.label
     if samples.observables:
+        shown = {label(name): values for name, values in samples.observables.items()}
         plots.save(
             plots.cv_coloured_by_observables(
-                xi, samples.observables, periodic={name: True for name in periodic_names}
+                xi, shown, periodic={label(name): True for name in periodic_names}
             ),
             folder / "cv_by_observables.png",
         )
     if len(samples.observables) < 2:
         return
     first, second, *_ = samples.observables
-    names = (first, second)
+    names = (label(first), label(second))
     x, y = samples.observables[first], samples.observables[second]
     periodic = (first in periodic_names, second in periodic_names)
     region = system.spec.settings.delta_f

@@ -1,6 +1,6 @@
 """Pictures of the production, drawn from its files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from aecv.results.colvar import read_colvar
 from aecv.results.fes import FesFile, read_fes
 from aecv.results.plots import Curve, Estimate, Plane, Profile
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.exact import read_exact_delta_f
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import Place, RunDirectory
 
@@ -42,13 +43,17 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
     if len(along_xi.axes) == 1:
         profiles.insert(0, _profile(folder, "xi", "xi_1", kt, czar=True))
     elif len(along_xi.axes) == 2:
-        plots.save(plots.plane_with_error(_plane(along_xi, None)), pictures / "production_xi.png")
+        plots.save(
+            plots.plane_with_error(_plane(along_xi, along_xi.names, None)), pictures / "production_xi.png"
+        )
     if profiles:
         plots.save(plots.profile_with_error(profiles), pictures / "production_profiles.png")
     for pair in combinations(names, 2):
         stem = "_".join(pair)
         exact = folder / f"fes_{stem}.exact.dat"
-        plane = _plane(read_fes(folder / f"fes_{stem}.dat"), read_fes(exact) if exact.is_file() else None)
+        labels = tuple(system.observables.label(name) for name in pair)
+        found = read_fes(folder / f"fes_{stem}.dat")
+        plane = _plane(found, labels, read_fes(exact) if exact.is_file() else None)
         plots.save(plots.plane_with_error(plane), pictures / f"production_{stem}.png")
     _draw_in_time(folder, pictures / "production_delta_f.png", system)
     report = read_json(run.iteration_dir(starts) / "starts.json")
@@ -89,9 +94,9 @@ def _moved(other: FesFile, reference: FesFile, kt: float) -> FloatArray:
     return aligned(other.values, reference.values, kt=kt)
 
 
-def _plane(found: FesFile, exact: FesFile | None) -> Plane:
+def _plane(found: FesFile, names: Sequence[str], exact: FesFile | None) -> Plane:
     return Plane(
-        names=(found.names[0], found.names[1]),
+        names=(names[0], names[1]),
         periodic=(found.periodic[0], found.periodic[1]),
         x_edges=_edges(found.axes[0]),
         y_edges=_edges(found.axes[1]),
@@ -113,8 +118,6 @@ def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:
         return
     samples = Samples.load(folder / "samples.npz")
     n_walkers = len(np.unique(samples.walker))
-    exact = folder / "exact.json"
-    reference = read_json(exact)["delta_f_kj_mol"] if exact.is_file() else None
     curve = Estimate(
         label="production",
         time_ns=table["time"] * n_walkers / 1000.0,
@@ -122,7 +125,7 @@ def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:
         interval=(table["delta_f_lower"], table["delta_f_upper"]),
     )
     label = f"{region.lower:g} < {region.observable} < {region.upper:g} against the rest"
-    plots.save(plots.convergence_in_time([curve], label=label, reference=reference), path)
+    plots.save(plots.convergence_in_time([curve], label=label, reference=read_exact_delta_f(folder)), path)
 
 
 def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path) -> None:

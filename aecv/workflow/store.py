@@ -13,7 +13,7 @@ from typing import Any
 
 import filelock
 
-from aecv.ground.errors import StoreError
+from aecv.ground.errors import StoreError, WriteError
 from aecv.ground.files import PARTIAL, read_json, sha256, write_json
 from aecv.ground.layers import differences, validate
 from aecv.ground.settings import Settings
@@ -27,6 +27,10 @@ FORMAT = 3
 _FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
 that a finished iteration bootstrapped stays as it is; see `records.required_score`."""
+
+_MOST_DIFFERENCES = 5
+"""Of those that a refused resume tells."""
+_INSTEAD = "Go back to what it was, or begin a new run with another --out"
 
 ALONG = "along"
 """Folder of a run along a CV that was given."""
@@ -90,6 +94,11 @@ class RunDirectory:
         try:
             write_json(path / "run.json", _manifest(spec, platform, engine_versions))
             return cls(path, lock)
+        except WriteError as error:  # of run.json: without it there is nothing to resume
+            lock.release()
+            raise StoreError(
+                f"{path}: cannot be written ({error.reason}); free space or choose another --out"
+            ) from error
         except BaseException:
             lock.release()
             raise
@@ -254,9 +263,14 @@ def _check_manifest(path: Path, manifest: Any, expected: Mapping[str, Any], sett
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise StoreError(f"{path}/run.json: needs format {FORMAT}, got {found}; use the aecv that wrote it")
+    if manifest.get("system") != expected["system"]:
+        raise StoreError(
+            f"{path}: cannot be resumed: system was {manifest.get('system')}, now {expected['system']}. "
+            f"{_INSTEAD}"
+        )
     problems = [
         f"{key} was {manifest.get(key)}, now {expected[key]}"
-        for key in ("system", "system_hash", "platform")
+        for key in ("system_hash", "platform")
         if manifest.get(key) != expected[key]
     ]
     old = _old_settings(path, manifest)
@@ -272,10 +286,10 @@ def _check_manifest(path: Path, manifest: Any, expected: Mapping[str, Any], sett
         if recorded.get(name) != version
     ]
     if problems:
-        raise StoreError(
-            f"{path}: cannot be resumed: " + "; ".join(problems) + ". Go back to what it was, or begin a new "
-            "run with another --out"
-        )
+        left_out = len(problems) - _MOST_DIFFERENCES
+        more = f" and {left_out} more" if left_out > 0 else ""
+        told = "; ".join(problems[:_MOST_DIFFERENCES])
+        raise StoreError(f"{path}: cannot be resumed: {told}{more}. {_INSTEAD}")
 
 
 def _old_settings(path: Path, manifest: Mapping[str, Any]) -> Settings:

@@ -111,13 +111,41 @@ def test_bad_override(override: str, message: str) -> None:
         load_system("ala2", overrides=[override])
 
 
-def test_error_names_the_layers(tmp_path: Path) -> None:
+def test_an_error_of_a_file_names_it(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text("[sampling]\nnanoseconds = 2.0\n", encoding="utf-8")
     with pytest.raises(
-        SettingsError, match=r"system\.toml with .*run\.toml: unknown key 'sampling\.nanoseconds'"
+        SettingsError,
+        match=r"^unknown key 'sampling\.nanoseconds' .*\) \(from [^ ]*run\.toml\)$",
     ):
-        load_system("ala2", config=config)
+        load_system("ala2", config=config, overrides=["sampling.ns=2"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["sampling.ns=2", "training.restarts=many", "training.restarts=few", "sampling.walkers=2"],
+            r"^training\.restarts: .*, got 'few' \(from --set training\.restarts=few\)$",
+        ),
+        (
+            ["autoencoder.hidden=[0]", "run.seed=1"],
+            r"^autoencoder\.hidden\.0: .*\(from --set autoencoder\.hid",
+        ),
+        (
+            ["sampling.ns=nan", "run.seed=-1"],
+            r"^sampling\.ns: .* \(from --set sampling\.ns=nan\); run\.seed: .* \(from --set run\.seed=-1\)$",
+        ),
+        (
+            ["autoencoder.latent=3", "run.seed=1", "eabf.bins=49"],
+            r"^eabf.* \(from --set autoencoder\.latent=3 with --set eabf\.bins=49\)$",
+        ),
+        (["observables.d={kind='distance'}"], r"^missing key 'observables\.d\.atoms' \(from --set observ"),
+    ],
+)
+def test_an_error_names_the_layer_that_set_the_key(overrides: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_system("ala2", overrides=overrides)
 
 
 def test_malformed_toml(own_system: Path) -> None:

@@ -140,16 +140,24 @@ class TestPlane:
         free, errors = panels(figure)
         drawn = free.collections[0].get_array()
         np.testing.assert_array_equal(drawn.filled(np.nan), values.T)
-        drawn = errors.collections[0].get_array()
+        drawn = errors.collections[1].get_array()
         hidden = np.isnan(values) | ~np.isfinite(error)
         np.testing.assert_array_equal(drawn.mask, hidden.T)
         np.testing.assert_array_equal(drawn.compressed(), error.T[~hidden.T])
-        grey = errors.collections[1].get_array()
+        grey = errors.collections[0].get_array()
         np.testing.assert_array_equal(~grey.mask, (hidden & np.isfinite(values)).T)
         assert errors.get_title() == "standard error (grey: unknown)"
         # Their own scales: energies to 24, errors to 2.4 kJ/mol.
         assert free.collections[0].norm.vmax == pytest.approx(24)
-        assert errors.collections[0].norm.vmax == pytest.approx(2.4)
+        assert errors.collections[1].norm.vmax == pytest.approx(2.4)
+
+    def test_where_no_error_is_finite_it_is_said_without_a_scale(self):
+        error = np.full_like(self.values, np.inf)
+        figure = plots.plane_with_error(plots.Plane(values=self.values, error=error, **PLANE))
+        free, errors = panels(figure)
+        assert [text.get_text() for text in errors.texts] == ["no finite error"]
+        assert not free.texts
+        assert len(figure.axes) == 3  # one colour bar, that of the free energy
 
     def test_difference_to_a_reference(self):
         reference = self.values + np.linspace(-3, 1, 24).reshape(6, 4)

@@ -341,9 +341,11 @@ def test_errors_say_what_is_needed():
         plumed_input(cv, one, "ann")
     with pytest.raises(GridError, match="needs the range of the CV, it is not known"):
         plumed_input(cv, replace(one, extended=None), "ann")
-    with pytest.raises(CVError, match="form for Colvars needs one of pytorch, ann, got 'plain'"):
+    with pytest.raises(
+        CVError, match="Colvars takes pytorch or ann as form, got 'plain', which is for PLUMED"
+    ):
         colvars_input(cv, plan(), "plain", length="nm")
-    with pytest.raises(CVError, match="bias for Colvars needs one of drr, none, got 'opes'"):
+    with pytest.raises(CVError, match="Colvars takes drr or none as bias, got 'opes', which is for PLUMED"):
         colvars_input(cv, plan("opes"), "ann", length="nm")
     with pytest.raises(CVError, match="only networks are written for Colvars"):
         colvars_input(torsion_cv(), plan(), "ann", length="nm")

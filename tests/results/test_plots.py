@@ -69,6 +69,20 @@ class TestFreeEnergyInXi:
         }
         assert ends == {(0.0, 100.0)}
 
+    def test_the_axis_holds_both_basins_of_the_exact_curve_where_the_estimate_knows_one(self):
+        """Basins at -1 and 1, the second 9 kJ/mol deeper, with 30 kJ/mol between; walls are cut."""
+        grid = Grid(lower=(-2.0,), upper=(2.0,), n_bins=(80,))
+        x = grid.centers(0)
+        exact = 25 * (x**2 - 1) ** 2 - 4.5 * x
+        exact -= exact.min()
+        values = np.where(x < -0.6, exact - exact[x < -0.6].min(), np.nan)
+        values[values > 10] = np.nan
+        (axis,) = shown_panels(plots.free_energy_in_xi([("one", grid, values)], exact=[exact]))
+        drawn = axis.lines[0].get_ydata()
+        low, high = axis.get_ylim()
+        assert low < drawn.min() < -8
+        assert drawn[np.abs(x) < 0.5].max() < high < drawn.max()
+
     def test_one_dimension_is_a_line_with_gaps(self):
         grid = square(1, 40)
         values = np.where(np.arange(40) < 30, bowl(grid), np.nan)
@@ -209,6 +223,12 @@ class TestDeltaFHistory:
         np.testing.assert_array_equal(lines["region never left"].get_xydata(), [[3, low]])
         assert low < 9.0 < 9.4 < high
         assert figure.axes[0].get_ylabel() == "$\\Delta F$ [kJ/mol]\nin against out"
+
+    def test_a_known_value_is_a_line_inside_the_panel(self):
+        figure = plots.delta_f_history([0, 1], {"pool": [3.0, 4.0]}, label="in", reference=9.5)
+        assert lines_by_label(figure)["exact: 9.5"].get_ydata()[0] == 9.5
+        low, high = figure.axes[0].get_ylim()
+        assert low < 3.0 < 9.5 < high
 
     def test_nothing_finite(self):
         figure = plots.delta_f_history([1], {"pool": [np.inf]}, label="in against out")

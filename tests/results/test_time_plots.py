@@ -107,7 +107,7 @@ class TestTransitions:
         (axis,) = panels(figure)
         image = axis.collections[0]
         np.testing.assert_array_equal(image.get_array(), labels)
-        assert axis.get_title() == "3 passages between basins"  # the diagonal is none
+        assert axis.get_title() == "3 passages between the starts' basins"  # the diagonal is none
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == ["C7eq, entered 1×", "C7ax, entered 2×", "between"]  # noqa: RUF001
         assert (axis.get_xlim(), axis.get_ylim()) == ((0, 8), (2.5, 0.5))  # walker 1 on top
@@ -124,7 +124,7 @@ class TestTransitions:
         drawn = panels(figure)[0].collections[0].get_array()
         assert drawn.shape == (16, plots.coverage.MAX_COLUMNS)
         assert np.argwhere(drawn == 1).tolist() == [[0, 500]]
-        assert panels(figure)[0].get_title() == "0 passages between basins"
+        assert panels(figure)[0].get_title() == "0 passages between the starts' basins"
 
     def test_one_walker_no_frames_and_many_basins(self):
         render(plots.passages(np.empty((1, 0), int), np.zeros((2, 2)), names=self.names, time_ns=1.0))
@@ -132,6 +132,20 @@ class TestTransitions:
         figure = plots.passages(np.arange(12)[None], np.eye(12, dtype=int), names=names, time_ns=1.0)
         image = panels(figure)[0].collections[0]
         assert len(np.unique(image.cmap(image.norm(np.arange(-1, 12))), axis=0)) == 13
+
+    @pytest.mark.parametrize("n_observables", [0, 2, 14])
+    def test_the_legend_stays_inside_the_picture(self, n_observables):
+        known = "".join(f", phi_{k} -1.23" for k in range(n_observables))
+        names = [f"start {k}{known}" for k in range(4)]
+        labels = np.zeros((4, 10), dtype=int)
+        figure = plots.passages(labels, np.zeros((4, 4)), names=names, time_ns=1.0)
+        figure.canvas.draw()
+        legend, whole = figure.legends[0].get_window_extent(), figure.bbox
+        assert legend.x0 >= 0
+        assert legend.x1 <= whole.x1
+        assert legend.y0 >= 0
+        # the panel keeps the height of its walkers
+        assert panels(figure)[0].get_window_extent().height > 0.25 * 4 * figure.dpi
 
     @pytest.mark.parametrize(
         ("labels", "counts", "message"),

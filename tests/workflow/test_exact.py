@@ -1,19 +1,26 @@
 """Toy systems end to end, and the exact answers beside their estimates."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from aecv.ground.files import read_json
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system
 from aecv.numerics.quadrature import mass_along
+from aecv.results import plots
 from aecv.results.fes import read_fes
 from aecv.sampling.system import build
 from aecv.workflow.exact import exact_plane, read_exact_profile, write_exact
 from aecv.workflow.loop import iterate
+from aecv.workflow.pictures import draw_run
+from aecv.workflow.production_pictures import draw_production
+from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Bias
+from aecv.workflow.store import name_of
 
 KT = 0.00831446262 * 300.0
 TOYS = ("mueller_brown", "double_well_circle", "z_potential")
@@ -60,6 +67,28 @@ def test_a_toy_run_leaves_everything(toy_run: Path) -> None:
     if (produced := toy_run / "production_01").exists():
         assert set(read_json(produced / "exact.json")["errors_kj_mol"]) == set(errors)
         assert (toy_run / "pictures" / "production_profiles.png").stat().st_size > 0
+
+
+def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update({path.name: figure}))
+    system = build(load_system(read_json(toy_run / "run.json")["system"], overrides=SMALL))
+    records = [
+        IterationRecord.from_dict(read_json(toy_run / f"iteration_0{k}" / "record.json")) for k in (0, 1)
+    ]
+    run = SimpleNamespace(path=toy_run, iteration_dir=lambda place: toy_run / name_of(place))
+    draw_run(run, records, system)
+    known = read_json(toy_run / "iteration_01" / "exact.json")["delta_f_kj_mol"]
+    labels = [line.get_label() for line in drawn["delta_f.png"].axes[0].lines]
+    assert f"exact: {known:.4g}" in labels
+    assert drawn["frames_x_y.png"].axes[0].get_xlabel() == "x [nm]"
+    # beside points, or beside the bar of colours where the CV has two components
+    assert "y [nm]" in [axis.get_ylabel() for axis in drawn["cv_by_observables.png"].axes]
+    assert drawn["observables_by_cv.png"].axes[0].get_ylabel() == "y [nm]"
+    if (toy_run / "production_01").exists():
+        draw_production(run, "production_01", system)
+        assert drawn["production_x_y.png"].axes[0].get_xlabel() == "x [nm]"
+        assert drawn["production_walkers.png"].axes[0].get_xlabel() == "time of each walker [ns]"
 
 
 def test_exact_profiles_lie_on_the_bins_of_the_estimates(toy_run: Path) -> None:

@@ -213,6 +213,21 @@ def test_a_changed_setting_is_named_with_both_values(copy_of_run: Path, change: 
         iterate(load_system("ala2", overrides=(*SMALL, change)), copy_of_run, resume=True)
 
 
+def test_another_system_is_named_and_nothing_else(copy_of_run: Path) -> None:
+    message = r"resumed: system was ala2, now mueller_brown\. Go back to what it was, or begin [^;]*$"
+    with pytest.raises(StoreError, match=message):
+        iterate(load_system("mueller_brown"), copy_of_run, resume=True)
+
+
+def test_of_many_differences_five_are_told(copy_of_run: Path) -> None:
+    """Seven settings differ."""
+    names = ("restarts", "max_epochs", "patience", "batch_size", "validation_blocks")
+    changes = (*(f"training.{name}=33" for name in names), "training.max_frames=333", "run.seed=5")
+    with pytest.raises(StoreError, match=r" and 2 more\. Go back") as caught:
+        iterate(load_system("ala2", overrides=(*SMALL, *changes)), copy_of_run, resume=True)
+    assert str(caught.value).count("setting ") == 5
+
+
 def test_what_the_help_says_may_change_on_resume_is_what_may() -> None:
     """Sections in brackets, settings by name or by the option that is short for them."""
     option = next(item for item in main.params if item.name == "resume")

@@ -15,7 +15,10 @@ from aecv.ground.grid import FloatArray
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.encoder import Encoder
 from aecv.numerics.internal import InternalCoordinates
+from aecv.results.exports.subject import BIASES as ALL_BIASES
+from aecv.results.exports.subject import FORMS as ALL_FORMS
 from aecv.results.exports.subject import (
+    BiasKind,
     ExportedBias,
     ExportedCV,
     Form,
@@ -30,8 +33,23 @@ LengthUnit = Literal["nm", "angstrom"]
 LENGTHS: dict[str, float] = {"nm": 1.0, "angstrom": 10.0}
 """Length units of the engines per nm: GROMACS counts in nm, NAMD and LAMMPS (units real) in Angstrom."""
 FORMS: tuple[Form, ...] = ("pytorch", "ann")
+BIASES: tuple[BiasKind, ...] = ("drr", "none")
 FS_PER_PS = 1000.0
 _AXES = ("(1.0, 0.0, 0.0)", "(0.0, 1.0, 0.0)", "(0.0, 0.0, 1.0)")
+
+
+def check_offered(form: str, bias: str) -> None:
+    """Refuse what is PLUMED's alone, and what is no word of either.
+
+    Raises:
+        CVError: then.
+    """
+    for what, word, taken, known in (("form", form, FORMS, ALL_FORMS), ("bias", bias, BIASES, ALL_BIASES)):
+        if word in known and word not in taken:
+            raise CVError(
+                f"export: Colvars takes {' or '.join(taken)} as {what}, got '{word}', which is for PLUMED"
+            )
+        check_word(f"{what} for Colvars", word, taken)
 
 
 def colvars_input(cv: ExportedCV, bias: ExportedBias, form: Form, *, length: LengthUnit) -> str:
@@ -41,8 +59,7 @@ def colvars_input(cv: ExportedCV, bias: ExportedBias, form: Form, *, length: Len
         CVError: for a form or a bias that Colvars does not have, or internal coordinates.
         GridError: when the grid of the bias is not that of the CV.
     """
-    check_word("form for Colvars", form, FORMS)
-    check_word("bias for Colvars", bias.kind, ("drr", "none"))
+    check_offered(form, bias.kind)
     check_word("length unit", length, tuple(LENGTHS))
     if isinstance(cv.kernel, InternalCoordinates):
         raise CVError(

@@ -73,7 +73,7 @@ def convergence_in_time(
     limits = _limits(estimates, reference)
     figure, axes = style.panels(1, 1, width=8.0, height=3.8)
     axis: Axes = axes[0, 0]
-    _reference(axis, reference)
+    intervals.known_value(axis, reference)
     earlier = colormaps["viridis"](np.linspace(0.45, 0.92, max(2, len(estimates) - 1)))
     others = [(estimate, to_hex(colour)) for estimate, colour in zip(estimates[:-1], earlier, strict=False)]
     for estimate, colour in others:
@@ -102,15 +102,6 @@ def _limits(estimates: Sequence[Estimate], reference: float | tuple[float, float
         end[part] for estimate, part in zip(estimates, late, strict=True) for end in estimate.interval or ()
     ]
     return intervals.energy_limits([*values, () if reference is None else np.ravel(reference)], bounds)
-
-
-def _reference(axis: Axes, reference: float | tuple[float, float] | None) -> None:
-    if reference is None:
-        return
-    if isinstance(reference, tuple):
-        axis.axhspan(*reference, color=style.REFERENCE, linewidth=0, label="reference", zorder=0)
-    else:
-        axis.axhline(reference, color="black", linewidth=1.2, label=f"exact: {reference:.4g}")
 
 
 def _curve(

@@ -1,6 +1,7 @@
 """Which basin each walker is in, against time."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,10 @@ from aecv.results.plots import style
 
 MAX_COLUMNS = 1000
 """Slices of time per walker: about as many as the picture has pixels."""
+_WIDTH = 7.4
+"""Of the picture [inch]."""
+_LETTER, _HANDLE = 0.078, 0.62
+"""A letter of the legend (9 pt), and its patch with the space between columns [inch]."""
 
 
 def passages(
@@ -39,7 +44,7 @@ def passages(
     n_basins = len(names)
     moves = _checked(labels, np.asarray(counts), n_basins)
     n_walkers = len(labels)
-    figure, axes = style.panels(1, 1, width=7.4, height=1.6 + 0.27 * n_walkers)
+    figure, axes = style.panels(1, 1, width=_WIDTH, height=1.6 + 0.27 * n_walkers)
     axis: Axes = axes[0, 0]
     colours = [style.FAINT, *style.colours(n_basins)]
     if labels.shape[1]:
@@ -57,11 +62,11 @@ def passages(
     axis.set_xlim(0, time_ns)
     axis.set_ylim(n_walkers + 0.5, 0.5)
     axis.set_yticks(range(1, n_walkers + 1, -(-n_walkers // 20)))
-    axis.set_xlabel("time [ns]")
+    axis.set_xlabel("time of each walker [ns]")
     axis.set_ylabel("walker")
     axis.spines[:].set_visible(False)
     total = int(moves.sum())
-    text = f"{total:,} passage{'' if total == 1 else 's'} between basins"
+    text = f"{total:,} passage{'' if total == 1 else 's'} between the starts' basins"
     axis.set_title(text, fontsize=10, color=style.INK)
     texts = [
         "between",
@@ -70,12 +75,25 @@ def passages(
             for name, n in zip(names, moves.sum(axis=0), strict=True)
         ),
     ]
-    handles = [Patch(color=colour, label=text) for colour, text in zip(colours, texts, strict=True)]
-    order = [*handles[1:], handles[0]]
-    figure.legend(
-        handles=order, fontsize=9, frameon=False, loc="outside lower center", ncols=min(5, len(order))
-    )
+    _legend(figure, [*colours[1:], colours[0]], [*texts[1:], texts[0]])
     return figure
+
+
+def _legend(figure: Figure, colours: Sequence[str], texts: Sequence[str]) -> None:
+    """Below the panel, in as many columns as fit the picture's width; its height grows with the rows."""
+    longest = int((_WIDTH - _HANDLE) / _LETTER)
+    wrapped = [fill(text, longest) for text in texts]
+    letters = max(len(line) for text in wrapped for line in text.splitlines())
+    n_columns = max(1, min(5, len(texts), int(_WIDTH / (_HANDLE + _LETTER * letters))))
+    n_rows = -(-sum(1 + text.count("\n") for text in wrapped) // n_columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * (n_rows - 1))
+    figure.legend(
+        handles=[Patch(color=colour, label=text) for colour, text in zip(colours, wrapped, strict=True)],
+        fontsize=9,
+        frameon=False,
+        loc="outside lower center",
+        ncols=n_columns,
+    )
 
 
 def _checked(labels: NDArray[np.integer], counts: NDArray[np.integer], n_basins: int) -> IntArray:

@@ -36,7 +36,7 @@ def free_energy_in_xi(
         kt: thermal energy [kJ/mol] for the 3-D case; without it the minimum is shown.
         ceiling: the energy scale ends here or at the highest value [kJ/mol].
         exact: per panel the exact F, shape (grid.size,), or None; drawn in black behind 1-D estimates, moved
-            to the same mean over the bins with exact F < 20 kJ/mol.
+            to the same mean over the visited bins whose exact F is at most 20 kJ/mol above their lowest.
 
     Raises:
         GridError: when F does not have the size of its grid, or the grids differ in dimension.
@@ -50,11 +50,15 @@ def free_energy_in_xi(
     width = 2.1 if n_columns > 3 else 3.2
     figure, axes = style.panels(n_rows, n_columns, width=width, height=0.95 * width)
     if n_dims == 1:
-        known = [*exact, *[None] * len(panels)]
+        known = [
+            None if answer is None else _moved(panel, answer, top=level[-1])
+            for panel, answer in zip(panels, [*exact, *[None] * len(panels)], strict=False)
+        ]
+        limits = _energies(known, top=level[-1], ceiling=ceiling)
         for axis, (title, grid, values), answer in zip(axes.flat, panels, known, strict=False):
             if answer is not None:
-                _answer(axis, title, grid, values, answer, top=level[-1])
-            _line(axis, title, grid, values, top=level[-1])
+                axis.plot(grid.centers(0), answer, color="black", linewidth=3.2, alpha=0.85)
+            _line(axis, title, grid, values, limits=limits)
     else:
         flat = [(title, grid, values, pair) for title, grid, values in panels for pair in pairs or [(0, 1)]]
         for axis, (title, grid, values, pair) in zip(axes.flat, flat, strict=False):
@@ -153,10 +157,10 @@ def _projected(values: FloatArray, pair: tuple[int, int], kt: float | None) -> F
     return np.where(visited, lowest, np.nan).astype(np.float64) - offset
 
 
-def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float) -> None:
+def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, limits: tuple[float, float]) -> None:
     axis.plot(grid.centers(0), values, color=style.LINES[0], linewidth=1.6)
     axis.set_xlim(grid.lower[0], grid.upper[0])
-    axis.set_ylim(-0.03 * top, 1.03 * top)
+    axis.set_ylim(limits)
     axis.set_xlabel(style.component(0))
     axis.set_ylabel(f"F [{style.ENERGY}]")
     axis.set_title(title, fontsize=10, color=style.INK)
@@ -165,13 +169,31 @@ def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, top: float)
         style.say(axis, "nothing visited")
 
 
-def _answer(axis: Axes, title: str, grid: Grid, values: FloatArray, exact: FloatArray, *, top: float) -> None:
+def _moved(panel: tuple[str, Grid, FloatArray], exact: FloatArray, *, top: float) -> FloatArray:
     """The exact F, with the mean of the estimate over the bins that are low; walls are not well sampled."""
+    title, grid, values = panel
     if np.shape(exact) != (grid.size,):
         raise GridError(f"{title}: exact F needs shape ({grid.size},), got {np.shape(exact)}")
-    both = np.isfinite(values) & (exact < min(top, LOW_KJ_MOL))
+    visited = np.isfinite(values)
+    lowest = float(np.min(exact, where=visited, initial=np.inf))
+    both = visited & (exact < lowest + min(top, LOW_KJ_MOL))
     shift = float(np.mean(values[both] - exact[both])) if both.any() else 0.0
-    axis.plot(grid.centers(0), exact + shift, color="black", linewidth=3.2, alpha=0.85)
+    return exact + shift
+
+
+def _energies(exact: Sequence[FloatArray | None], *, top: float, ceiling: float) -> tuple[float, float]:
+    """Range of the axis: 0 to top, and the exact curves from their first low bin to the last one.
+
+    What lies beyond is wall. An estimate may know one of two basins only; the other one is to be seen too.
+    """
+    low, high = 0.0, top
+    for values in exact:
+        if values is None:
+            continue
+        lowest = np.flatnonzero(values - np.min(values) < LOW_KJ_MOL)
+        held = np.clip(values[lowest[0] : lowest[-1] + 1], -ceiling, ceiling)
+        low, high = min(low, float(held.min())), max(high, float(held.max()))
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def _map(axis: Axes, grid: Grid, values: FloatArray, pair: tuple[int, int], levels: FloatArray) -> Any:

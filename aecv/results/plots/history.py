@@ -90,7 +90,7 @@ def delta_f_history(
     values: Mapping[str, Sequence[float | None]],
     *,
     label: str,
-    reference: tuple[float, float] | None = None,
+    reference: float | tuple[float, float] | None = None,
     error_bars: Mapping[str, Sequence[tuple[float, float] | None]] | None = None,
 ) -> Figure:
     """A free-energy difference against iterations.
@@ -100,7 +100,7 @@ def delta_f_history(
         values: label -> one Delta F [kJ/mol] per iteration; None or NaN where there is none; +inf where
             the region was never visited and -inf where it was never left, drawn at the edges.
         label: what the difference is between, for the axis.
-        reference: a trusted interval [kJ/mol].
+        reference: a known value, drawn as a black line, or a trusted interval [kJ/mol].
         error_bars: label -> lower and upper end of the 95 % interval [kJ/mol] per iteration, None where there
             is none; the bar of an infinite end runs out of the panel. With them series stand side by side.
 
@@ -109,12 +109,13 @@ def delta_f_history(
     """
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
-    if reference is not None:
-        axis.axhspan(*reference, color=style.REFERENCE, linewidth=0, label="reference", zorder=0)
+    intervals.known_value(axis, reference)
     series = {name: _floats(numbers) for name, numbers in values.items()}
     intervals.check_shape("Delta F history", (len(iterations),), **series)
     ends = [pair for pairs in (error_bars or {}).values() for pair in pairs if pair is not None]
-    low, high = intervals.energy_limits([*series.values(), reference or ()], ends)
+    low, high = intervals.energy_limits(
+        [*series.values(), () if reference is None else np.ravel(reference)], ends
+    )
     aside = 0.12 if error_bars else 0.0
     edges: list[tuple[FloatArray, FloatArray, str]] = []
     for k, (name, numbers) in enumerate(series.items()):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import GridError
+from aecv.results.plots import style
 from aecv.results.plots.style import FloatArray
 
 Limits = tuple[float, float]
@@ -48,6 +49,14 @@ def energy_limits(
     low, high = max(low - room, min(low, *ends, low)), min(high + room, max(high, *ends, high))
     margin = max(0.06 * (high - low), 0.5)
     return low - margin, high + margin
+
+
+def known_value(axis: Axes, reference: float | Limits | None) -> None:
+    """A known energy as a black line, or a trusted interval as an area [kJ/mol]; None draws nothing."""
+    if isinstance(reference, tuple):
+        axis.axhspan(*reference, color=style.REFERENCE, linewidth=0, label="reference", zorder=0)
+    elif reference is not None:
+        axis.axhline(reference, color="black", linewidth=1.2, label=f"exact: {reference:.4g}")
 
 
 def band(

@@ -80,8 +80,6 @@ def plane_with_error(plane: Plane, *, ceiling: float = 60.0) -> Figure:
 def _error(figure: Figure, axis: Axes, plane: Plane) -> None:
     known = np.isfinite(plane.values)
     error = np.where(known & np.isfinite(plane.error), plane.error, np.nan)
-    level = surface.levels([error], _high(error), finest=0.01)
-    image = surface.bands(axis, plane.x_edges, plane.y_edges, error, level, cmap="YlOrRd", lines=False)
     unknown = known & np.isnan(error)
     if unknown.any():
         axis.pcolormesh(
@@ -92,6 +90,11 @@ def _error(figure: Figure, axis: Axes, plane: Plane) -> None:
         )
     title = "standard error" + (" (grey: unknown)" if unknown.any() else "")
     axis.set_title(title, fontsize=10, color=style.INK)
+    if unknown.any() and np.isnan(error).all():
+        style.say(axis, "no finite error")
+        return
+    level = surface.levels([error], _high(error), finest=0.01)
+    image = surface.bands(axis, plane.x_edges, plane.y_edges, error, level, cmap="YlOrRd", lines=False)
     surface.energy_bar(figure, image, [axis], "standard error")
 
 
