@@ -210,7 +210,7 @@ def data_grid(xi: FloatArray, *, bins: int, margin: float, tail: float = 5e-4) -
 def fastest_frequency(gradient: FloatArray, masses: FloatArray, extended: ExtendedVariable) -> FloatArray:
     """Angular frequency of the stiffest motion of the spring, per frame [1/ps].
 
-        omega^2 = max_c kappa_c (sum_i |d xi_c/d q_i|^2 / m_i + 1/m_c)
+        omega^2: largest eigenvalue of K^(1/2) (sum_i d xi/d q_i (d xi/d q_i)^T / m_i + diag(1/m_c)) K^(1/2)
 
     A time step is safe while omega dt is well below 2 (the limit of leapfrog).
 
@@ -218,6 +218,7 @@ def fastest_frequency(gradient: FloatArray, masses: FloatArray, extended: Extend
         gradient: d xi_c / d q_i [1/nm], shape (n_frames, d, n_atoms, 3).
         masses: of the CV's atoms [Da], shape (n_atoms,).
     """
-    atoms = np.einsum("fcia,i->fc", gradient**2, 1.0 / masses)
-    squares = np.array(extended.kappa) * (atoms + 1.0 / np.array(extended.mass))
-    return np.asarray(np.sqrt(squares.max(axis=1)))
+    inverse_mass = np.einsum("fcia,fdia,i->fcd", gradient, gradient, 1.0 / masses)
+    inverse_mass += np.diag(1.0 / np.array(extended.mass))
+    root = np.sqrt(extended.kappa)
+    return np.asarray(np.sqrt(np.linalg.eigvalsh(root[:, None] * inverse_mass * root).max(axis=1)))

@@ -90,7 +90,7 @@ def resampled_weights(
     kept = units.at(frames)
     weights, replicates, n_unsolved = full.weights, np.zeros((n_replicates, len(frames))), 0
     for row, drawn in zip(replicates, kept.multiplicities(n_replicates, seed), strict=True):
-        m = drawn[kept.of_frame].astype(np.float64)
+        m = drawn[kept.of_frame]
         used = np.flatnonzero(m)
         factor, solved = _denominator_factor(shares[:, used], m[used], state[used], counts[sampled])
         row[used] = m[used] * weights[used] / factor

@@ -87,8 +87,8 @@ def nonlinear_r2(
     """Out-of-sample R^2 of y on x by nearest neighbours: how far x determines y by whatever function.
 
     Frames with weight are thinned at random to max_points and cut into blocks in time order, every other
-    block a fold, so that both folds see every walker; each frame is predicted by the weighted mean over
-    its nearest neighbours in the other fold, in x whitened:
+    block a fold, so that both folds see every walker of up to half as many; each frame is predicted by the
+    weighted mean over its nearest neighbours in the other fold, in x whitened:
 
         R^2_j = 1 - sum_i w_i (y_ij - prediction_ij)^2 / sum_i w_i (y_ij - <y_j>)^2.
 

@@ -47,9 +47,9 @@ def interval(
 ) -> Interval:
     """Confidence interval estimate +- max(t SE, z floor) from bootstrap replicates.
 
-    SE = (n / (n - s))^(1/2) std(replicates): resampling n units in s strata has a variance too small by
-    (n - s) / n. t is Student's quantile with n - s degrees of freedom, z the normal one. Percentiles of the
-    replicates, widened by t / z, held the truth less often: few units make few distinct replicates.
+    SE = std(replicates), drawn so that it is right in every stratum, see `aecv.numerics.units`. t is
+    Student's quantile with n - s degrees of freedom for n units in s strata, z the normal one. Percentiles of
+    the replicates, widened by t / z, held the truth less often: few units make few distinct replicates.
 
     A replicate that is not finite has dropped all units that know the answer. Where that happens in more
     than 1 - level of them, about when fewer than three units know, the interval is infinite; so it is without
@@ -83,7 +83,7 @@ def interval(
     freedom = n_units - n_strata
     error = np.full(value.shape, np.inf)
     if freedom > 0:
-        spread = np.sqrt(n_units / freedom) * _finite_std(drawn)
+        spread = _finite_std(drawn)
         undetermined = np.mean(~np.isfinite(drawn), axis=0) > 1.0 - level
         error = np.where(undetermined | ~np.isfinite(value), np.inf, spread)
     least = np.broadcast_to(np.asarray(floor, dtype=np.float64), value.shape)

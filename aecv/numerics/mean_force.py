@@ -16,8 +16,8 @@ from aecv.ground.grid import FloatArray, Grid
 
 _FINE = 4
 """Cells of the fine histogram per bin: a frame moves by an eighth of a bin at most."""
-_TAIL = 5
-"""Bins beyond the grid whose frames still count."""
+_REACH = 4.0
+"""Frames count up to so many sigma = (kT / kappa)^(1/2) beyond the grid, and up to 5 bins at least."""
 
 
 def mean_force_of_frames(
@@ -46,7 +46,8 @@ def mean_force_of_frames(
             f"mean force: needs xi (n, {grid.n_dims}) and weights (n,), got {points.shape} and {w.shape}"
         )
     points = grid.wrap(points)
-    edges = [_cell_edges(grid, dim) for dim in range(grid.n_dims)]
+    reach = np.ceil(_REACH * np.sqrt(kt / coupling) / grid.widths)
+    edges = [_cell_edges(grid, dim, max(5, int(reach[dim]))) for dim in range(grid.n_dims)]
     mass, _ = np.histogramdd(points, bins=edges, weights=w / w.sum())
     squares, _ = np.histogramdd(points, bins=edges, weights=(w / w.sum()) ** 2)
     offsets = [_offsets(grid, dim, edge) for dim, edge in enumerate(edges)]
@@ -63,9 +64,9 @@ def mean_force_of_frames(
     return np.where(near[:, None], force / safe[:, None], 0.0), effective
 
 
-def _cell_edges(grid: Grid, dim: int) -> FloatArray:
-    """Edges of the fine cells along a dimension; beyond the grid only where it is not periodic."""
-    tail = 0 if grid.periodic[dim] else _TAIL
+def _cell_edges(grid: Grid, dim: int, tail: int) -> FloatArray:
+    """Edges of the fine cells along a dimension, `tail` bins beyond the grid where it is not periodic."""
+    tail = 0 if grid.periodic[dim] else tail
     cells = np.arange(-tail * _FINE, (grid.n_bins[dim] + tail) * _FINE + 1)
     return np.asarray(cells * (grid.widths[dim] / _FINE) + grid.lower[dim])
 

@@ -3,8 +3,12 @@
 A unit is a block of time of one walker of one run. Frames of a unit are correlated, units hardly are; so
 units, never frames, are drawn with replacement, among those of their own stratum, the run.
 
+Drawing m of m units in a stratum gives a variance too small by (m - 1)/m, and strata differ in size: m - 1
+are drawn, and each counts m / (m - 1) times.
+
 Sources: Efron, Tibshirani, An Introduction to the Bootstrap (1993); blocks of a time series: Kuensch,
-Ann. Stat. 17, 1217 (1989), doi:10.1214/aos/1176347265.
+Ann. Stat. 17, 1217 (1989), doi:10.1214/aos/1176347265; strata: Rao, Wu, J. Am. Stat. Assoc. 83, 231 (1988),
+doi:10.1080/01621459.1988.10478591.
 """
 
 from collections.abc import Sequence
@@ -14,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import IntArray
+from aecv.ground.grid import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,14 +46,19 @@ class Units:
         kept, of_frame = np.unique(self.of_frame[frames], return_inverse=True)
         return Units(of_frame=of_frame, stratum=_dense_strata(self.stratum[kept]))
 
-    def multiplicities(self, n_replicates: int, seed: int | np.random.SeedSequence) -> IntArray:
-        """How often each unit is drawn, shape (n_replicates, n_units); the sum over a stratum is its size."""
+    def multiplicities(self, n_replicates: int, seed: int | np.random.SeedSequence) -> FloatArray:
+        """How often each unit counts, shape (n_replicates, n_units); the sum over a stratum is its size.
+
+        A stratum of one unit has nothing to be exchanged with: it counts once.
+        """
         rng = np.random.default_rng(seed)
-        counts = np.zeros((n_replicates, self.n_units), dtype=np.int64)
+        counts = np.ones((n_replicates, self.n_units))
         for stratum in range(self.n_strata):
             members = np.flatnonzero(self.stratum == stratum)
             size = len(members)
-            counts[:, members] = rng.multinomial(size, np.full(size, 1.0 / size), n_replicates)
+            if size > 1:
+                drawn = rng.multinomial(size - 1, np.full(size, 1.0 / size), n_replicates)
+                counts[:, members] = drawn * (size / (size - 1))
         return counts
 
 

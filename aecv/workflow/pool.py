@@ -31,7 +31,7 @@ data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.10
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,9 +175,14 @@ def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
 
 
 def plain_pool(iteration: BiasedIteration, settings: PoolSettings) -> Pool:
-    """The frames of one biased iteration with weights exp(-beta F_kappa(lam))."""
+    """The frames of one biased iteration with weights exp(-beta min(F_kappa(lam), ceiling)).
+
+    Above the ceiling lambda is not pushed: the bias is flat there.
+    """
     samples, bias = iteration.samples, iteration.bias
-    last_weights = eabf_weights(samples.lam, bias.total.free_energy(), kt=bias.extended.kt)
+    free = bias.total.free_energy()
+    capped = replace(free, values=np.minimum(free.values, bias.ceiling_kj_mol))
+    last_weights = eabf_weights(samples.lam, capped, kt=bias.extended.kt)
     last_weights = np.where(samples.progress > settings.discard, last_weights, 0.0)
     last_weights /= last_weights.sum()
     kept = np.flatnonzero(last_weights > 0)

@@ -85,7 +85,7 @@ def test_free_force_group_is_not_one_of_the_system() -> None:
 
 def test_xi_stays_around_lambda_with_the_spread_of_the_spring(bench: Bench) -> None:
     """In equilibrium xi - lambda has variance kT/kappa = sigma^2 where F is smooth over sigma: a slip in a
-    unit or a mass of either side would show."""
+    unit or in kappa would show."""
     result = bench.engine().run(job(bench, n_steps=200_000, frame_steps=50))
     xi = bench.cv(result.frames[:, bench.cv.atom_indices])
     variance = np.var(xi - result.lam, axis=0)

@@ -77,6 +77,10 @@ def test_noise_gives_lambda_the_temperature_of_its_bath(bench: Bench, tmp_path: 
     for force in table[:n_steps, 1:3]:
         velocity = half_damping**2 * (velocity + 0.5 * dt / mass * force) + 0.5 * dt / mass * force
         squares += velocity**2
+    # v' = a v + (a + 1) dt/(2 m) R with a = exp(-friction dt) keeps m <v^2> = kT for this spread of R
+    a = half_damping**2
+    spread = 2.0 / dt * np.sqrt(mass * variable.kt * (1.0 - a) / (1.0 + a))
+    np.testing.assert_allclose(table[:, 1:3].std(axis=0), spread, rtol=0.02)  # 20 000 draws: 0.5 %
     error = math.sqrt(2.0 * 2.0 * 31.0 / n_steps)
     np.testing.assert_allclose(mass * squares / n_steps, variable.kt, rtol=4 * error)
 
@@ -219,6 +223,19 @@ def test_the_form_is_what_this_plumed_has(bench: Bench, foreign_cv: CV) -> None:
         CVError, match=r"distances.pt needs PLUMED's action PYTORCH_MODEL .module pytorch, which"
     ):
         choose_form(foreign_cv, without)
+
+
+def test_a_period_that_plumed_would_shift_is_refused() -> None:
+    def periodic(lower: float) -> ExtendedVariable:
+        grid = Grid(lower=(lower,), upper=(lower + 2 * np.pi,), n_bins=(20,), periodic=(True,))
+        return couple(
+            grid, kt=2.5, sigma=grid.widths, tau_ps=0.2, friction_per_ps=8.0, timestep_ps=0.001,
+            full_samples=200,
+        )  # fmt: skip
+
+    plumed.check_periods(periodic(-np.pi))
+    with pytest.raises(CVError, match=r"component 1 needs a period from -pi to pi, got 0 to 6\.28319"):
+        plumed.check_periods(periodic(0.0))
 
 
 def test_a_barostat_is_refused(bench: Bench) -> None:

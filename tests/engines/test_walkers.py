@@ -169,6 +169,20 @@ def test_a_stage_keeps_the_potential_of_its_beginning_also_when_resumed() -> Non
         np.testing.assert_array_equal(last.ensemble.potentials, rounds[-1].ensemble.potentials)
 
 
+def test_the_potential_is_flat_above_the_ceiling() -> None:
+    """F = 25 x^2 with a ceiling of 25: B is F for |x| < 1, and goes on flat; without one it rises on."""
+    grid = Grid(lower=(-2.0,), upper=(2.0,), n_bins=(80,))
+    samples = np.zeros((grid.size, 4))
+    samples[:, 0] = 1000.0
+    samples[:, 1] = 1000.0 * 50.0 * grid.centers(0)
+    total = Accumulators(grid=grid, samples=samples)
+    inside = np.abs(grid.centers(0)) < 0.9
+    for ceiling, highest in ((25.0, 25.0), (1e9, 25.0 * 1.975**2)):
+        found = BiasRule(ceiling_kj_mol=ceiling, full_samples=10).potential(total)
+        np.testing.assert_allclose(found[inside], 25.0 * grid.centers(0)[inside] ** 2, atol=0.1)
+        assert found.max() == pytest.approx(highest, abs=1.5)  # half a bin beyond the ceiling still pushes
+
+
 def test_a_projected_bias_is_a_potential_of_the_total_before_every_round() -> None:
     """Also while it adapts; what cannot be a gradient is never applied, and no bin needs to be left out."""
     rule = BiasRule(ceiling_kj_mol=1e9, full_samples=10, projected=True)

@@ -54,12 +54,25 @@ def test_runs_of_one_unit_are_exchanged_with_others() -> None:
 def test_multiplicities_keep_the_size_of_a_stratum() -> None:
     units = Units(of_frame=np.arange(7), stratum=np.array([0, 0, 0, 1, 1, 1, 1]))
     m = units.multiplicities(4000, seed=1)
-    assert (m[:, :3].sum(axis=1) == 3).all()
-    assert (m[:, 3:].sum(axis=1) == 4).all()
-    # variance of a binomial (n, 1/n): 1 - 1/n; 5 standard errors of 4000 draws are about 0.15
-    np.testing.assert_allclose(m.var(axis=0), [2 / 3] * 3 + [3 / 4] * 4, atol=0.15)
+    np.testing.assert_allclose(m[:, :3].sum(axis=1), 3.0, rtol=1e-12)
+    np.testing.assert_allclose(m[:, 3:].sum(axis=1), 4.0, rtol=1e-12)
+    # n/(n - 1) times a binomial (n - 1, 1/n) has the variance 1; 5 standard errors of 4000 are about 0.2
+    np.testing.assert_allclose(m.var(axis=0), 1.0, atol=0.2)
     np.testing.assert_array_equal(m, units.multiplicities(4000, seed=1))
     assert (m != units.multiplicities(4000, seed=2)).any()
+
+
+def test_strata_of_unequal_size_have_the_right_error() -> None:
+    """Only three units of one stratum scatter, eighty of another do not: the error is that of three."""
+    rng = np.random.default_rng(4)
+    units = Units(of_frame=np.arange(83), stratum=np.repeat([0, 1], [3, 80]))
+    found = []
+    for seed in range(400):
+        values = np.concatenate([rng.standard_normal(3), np.zeros(80)])
+        draws = units.multiplicities(200, seed) @ values / 3.0
+        found.append(draws.std() ** 2)
+    # variance of the mean of three: 1/3; 400 estimates of two degrees of freedom: to 5 %, bound 4 times
+    assert abs(np.mean(found) * 3.0 - 1.0) < 0.2
 
 
 def test_a_replicate_is_mbar_of_the_repeated_frames() -> None:
@@ -69,7 +82,8 @@ def test_a_replicate_is_mbar_of_the_repeated_frames() -> None:
     units = block_units(np.zeros(150), state * 10 + np.arange(150) % 10, np.zeros(150), 1)
     drawn = resampled_weights(energies, n, units, kt=KT, n_replicates=25, seed=3)
     for m, weights in zip(units.multiplicities(25, seed=3), drawn.replicates, strict=True):
-        frames = np.repeat(np.arange(150), m[units.of_frame])
+        # of 30 units 29 are drawn; the factor 30/29 is the same for all of one stratum
+        frames = np.repeat(np.arange(150), np.rint(m * 29 / 30).astype(int)[units.of_frame])
         direct = mbar_log_weights(energies[:, frames], np.bincount(state[frames], minlength=3), kt=KT)
         expected = np.bincount(frames, weights=direct.weights, minlength=150)
         np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-9)

@@ -271,6 +271,19 @@ def test_fastest_frequency_of_a_known_spring() -> None:
     np.testing.assert_allclose(fastest_frequency(gradient, np.array([12.0]), extended), [expected])
 
 
+def test_fastest_frequency_of_two_springs_on_one_atom() -> None:
+    """xi_1 = xi_2 = a x with heavy lambdas: both springs pull the atom, omega^2 = 2 kappa a^2 / m."""
+    grid = Grid(lower=(0.0, 0.0), upper=(1.0, 1.0), n_bins=(10, 10))
+    extended = couple(
+        grid, kt=KT, sigma=np.array([0.1, 0.1]), tau_ps=1e4, friction_per_ps=1.0, timestep_ps=0.001,
+        full_samples=200,
+    )  # fmt: skip
+    gradient = np.zeros((1, 2, 1, 3))
+    gradient[..., 0] = 7.0
+    expected = np.sqrt(2.0 * extended.kappa[0] * 49.0 / 12.0)
+    np.testing.assert_allclose(fastest_frequency(gradient, np.array([12.0]), extended), [expected], rtol=1e-6)
+
+
 def test_data_grid_covers_the_data_and_refuses_a_constant_cv() -> None:
     xi = np.random.default_rng(0).uniform(-2, 3, (100_000, 1))
     grid = data_grid(xi, bins=50, margin=0.1)

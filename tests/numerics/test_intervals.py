@@ -21,10 +21,10 @@ KT = 2.5
 
 
 def test_interval_of_a_mean_is_students() -> None:
-    """Bootstrap variance of a mean of n values is their population variance / n, exactly."""
+    """The variance of a mean of 5 of 6 values, drawn as `Units` does, is that of the mean of 6, exactly."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(6)
-    draws = x[rng.integers(0, 6, (100_000, 6))].mean(axis=1)
+    draws = x[rng.integers(0, 6, (100_000, 5))].mean(axis=1)
     found = interval(x.mean(), draws, n_units=6)
     expected = x.std(ddof=1) / np.sqrt(6)
     # the SE of 1e5 draws is good to 0.2 %

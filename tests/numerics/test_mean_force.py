@@ -26,6 +26,17 @@ def test_mean_force_of_gaussian_frames_is_exact() -> None:
     assert np.abs((error / noise).mean(axis=0)).max() < 0.15  # bins overlap: some 100 independent ones
 
 
+def test_a_wide_spring_sees_frames_far_beyond_the_grid() -> None:
+    """As above with sigma of four bins: frames up to 4 sigma, 16 bins, beyond the last one count in it."""
+    rng = np.random.default_rng(5)
+    xi = 0.8 * rng.standard_normal((400_000, 1))
+    grid = Grid(lower=(-1.0,), upper=(1.0,), n_bins=(20,))
+    sigma = 4.0 * grid.widths
+    force, _ = mean_force_of_frames(xi, np.ones(len(xi)), grid, kappa=KT / sigma**2, kt=KT)
+    expected = KT / (0.64 + sigma**2) * grid.centers(0)
+    np.testing.assert_allclose(force[:, 0], expected, atol=0.05)
+
+
 def test_weights_count() -> None:
     """Frames drawn flat and weighted by a Gaussian give the Gaussian's mean force."""
     rng = np.random.default_rng(1)

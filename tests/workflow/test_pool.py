@@ -166,6 +166,25 @@ def test_frozen_stages_are_weighted_by_their_own_potentials() -> None:
     assert abs(p - P_RIGHT) < 4 * error + 0.003
 
 
+def test_plain_weights_are_flat_above_the_ceiling() -> None:
+    """Lambda is not pushed there: frames have the weight exp(-ceiling/kT), not exp(-F/kT)."""
+    last = iterations()[-1]
+    high = float(np.nanmax(last.bias.total.free_energy().values))
+    capped = replace(last, bias=replace(last.bias, ceiling_kj_mol=0.5 * high))
+    free, flat = (plain_pool(item, PoolSettings(mode="none")).last_weights for item in (last, capped))
+    used = free > 0
+    ratio = np.log(flat[used] / free[used])
+    excess = -np.log(free[used] / free[used].max()) * last.bias.extended.kt - 0.5 * high
+    # F is interpolated between bins: those next to the kink are left out
+    low, above = excess < -0.2 * high, excess > 0.2 * high
+    assert low.any()
+    assert above.any()
+    base = np.median(ratio[low])
+    np.testing.assert_allclose(ratio[low], base, atol=1e-9)
+    # the zero of F is that of a bin centre, which no frame need hit: a hundredth of kT
+    np.testing.assert_allclose(ratio[above] - base, excess[above] / last.bias.extended.kt, atol=0.01)
+
+
 def test_plain_weights_come_from_lambda() -> None:
     pool = plain_pool(iterations()[-1], PoolSettings(mode="none"))
     p, error = share_right(pool.observables["x"], pool.weights)

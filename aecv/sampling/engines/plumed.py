@@ -22,7 +22,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.errors import CVError, SettingsError, SimulationError
 from aecv.models.cv import CV, shortest
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.colvar import read_colvar
@@ -78,6 +78,21 @@ def check_cv(cv: CV) -> None:
     choose_form(cv, probe_kernel())
 
 
+def check_periods(extended: ExtendedVariable) -> None:
+    """Refuse a period that PLUMED would shift: its own is from -pi to pi, and bins are counted from there.
+
+    Raises:
+        CVError: then.
+    """
+    grid = extended.grid
+    for c, (low, high) in enumerate(zip(grid.lower, grid.upper, strict=True)):
+        if grid.periodic[c] and not np.allclose([low, high], [-np.pi, np.pi], atol=1e-6):
+            raise CVError(
+                f"engine plumed: component {c + 1} needs a period from -pi to pi, got {low:g} to {high:g}; "
+                "shift it, or use --engine native"
+            )
+
+
 class PlumedEngine:
     """Extended ABF along one CV by openmm-plumed.
 
@@ -110,6 +125,7 @@ class PlumedEngine:
         if not found.works:
             raise SettingsError(f"sampling.engine: {found}")
         check_fit(system, cv, extended)
+        check_periods(extended)
         self._form = form or choose_form(cv, kernel)
         verify_cv(cv, probe)
         self._system, self._cv, self._extended, self._platform = system, cv, extended, platform
