@@ -49,9 +49,9 @@ def test_tiny_systems_run_on_reference() -> None:
 
 
 def test_requested_platform() -> None:
-    platform, properties, reason = choose_platform(22, "cpu")
-    assert (platform.getName(), properties) == ("CPU", {"Threads": "1"})
-    assert "requested" in reason
+    choice = choose_platform(22, "cpu")
+    assert (choice.platform.getName(), choice.properties) == ("CPU", {"Threads": "1"})
+    assert "requested" in choice.reason
     with pytest.raises(
         SettingsError, match=r"dynamics\.platform: .*got 'Referense'; did you mean 'Reference'\?"
     ):
