@@ -108,7 +108,7 @@ def test_barriers_are_five_to_nine_kt_and_the_time_step_is_sound(name: str) -> N
         (
             "particle.potential=x^2 +* y",
             SettingsError,
-            r"particle\.potential: 'x\^2 \+\* y' is no expression",
+            r"particle\.potential .*'x\^2 \+\* y' is no expression",
         ),
         ("particle.potential=import(x)", SettingsError, r"particle\.potential"),
         ("particle.potential=sqrt(x)", MolecularSystemError, r"particle\.potential on particle\.domain_nm"),
