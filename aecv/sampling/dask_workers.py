@@ -1,5 +1,6 @@
 """Segments side by side in processes of Dask, as the process that asks for them sees it."""
 
+import gc
 import logging
 import signal
 import time
@@ -84,6 +85,9 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
     def _started(self) -> "Client":
         if self._client is None:
+            # a client that failed before closes itself when it is collected; in the middle of the start of the
+            # next one it would wait for ever for a lock that the start holds (distributed 2026.8)
+            gc.collect()
             self._client = self._cluster() if self._address is None else self._joined(self._address)
             self._client.forward_logging(LOGGER, logging.INFO)
         return self._client
