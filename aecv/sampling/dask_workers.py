@@ -85,8 +85,8 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
     def _started(self) -> "Client":
         if self._client is None:
-            # a client that failed before closes itself when it is collected; in the middle of the start of the
-            # next one it would wait for ever for a lock that the start holds (distributed 2026.8)
+            # a client that failed before closes itself when it is collected; while the next one starts it
+            # would wait for ever for a lock that the start holds (distributed 2026.8)
             gc.collect()
             self._client = self._cluster() if self._address is None else self._joined(self._address)
             self._client.forward_logging(LOGGER, logging.INFO)
