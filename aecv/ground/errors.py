@@ -58,6 +58,11 @@ class WriteError(StoreError):
         return str(self.args[0])
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says, in a line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

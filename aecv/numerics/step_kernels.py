@@ -34,6 +34,21 @@ def internal_memory(internal: InternalCoordinates, extended: ExtendedVariable) -
 
 
 @jit
+def _extended_parts(floats, table):  # type: ignore[no-untyped-def]
+    """What `kernels.extended_step` takes between xi and the noise."""
+    d = table[m.N_DIMS]
+    return (
+        part(floats, table, m.CONSTANTS).reshape((N_CONSTANTS, d)),
+        table[m.BINS : m.BINS + d],
+        part(floats, table, m.SAMPLES).reshape((-1, 2 + 2 * d)),
+        part(floats, table, m.UNBIASED),
+        part(floats, table, m.POTENTIAL),
+        part(floats, table, m.LAM_ROWS).reshape((N_LAM_ROWS, d)),
+        table[m.COUNTERS : m.N_ATOMS],
+    )
+
+
+@jit
 def encoder_step(step, floats, table, noise):  # type: ignore[no-untyped-def]
     """`kernels.extended_abf_force` on the memory of `encoder_memory`; positions in, forces out.
 
@@ -46,6 +61,7 @@ def encoder_step(step, floats, table, noise):  # type: ignore[no-untyped-def]
         The spring energy [kJ/mol]; NaN where the fit is not unique or a number is not finite.
     """
     d = table[m.N_DIMS]
+    constants, bins, samples, unbiased, potential, lam, counters = _extended_parts(floats, table)
     reference = part(floats, table, REFERENCE)
     return extended_abf_force(
         part(floats, table, m.POSITIONS).reshape((-1, 3)),
@@ -53,13 +69,13 @@ def encoder_step(step, floats, table, noise):  # type: ignore[no-untyped-def]
         reference.reshape((reference.shape[0] // 3, 3)),
         part(floats, table, PARAMETERS),
         table[m.BINS + d :],
-        part(floats, table, m.CONSTANTS).reshape((N_CONSTANTS, d)),
-        table[m.BINS : m.BINS + d],
-        part(floats, table, m.SAMPLES).reshape((-1, 2 + 2 * d)),
-        part(floats, table, m.UNBIASED),
-        part(floats, table, m.POTENTIAL),
-        part(floats, table, m.LAM_ROWS).reshape((N_LAM_ROWS, d)),
-        table[m.COUNTERS : m.N_ATOMS],
+        constants,
+        bins,
+        samples,
+        unbiased,
+        potential,
+        lam,
+        counters,
         noise,
         part(floats, table, WORK).reshape((2, -1)),
         part(floats, table, MATRICES).reshape((4, 3, 3)),
@@ -73,18 +89,19 @@ def internal_step(step, floats, table, noise):  # type: ignore[no-untyped-def]
     """`internal_kernels.extended_internal_force` on the memory of `internal_memory`; as `encoder_step`."""
     d = table[m.N_DIMS]
     kinds = m.BINS + d
+    constants, bins, samples, unbiased, potential, lam, counters = _extended_parts(floats, table)
     return extended_internal_force(
         part(floats, table, m.POSITIONS).reshape((-1, 3)),
         step,
         table[kinds : kinds + d],
         table[kinds + d :].reshape((d, 4)),
-        part(floats, table, m.CONSTANTS).reshape((N_CONSTANTS, d)),
-        table[m.BINS : m.BINS + d],
-        part(floats, table, m.SAMPLES).reshape((-1, 2 + 2 * d)),
-        part(floats, table, m.UNBIASED),
-        part(floats, table, m.POTENTIAL),
-        part(floats, table, m.LAM_ROWS).reshape((N_LAM_ROWS, d)),
-        table[m.COUNTERS : m.N_ATOMS],
+        constants,
+        bins,
+        samples,
+        unbiased,
+        potential,
+        lam,
+        counters,
         noise,
         part(floats, table, XI),
         part(floats, table, GRADIENT).reshape((d, 4, 3)),

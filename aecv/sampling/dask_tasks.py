@@ -60,10 +60,10 @@ def _check_this_worker(expected: Mapping[str, str]) -> None:
     from distributed import get_worker
 
     worker = get_worker()
-    check_fit(worker.address, worker.state.nthreads, versions(), expected)
+    check_worker(worker.address, worker.state.nthreads, versions(), expected)
 
 
-def check_fit(worker: str, n_threads: int, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def check_worker(worker: str, n_threads: int, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Refuse a worker with several threads, or with other versions.
 
     Raises:

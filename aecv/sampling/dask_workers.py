@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.errors import SettingsError, SimulationError, first_line
 from aecv.ground.signals import handled
 from aecv.ground.versions import versions
-from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_fit, forget_engines, run_segment
+from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_segment
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.walkers import Executor
@@ -117,7 +117,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
                 )
         except RuntimeError as error:
             raise SettingsError(
-                f"--workers: {self._n_local} processes need to be started, got: {_first_line(error)}; in a "
+                f"--workers: {self._n_local} processes need to be started, got: {first_line(error)}; in a "
                 'script put what starts them under `if __name__ == "__main__":`, or give one process'
             ) from error
         client: Client = self._exit.enter_context(distributed.Client(cluster))
@@ -145,7 +145,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
                 f"--dask {address}: its workers need aecv, got: {error}; install the same versions everywhere"
             ) from error
         for worker, theirs in found.items():
-            check_fit(worker, threads.get(worker, 1), theirs, versions())
+            check_worker(worker, threads.get(worker, 1), theirs, versions())
         self._exit.callback(_leave, client)
         logger.info("%s: %d workers", address, len(threads))
         return client
@@ -174,7 +174,7 @@ def _gathered(client: "Client", tasks: "list[Future]") -> list[SegmentResult]:
             f"of memory, or run with --workers 1 to see its error; {_GO_ON}"
         ) from error
     except _lost() as error:
-        raise SimulationError(f"workers: the scheduler is lost ({_first_line(error)}); {_GO_ON}") from error
+        raise SimulationError(f"workers: the scheduler is lost ({first_line(error)}); {_GO_ON}") from error
     return results
 
 
@@ -211,10 +211,6 @@ def _leave(client: "Client") -> None:
 def _ignore_interrupts() -> None:
     """As those that are started with the others; see `_cluster`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _identity(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Whether OpenMM's platforms work here: found out by stepping a few atoms, not by listing.
 
-It imports nothing but OpenMM and numpy, since most trials run in a fresh process.
+It imports nothing heavy but OpenMM and numpy, since most trials run in a fresh process.
 """
 
 import multiprocessing
@@ -14,6 +14,8 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 from openmm import unit
+
+from aecv.ground.errors import first_line
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +72,7 @@ def try_apart(name: str, trial: Callable[[], Trial]) -> Trial:
                 process.kill()
             return Trial(name, f"no answer within {PATIENCE_S:g} s", "")
         except Exception as error:  # whatever OpenMM, its plugins or a driver raise
-            return Trial(name, _first_line(error), "")
+            return Trial(name, first_line(error), "")
 
 
 def try_here(name: str, trial: Callable[[], Trial]) -> Trial:
@@ -83,7 +85,7 @@ def try_here(name: str, trial: Callable[[], Trial]) -> Trial:
     try:
         return trial()
     except Exception as error:  # whatever an engine's packages raise
-        return Trial(name, _first_line(error), "")
+        return Trial(name, first_line(error), "")
 
 
 def try_platform(name: str) -> Trial:
@@ -122,10 +124,6 @@ def try_engine(name: str) -> Trial:
     from aecv.sampling.native_trial import try_native
 
     return try_native()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _context(platform: openmm.Platform) -> openmm.Context:

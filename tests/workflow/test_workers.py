@@ -220,18 +220,18 @@ def test_a_scheduler_that_does_not_answer_is_named(
 
 def test_workers_that_do_not_fit_are_refused() -> None:
     own = versions()
-    dask_tasks.check_fit("tcp://b:2", 1, own, own)
+    dask_tasks.check_worker("tcp://b:2", 1, own, own)
     with pytest.raises(SettingsError, match=r"worker tcp://b:2 needs one thread, it has 4: .*--nthreads 1"):
-        dask_tasks.check_fit("tcp://b:2", 4, own, own)
+        dask_tasks.check_worker("tcp://b:2", 4, own, own)
     with pytest.raises(SettingsError, match=r"worker tcp://b:2 needs openmm .* first process, it has 8\.1"):
-        dask_tasks.check_fit("tcp://b:2", 1, own | {"openmm": "8.1"}, own)
+        dask_tasks.check_worker("tcp://b:2", 1, own | {"openmm": "8.1"}, own)
 
 
 def test_a_worker_with_threads_is_refused_when_it_joins_late(
     recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first look at the workers would have found it; the worker itself looks as well."""
-    monkeypatch.setattr(dask_workers, "check_fit", lambda *_: None)
+    monkeypatch.setattr(dask_workers, "check_worker", lambda *_: None)
     with (
         users_cluster(1, n_threads=2) as cluster,
         DaskWorkers(address=cluster.scheduler_address) as theirs,
