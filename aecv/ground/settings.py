@@ -141,7 +141,7 @@ class AutoencoderSettings(_Section):
 
 
 class TrainingSettings(_Section):
-    """[training]: Adam with early stopping on contiguous validation blocks."""
+    """[training]: SOAP (Adam in a better basis), early stopping on contiguous validation blocks."""
 
     restarts: int = Field(16, ge=1, le=64, description="trained together")
     loss_tolerance: float = Field(
@@ -149,10 +149,10 @@ class TrainingSettings(_Section):
         ge=0,
         description="of restarts this close to the lowest validation loss, the one most like the others",
     )
-    max_epochs: int = Field(40, ge=1)
+    max_epochs: int = Field(20, ge=1)
     patience: int = Field(15, ge=1, description="epochs without improvement until a restart stops")
     batch_size: int = Field(500, ge=1)
-    learning_rate: float = Field(0.005, gt=0, description="its peak; warm-up, then cosine")
+    learning_rate: float = Field(0.06, gt=0, description="its peak; warm-up, then cosine")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9)
     validation_blocks: int = Field(50, ge=2, description="contiguous blocks of which a share is held out")
     max_frames: int = Field(100_000, ge=100, description="the pool is thinned to this many")

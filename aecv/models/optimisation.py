@@ -13,6 +13,7 @@ from torch import Tensor
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import TrainingSettings
 from aecv.models.autoencoder import StackedAutoencoders
+from aecv.models.soap import Soap
 from aecv.models.training_data import Frames, systematic_resample
 
 FloatArray = NDArray[np.float64]
@@ -61,13 +62,10 @@ class Rows:
     def loss(self, network: StackedAutoencoders) -> FloatArray:
         """Weighted loss per coordinate of every network on the frames of its set, shape (R,), in float64."""
         total = torch.zeros(network.n_stacked, dtype=torch.float64)
-        with torch.no_grad():
-            for rows, part in zip(
-                self.index.split(5000, dim=1), self.weights.split(5000, dim=1), strict=True
-            ):
-                inputs = _spread(self.x[rows], network.n_stacked)
-                squares = (network(inputs) - inputs).square().mean(dim=2).double()
-                total += (squares.view(len(part), -1, part.shape[1]) * part[:, None]).sum(dim=2).flatten()
+        for rows, part in zip(self.index.split(1000, dim=1), self.weights.split(1000, dim=1), strict=True):
+            inputs = _spread(self.x[rows], network.n_stacked)
+            squares = (network(inputs) - inputs).square().mean(dim=2).double()
+            total += (squares.view(len(part), -1, part.shape[1]) * part[:, None]).sum(dim=2).flatten()
         n_each = network.n_stacked // len(self.weights)
         return (total / self.weights.sum(dim=1).repeat_interleave(n_each)).numpy()
 
@@ -119,28 +117,28 @@ def fit(
     n_frames = len(seen.x) // len(data_sets)
     n_batch = min(training.batch_size, max(n_frames // 20, 1))
     n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
-    optimiser = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _one_cycle(n_steps * training.max_epochs))
-    best, kept = np.full(network.n_stacked, np.inf), [p.detach().clone() for p in network.parameters()]
+    optimiser = Soap(network.parameters)
+    rate = _one_cycle(n_steps * training.max_epochs)
+    best, kept = np.full(network.n_stacked, np.inf), [p.clone() for p in network.parameters]
     stale = np.zeros(network.n_stacked, dtype=int)
     train, validation = [], []
-    for _ in range(training.max_epochs):
+    for epoch in range(training.max_epochs):
         batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
-        train.append(_epoch(network, seen.x, batches.unbind(dim=1), optimiser, schedule))
+        rates = [training.learning_rate * rate(epoch * n_steps + step) for step in range(n_steps)]
+        train.append(_epoch(network, seen.x, batches.unbind(dim=1), optimiser, rates))
         validation.append(held_out.loss(network))
         improved = (validation[-1] < best) & (stale < training.patience)
         best = np.where(improved, validation[-1], best)
         stale = np.where(improved, 0, stale + 1)
         on_epoch()
         mask = torch.from_numpy(improved)
-        for parameter, copy in zip(network.parameters(), kept, strict=True):
-            copy[mask] = parameter.detach()[mask]
+        for parameter, copy in zip(network.parameters, kept, strict=True):
+            copy[mask] = parameter[mask]
         if np.all(stale >= training.patience):
             break
     _check_losses(best, training)
-    with torch.no_grad():
-        for parameter, copy in zip(network.parameters(), kept, strict=True):
-            parameter.copy_(copy)
+    for parameter, copy in zip(network.parameters, kept, strict=True):
+        parameter.copy_(copy)
     return Fit(train=np.transpose(train), validation=np.transpose(validation), best=best)
 
 
@@ -148,21 +146,17 @@ def _epoch(
     network: StackedAutoencoders,
     x: Tensor,
     batches: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    optimiser: Soap,
+    rates: Sequence[float],
 ) -> FloatArray:
     """One epoch; returns each autoencoder's mean loss per coordinate over the batches, shape (R,)."""
     total = torch.zeros(network.n_stacked)
-    for batch in batches:
-        inputs = _spread(x[batch], network.n_stacked)
-        losses = (network(inputs) - inputs).square().mean(dim=(1, 2))
-        optimiser.zero_grad(set_to_none=True)
-        # The sum over coordinates, not their mean: Adam's epsilon then stays negligible beside gradients.
-        (losses.sum() * x.shape[1]).backward()
-        optimiser.step()
-        schedule.step()
-        total += losses.detach()
-    return (total / len(batches)).double().numpy()
+    for batch, rate in zip(batches, rates, strict=True):
+        # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside gradients.
+        losses, gradients = network.losses_and_gradients(_spread(x[batch], network.n_stacked))
+        optimiser.step(gradients, rate)
+        total += losses
+    return (total / (len(batches) * x.shape[1])).double().numpy()
 
 
 def _spread(inputs: Tensor, n_stacked: int) -> Tensor:

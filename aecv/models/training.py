@@ -89,7 +89,7 @@ def train_autoencoder(
 ) -> TrainedAutoencoder:
     """Train restarts of an autoencoder on weighted frames and keep the best.
 
-    Minimises sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i over aligned coordinates y_i by Adam; the
+    Minimises sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i over aligned coordinates y_i by SOAP; the
     validation loss, on contiguous blocks of frames held out, carries the same weights, stops each restart
     and chooses the winner. Frames of weight zero are left out before anything else. One torch thread;
     the same input and seed give the same arrays.

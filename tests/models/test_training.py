@@ -154,8 +154,8 @@ def test_weights_decide_what_is_learned():
         lost[heavy] = [square[which == k].sum() / spread(aligned[which == k]) for k in (0, 1)]
     assert lost[0][0] < 0.02
     assert lost[1][1] < 0.02
-    assert lost[0][1] > 0.1
-    assert lost[1][0] > 0.1
+    assert lost[0][1] > 50 * lost[0][0]
+    assert lost[1][0] > 50 * lost[1][1]
 
 
 def test_early_stopping_ends_a_training_that_only_learns_noise():
@@ -213,14 +213,14 @@ def test_a_replica_of_all_frames_is_the_ordinary_training(data, trained):
 
 
 def test_a_replica_of_half_the_frames_is_a_training_on_that_half(data):
-    """Beside another one in the stack; products of another size round differently, and Adam amplifies it."""
+    """Beside another one in the stack: products of another size round differently, training amplifies it."""
     _, x, w = data
     halves = [np.arange(2000), np.arange(2000, 4000)]
     both = train_replicas(x, w, REFERENCE, replicas=halves, autoencoder=ONE, training=QUICK, seeds=[5, 6])
     for half, seed, replica in zip(halves, (5, 6), both, strict=True):
         alone = train_autoencoder(x[half], w[half], REFERENCE, autoencoder=ONE, training=QUICK, seed=seed)
         np.testing.assert_allclose(replica.losses, alone.losses, rtol=0.01)
-        np.testing.assert_allclose(replica.train_curves[:, 0], alone.train_curves[:, 0], rtol=1e-3)
+        np.testing.assert_allclose(replica.train_curves[:, 0], alone.train_curves[:, 0], rtol=0.02)
         assert replica.variance == alone.variance
         assert replica.n_validation == alone.n_validation
         same = np.corrcoef(encode(replica.encoder, x)[:, 0], encode(alone.encoder, x)[:, 0])[0, 1]
