@@ -215,12 +215,13 @@ def test_a_replica_of_all_frames_is_the_ordinary_training(data, trained):
 def test_a_replica_of_half_the_frames_is_a_training_on_that_half(data):
     """Beside another one in the stack: products of another size round differently, training amplifies it."""
     _, x, w = data
+    calm = QUICK.model_copy(update={"learning_rate": 0.005})
     halves = [np.arange(2000), np.arange(2000, 4000)]
-    both = train_replicas(x, w, REFERENCE, replicas=halves, autoencoder=ONE, training=QUICK, seeds=[5, 6])
+    both = train_replicas(x, w, REFERENCE, replicas=halves, autoencoder=ONE, training=calm, seeds=[5, 6])
     for half, seed, replica in zip(halves, (5, 6), both, strict=True):
-        alone = train_autoencoder(x[half], w[half], REFERENCE, autoencoder=ONE, training=QUICK, seed=seed)
+        alone = train_autoencoder(x[half], w[half], REFERENCE, autoencoder=ONE, training=calm, seed=seed)
         np.testing.assert_allclose(replica.losses, alone.losses, rtol=0.01)
-        np.testing.assert_allclose(replica.train_curves[:, 0], alone.train_curves[:, 0], rtol=0.02)
+        np.testing.assert_allclose(replica.train_curves[:, 0], alone.train_curves[:, 0], rtol=1e-3)
         assert replica.variance == alone.variance
         assert replica.n_validation == alone.n_validation
         same = np.corrcoef(encode(replica.encoder, x)[:, 0], encode(alone.encoder, x)[:, 0])[0, 1]
