@@ -171,7 +171,7 @@ def test_repeated_frames_follow_each_other_in_every_walker(script: Any) -> None:
 
 
 def test_stages_of_the_whole_job_add_up(tmp_path: Path, script: Any) -> None:
-    """10 ns at 1 fs are 1e7 steps: 100 s of unbiased MD at 1e5 steps/s; of 500 s 100 are left for the rest."""
+    """10 ns at 1 fs are 1e7 steps: 100 s of unbiased MD at 1e5 steps/s; of 500 s 100 are left."""
     times = [record(k, 9.0, 9.0, wall_s=150.0, ns=10.0, steps_per_s=8e4) for k in (0, 1)]
     run = made_up_run(tmp_path / "a", "ala2", [])
     summary = {"iterations": times, "production": {"ns": 20.0, "steps_per_s": 2e5}}
