@@ -110,7 +110,7 @@ def water_box(folder: Path, padding_nm: float, platform: PlatformChoice, *more: 
 
     Args:
         folder: where its files go.
-        padding_nm: water on each side.
+        padding_nm: least distance between the molecule and its images; a small one makes the cutoff short.
         more: SECTION.KEY=VALUE texts laid over its settings.
     """
     vacuum = load_system("ala2")
