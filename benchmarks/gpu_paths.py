@@ -46,9 +46,7 @@ def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--platform", default="auto", help="Reference, CPU, OpenCL, CUDA")
-    parser.add_argument(
-        "--water", type=float, metavar="NM", help="also a box, images of the molecule so far apart"
-    )
+    parser.add_argument("--water", type=float, metavar="NM", help="also in water, images so far apart")
     parser.add_argument("--steps", type=int, default=20_000, help="MD steps of a timing")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--error-steps", type=int, default=400_000, help="MD steps of every average")
