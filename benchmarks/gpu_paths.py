@@ -153,15 +153,18 @@ def print_errors(rows: Sequence[Row]) -> None:
     """The averages that are 1 when exact, a line per spring and time step."""
     print("\naverages that are exactly 1 but for the time step, by the rad per step of the spring")
     names = ("spring", "lam_kinetic", "atoms_kinetic")
-    lines = []
+    lines, why = [], []
     for row in rows:
         first = (f"{row['phase_of_dt']:.2f}", row["what"], f"{row['phase']:.2f}")
         if "failed" in row:
-            lines.append((*first, row["failed"], "", ""))
+            # the first clause says where it exploded and why, the others what a user of a run may do
+            lines.append((*first, "failed", "", ""))
+            why.append(f"  {row['what']} at {row['phase']:.2f}: {row['failed'].partition(';')[0]}")
             continue
         lines.append((*first, *(with_error(row[name], row[f"{name}_error"], ".3f") for name in names)))
     header = ("spring", "what", "omega n dt", "kappa<(xi-lam)2>/kT", "m<v_lam2>/kT", "CV atoms T/T0")
     print_table(header, lines, n_left=2)
+    print("\n".join(why))
 
 
 def print_soak(where: str, rows: Sequence[Row]) -> None:

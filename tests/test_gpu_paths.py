@@ -160,6 +160,18 @@ def test_table_has_all_rows(
     assert "torchforce: there is none" in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_table_of_errors(scripts: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that exploded has its reason below the table, without the advice for another program."""
+    row = {"what": "MTS n = 4", "phase_of_dt": 0.5, "phase": 2.0}
+    averages = {"spring": 1.0123, "lam_kinetic": 0.99, "atoms_kinetic": 1.0}
+    errors = {f"{name}_error": 0.02 for name in averages}
+    scripts.gpu_paths.print_errors([row | averages | errors, row | {"failed": "exploded near step 7; begin"}])
+    *_, good, bad, why = capsys.readouterr().out.splitlines()
+    assert "1.012 ±0.020" in good
+    assert bad.split() == ["0.50", "MTS", "n", "=", "4", "2.00", "failed"]
+    assert why == "  MTS n = 4 at 2.00: exploded near step 7"
+
+
 def test_torch_in_the_callback(scripts: SimpleNamespace, setting: Any) -> None:
     """The network in torch gives the forces of the kernel."""
     job = setting.job(100, 100)
@@ -197,6 +209,7 @@ def test_soak_stops_at_the_first_nan(scripts: SimpleNamespace, setting: Any) -> 
 def test_script(
     tmp_path: Path,
     scripts: SimpleNamespace,
+    no_torchforce: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
