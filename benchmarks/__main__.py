@@ -33,12 +33,14 @@ class Benchmark:
         name: of the script.
         title: what it answers.
         quick: arguments that make it short.
+        whole: arguments otherwise.
         of_run: whether it takes the folder of a finished run as its first argument.
     """
 
     name: str
     title: str
     quick: tuple[str, ...]
+    whole: tuple[str, ...] = ()
     of_run: bool = False
 
 
@@ -52,7 +54,12 @@ BENCHMARKS = (
     Benchmark("eabf_speed", "A step and its parts", ("--steps", "2000", "--repeats", "2")),
     Benchmark("kernel_cost", "The kernel, by its size", ("--quick",)),
     Benchmark("system_size", "By the size of the system", ("--quick",)),
-    Benchmark("gpu_paths", "Paths of the CV's force on this platform", ("--quick",)),
+    Benchmark(
+        "gpu_paths",
+        "Ways to the CV's force on the fastest platform",
+        ("--steps", "200", "--repeats", "1", "--error-steps", "2000", "--phase", "0.33"),
+        ("--water", "1", "--steps", "2000", "--error-steps", "100000"),
+    ),
     Benchmark("walkers", "Walkers in processes", ("--rounds", "2", "--repeats", "1", "--update-ps", "2")),
     Benchmark("training", "Training", ("--frames", "500", "--epochs", "2"), of_run=True),
     Benchmark("memory", "Memory of learning", ("--times", "1"), of_run=True),
@@ -104,7 +111,7 @@ def measured(benchmark: Benchmark, run: Path, *, quick: bool, is_made: bool) -> 
     result: Row = {"text": "", "rows": None, "skipped": "", "error": "", "command": "", "seconds": 0.0}
     if benchmark.of_run and not (run / "summary.json").is_file():
         return result | {"skipped": "skipped: needs a finished run; give --run, or let whole_job come first"}
-    more = benchmark.quick if quick else ()
+    more = benchmark.quick if quick else benchmark.whole
     hidden = ["--out", str(run)] if benchmark is JOB and is_made else []
     place = [str(run)] if benchmark.of_run else []
     shown = ["python", f"benchmarks/{benchmark.name}.py", *(["RUN"] if place else []), *more]

@@ -29,11 +29,10 @@ import openmm
 from alanine_setting import FRAME_STEPS, Setting, prepared, water_box
 from force_ways import Way, ways
 from multiple_time_step import error_rows, multiple_step_context
-from runs import NOT_A_NUMBER, Row, print_table, text, with_error, write_rows
+from runs import NOT_A_NUMBER, Row, machine, print_table, text, with_error, write_rows
 from soak import soak_rows
 
 from aecv.ground.errors import AecvError
-from aecv.ground.versions import versions
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
 from aecv.sampling.system import REFERENCE_MAX_ATOMS, choose_platform, make_context
@@ -59,7 +58,7 @@ def main() -> None:
     # not the Reference platform that aecv takes for 22 atoms: the question is about the others
     platform = choose_platform(REFERENCE_MAX_ATOMS + 1, options.platform)
     print(f"platform {platform.platform.getName()}, OpenMM {openmm.Platform.getOpenMMVersion()}")
-    report: Row = {"platform": platform.platform.getName(), "versions": versions()}
+    report: Row = {"platform": platform.platform.getName(), **machine()}
     with TemporaryDirectory() as name:
         folder = Path(name)
         settings = {"vacuum": prepared(load_system("ala2", overrides=[EQUILIBRATION]), platform, folder)}
