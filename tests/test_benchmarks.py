@@ -1,11 +1,7 @@
 """What the benchmark scripts make of finished runs: of made-up records, and of a run of a toy system."""
 
-import importlib
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,15 +9,7 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.models.spec import load_system
-
-SCRIPTS = Path(__file__).parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports a benchmark as Python does when it runs one: with its folder first on the path."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
+from tests.conftest import called
 
 
 def made_up_run(folder: Path, system: str, records: list[dict[str, Any]], *overrides: str) -> Path:
@@ -41,11 +29,6 @@ def record(index: int, delta_f: Any, alone: Any, **more: Any) -> dict[str, Any]:
         "delta_f_iteration_kj_mol": alone,
         "score": 0.99,
     } | more
-
-
-def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> None:
-    monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
-    script.main()
 
 
 def test_pooled_or_last(
