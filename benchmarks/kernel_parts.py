@@ -46,27 +46,27 @@ def fit_seconds(memory: KernelMemory, n: int) -> float:
     )
     aligned, gradient = work.reshape(2, -1)
     shaped = reference.reshape(-1, 3), aligned, matrices.reshape(4, 3, 3), quartic.reshape(9, 4)
-    began = time.perf_counter()
+    began = time.process_time()
     _fits(n, memory.positions, *shaped, gradient, memory.forces)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def network_seconds(memory: KernelMemory, layers: IntArray, n: int) -> float:
     """Of n passes forward and backward, from what the last call of the kernel left in an encoder's memory."""
     activations, derivatives = _own(memory, WORK).reshape(2, -1)
-    began = time.perf_counter()
+    began = time.process_time()
     _networks(n, _own(memory, PARAMETERS), layers, activations, derivatives)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def lambda_seconds(memory: KernelMemory, xi: FloatArray, bins: IntArray, noise: FloatArray) -> float:
     """Of as many steps of the extended variable as there are rows of noise, shape (n, d)."""
-    began = time.perf_counter()
+    began = time.process_time()
     _steps(
         xi, memory.constants, bins, memory.samples, memory.unbiased, memory.potential, memory.lam,
         memory.counters, noise,
     )  # fmt: skip
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def _own(memory: KernelMemory, index: int) -> FloatArray:
