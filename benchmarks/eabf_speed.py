@@ -7,12 +7,7 @@ the ratios, not the steps per second. Medians over the repeats are printed.
 """
 
 import argparse
-import json
-import os
-import platform
-import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import openmm
+from runs import machine, print_table, write_rows
 
-from aecv.ground.versions import versions
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.plain_cv import observable_cv
@@ -64,26 +59,18 @@ def main() -> None:
         }
         for name, values in rates.items()
     }
-    print(f"{'ala2, 22 atoms, Reference platform, one thread':<52}{'steps/s':>10}{'ratio':>8}{'us/step':>9}")
-    for name, row in rows.items():
-        extra = 1e6 / row["steps_per_s"] - 1e6 / limit
-        print(f"{name:<52}{row['steps_per_s']:>10.0f}{row['ratio']:>8.2f}{extra:>+9.2f}")
-    if options.json is None:
-        return
-    git = shutil.which("git")
-    command = [git or "true", "rev-parse", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    report = {
-        "rows": rows,
-        "steps": options.steps,
-        "repeats": options.repeats,
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": versions(),
-        "commit": commit,
-    }
-    options.json.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written to {options.json}")
+    print("ala2, 22 atoms, Reference platform, one thread, all in turns in one process")
+    lines = [
+        (
+            name,
+            f"{row['steps_per_s']:.0f}",
+            f"{row['ratio']:.2f}",
+            f"{1e6 / row['steps_per_s'] - 1e6 / limit:+.2f}",
+        )
+        for name, row in rows.items()
+    ]
+    print_table(("", "steps/s", "ratio", "us/step"), lines)
+    write_rows(options.json, {"rows": rows, "steps": options.steps, "repeats": options.repeats} | machine())
 
 
 def measure(n_steps: int, repeats: int, folder: Path, others: Sequence[str] = ()) -> dict[str, list[float]]:

@@ -1,9 +1,9 @@
 """Time and loss of a training beside one that is ten times longer, on frames of a finished run.
 
-    python benchmarks/training.py runs/ala2 [--restarts 4] [--frames 100000] [--longer 10] [--json FILE]
+    python benchmarks/training.py runs/ala2 [--restarts 4] [--frames 100000] [--epochs 20] [--longer 10]
 
-Frames of the last iterations, with the weights that train. The longer training has as many more epochs and
-as much more patience; the same held-out frames judge both. One thread.
+Frames of the last iterations, with the weights that train, and today's settings. The longer training has as
+many more epochs; the same held-out frames judge both. One thread.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from runs import Row, biased_iterations, print_table, settings_of, write_rows
+from runs import Row, biased_iterations, machine, print_table, settings_of, write_rows
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
@@ -30,14 +30,16 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--restarts", type=int, default=4)
     parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--epochs", type=int, help="default: as the settings say")
     parser.add_argument("--longer", type=int, default=10, help="times as many epochs")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
-    settings = settings_of(options.run)
+    settings = load_system(settings_of(options.run).system.name).settings
+    epochs = options.epochs or settings.training.max_epochs
     positions, weights = frames_of(options.run, options.frames, temper(settings))
     reference = build(load_system(settings.system.name)).cv_reference
     rows = [
-        trained(positions, weights, reference, settings, options.restarts, factor)
+        trained(positions, weights, reference, settings, options.restarts, factor * epochs)
         for factor in (1, options.longer)
     ]
     sizes = "-".join(map(str, (positions[0].size, *settings.autoencoder.hidden, settings.autoencoder.latent)))
@@ -54,7 +56,7 @@ def main() -> None:
     ]
     header = ("at most", "seconds", "best loss [1e-4 nm^2]", "above the longer one's", "worst restart")
     print_table(header, lines)
-    write_rows(options.json, {"frames": len(weights), "encoder": sizes, "rows": rows})
+    write_rows(options.json, {"frames": len(weights), "encoder": sizes, "rows": rows} | machine())
 
 
 def frames_of(run: Path, n: int, power: float) -> tuple[FloatArray, FloatArray]:
@@ -83,18 +85,17 @@ def trained(
     reference: FloatArray,
     settings: Settings,
     restarts: int,
-    factor: int,
+    epochs: int,
 ) -> Row:
-    """One training; `factor` times the epochs and the patience of the settings."""
-    own = settings.training
-    longer = {"max_epochs": factor * own.max_epochs, "patience": factor * own.patience, "restarts": restarts}
+    """One training of so many epochs, and as much patience."""
+    longer = {"max_epochs": epochs, "patience": epochs, "restarts": restarts}
     began = time.perf_counter()
     result = train_autoencoder(
         positions,
         weights,
         reference,
         autoencoder=settings.autoencoder,
-        training=own.model_copy(update=longer),
+        training=settings.training.model_copy(update=longer),
         seed=1,
     )
     return {

@@ -16,12 +16,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from eabf_speed import biased_job, made_up_cv, prepared
-from runs import print_table, write_rows
+from runs import machine, print_table, write_rows
 
 from aecv.numerics.abf import Accumulators
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.walkers import BiasRule, Ensemble, Executor, make_plan, run_rounds
 from aecv.sampling.workers import open_workers
+
+RULE = BiasRule(ceiling_kj_mol=60.0, full_samples=500, projected=True)
 
 
 def main() -> None:
@@ -56,7 +58,9 @@ def main() -> None:
         }
         for repeat in range(options.repeats):
             for n, executor in executors.items():
-                rates[n].append(_rate(start, executor, options.update_ps, options.rounds, repeat + 1))
+                rates[n].append(
+                    steps_per_second(start, executor, options.update_ps, options.rounds, repeat + 1, RULE)
+                )
     first = rates[options.workers[0]]
     rows = [
         {
@@ -69,11 +73,18 @@ def main() -> None:
     print(f"{options.walkers} walkers, rounds of {options.update_ps:g} ps each, projected bias in 2500 bins")
     lines = [(str(row["workers"]), f"{row['steps_per_s']:.0f}", f"{row['ratio']:.2f}") for row in rows]
     print_table(("workers", "steps/s", f"over {options.workers[0]}"), lines)
-    write_rows(options.json, {"rows": rows})
+    write_rows(options.json, {"rows": rows} | machine())
 
 
-def _rate(start: Ensemble, executor: Executor, update_ps: float, n_rounds: int, seed: int) -> float:
-    """Steps per second of all walkers together."""
+def steps_per_second(
+    start: Ensemble,
+    executor: Executor,
+    update_ps: float,
+    n_rounds: int,
+    seed: int,
+    rule: BiasRule | None = None,
+) -> float:
+    """Steps per second of all walkers together, after the first round."""
     n_walkers = len(start.states)
     plan = make_plan(
         root=seed,
@@ -84,7 +95,6 @@ def _rate(start: Ensemble, executor: Executor, update_ps: float, n_rounds: int, 
         frame_ps=0.1,
         timestep_ps=0.001,
     )
-    rule = BiasRule(ceiling_kj_mol=60.0, full_samples=500, projected=True)
     rounds = run_rounds(start, plan, executor, rule=rule)
     next(rounds)
     began = time.perf_counter()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,44 @@ def read_arrays(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: when the file is missing, truncated or not such an archive.
     """
+    with _opened(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+class StoredArrays(Mapping[str, Any]):
+    """The arrays of an .npz archive, read when they are asked for and not kept; pickled objects are refused.
+
+    Raises:
+        StoreError: when the file is missing, truncated or not such an archive; when an array is asked for
+            that is damaged, or not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _opened(path) as archive:
+            self._names = tuple(archive.files)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise StoreError(f"{self._path}: needs an array named '{name}', has {', '.join(self._names)}")
+        with _opened(self._path) as archive:
+            return archive[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            yield archive
     except Exception as error:  # zipfile, numpy and the OS raise a dozen kinds for a damaged archive
         raise StoreError(f"{path}: needs a readable .npz archive of plain arrays, got: {error}") from error
 

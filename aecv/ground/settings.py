@@ -152,7 +152,7 @@ class TrainingSettings(_Section):
     max_epochs: int = Field(20, ge=1)
     patience: int = Field(15, ge=1, description="epochs without improvement until a restart stops")
     batch_size: int = Field(500, ge=1)
-    learning_rate: float = Field(0.06, gt=0, description="its peak; warm-up, then cosine")
+    learning_rate: float = Field(0.03, gt=0, description="its peak; warm-up, then cosine")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9)
     validation_blocks: int = Field(50, ge=2, description="contiguous blocks of which a share is held out")
     max_frames: int = Field(100_000, ge=100, description="the pool is thinned to this many")

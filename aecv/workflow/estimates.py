@@ -1,6 +1,6 @@
 """What an iteration's weights and their replicates say: of the pool, and of the iteration alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +112,7 @@ def _slow(samples: Samples, inside: BoolArray | None) -> tuple[FloatArray, ...]:
     return samples.slow if inside is None else (*samples.slow, inside.astype(float))
 
 
-def inside_region(observables: dict[str, FloatArray], system: MolecularSystem) -> BoolArray | None:
+def inside_region(observables: Mapping[str, FloatArray], system: MolecularSystem) -> BoolArray | None:
     """Which frames lie in the region of [delta_f], shape (n,); None where none is defined."""
     region = system.spec.settings.delta_f
     if region is None:

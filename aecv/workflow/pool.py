@@ -30,8 +30,9 @@ data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.10
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,8 @@ class State:
 
     def frames(self, samples: Samples) -> NDArray[np.int64]:
         """Indices of its frames."""
-        return np.flatnonzero((samples.progress > self.low) & (samples.progress <= self.high))
+        progress = samples.progress
+        return np.flatnonzero((progress > self.low) & (progress <= self.high))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -249,13 +251,24 @@ def _sample(
     parts = [
         (item.index, item.samples, _thinned(frames, step * slowness[index])) for index, item, frames in kept
     ]
-    positions = np.concatenate([samples.cv_positions[frames] for _, samples, frames in parts])
+    positions = _gathered(parts, lambda samples: samples.cv_positions)
     rows = []
     for item, own in zip(iterations, states, strict=True):
         xi = item.cv(positions)
         rows += [state.marginal(xi) for state in own]
     counts = np.array([len(frames) for _, _, frames in parts], dtype=np.int64)
     return parts, BiasedSample(energies=np.array(rows), n_per_state=counts)
+
+
+def _gathered(parts: Sequence[Part], array: Callable[..., NDArray[Any]]) -> NDArray[Any]:
+    """An array of the samples at the frames of all parts; that of an iteration is read once, and let go."""
+    rows: list[NDArray[Any]] = []
+    source, values = None, np.empty(0)
+    for _, samples, frames in parts:
+        if samples is not source:
+            source, values = samples, array(samples)
+        rows.append(values[frames])
+    return np.concatenate(rows)
 
 
 def _slowness(items: Sequence[tuple[BiasedIteration, float]]) -> FloatArray:
@@ -314,15 +327,15 @@ def _pool(
     last_weights: FloatArray,
     solution: Solution | None = None,
 ) -> Pool:
-    names = parts[0][1].observables
+    names = tuple(parts[0][1].observables)
     return Pool(
         iteration=np.concatenate([np.full(len(frames), index) for index, _, frames in parts]),
         frame=np.concatenate([frames for _, _, frames in parts]),
-        walker=np.concatenate([s.walker[frames] for _, s, frames in parts]),
-        progress=np.concatenate([s.progress[frames] for _, s, frames in parts]),
-        cv_positions=np.concatenate([s.cv_positions[frames] for _, s, frames in parts]).astype(float),
+        walker=_gathered(parts, lambda samples: samples.walker),
+        progress=_gathered(parts, lambda samples: samples.progress),
+        cv_positions=_gathered(parts, lambda samples: samples.cv_positions).astype(float),
         observables={
-            name: np.concatenate([s.observables[name][frames] for _, s, frames in parts]) for name in names
+            name: _gathered(parts, lambda samples, name=name: samples.observables[name]) for name in names
         },
         weights=weights,
         sample=sample,

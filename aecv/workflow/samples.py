@@ -1,13 +1,15 @@
 """What an iteration leaves for the later ones: its frames as the analysis needs them, and its bias."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import read_arrays, write_arrays
+from aecv.ground.files import StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.workflow.segments import History
@@ -18,32 +20,97 @@ _OBSERVABLE = "observable_"
 _PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """Frames of one iteration, walker by walker, each in its order of time.
 
-    Attributes:
-        cv_positions: atoms of the CV, shape (n, n_cv_atoms, 3) [nm], float32.
-        observables: name -> shape (n,).
-        time_ps: time since the walker's start, shape (n,).
-        walker: index of the walker, shape (n,).
-        basin: start that the frame is clearly nearest to, -1 for none, shape (n,); see `basins`.
-        xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
-        lam: extended variable, shape (n, d) [CV].
-        n_inverted, n_turned: frames with another chirality, or another cis-trans state, than the structure.
-        periods: of each component of xi [CV], 0 where it has none; left out: none has.
+    Those that come from a file are read from it whenever they are asked for, one array at a time: an
+    iteration may have more frames than fit into memory beside those of all the others.
+
+    Args:
+        arrays: by name, those of `of` and of samples.npz.
     """
 
-    cv_positions: NDArray[np.float32]
-    observables: dict[str, FloatArray]
-    time_ps: FloatArray
-    walker: NDArray[np.int64]
-    basin: NDArray[np.int64]
-    xi: FloatArray
-    lam: FloatArray
-    n_inverted: int
-    n_turned: int
-    periods: tuple[float, ...] = ()
+    arrays: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        cv_positions: NDArray[np.float32],
+        observables: Mapping[str, FloatArray],
+        time_ps: FloatArray,
+        walker: NDArray[np.int64],
+        basin: NDArray[np.int64],
+        xi: FloatArray,
+        lam: FloatArray,
+        n_inverted: int,
+        n_turned: int,
+        periods: tuple[float, ...] = (),
+    ) -> "Samples":
+        """Frames in memory.
+
+        Args:
+            cv_positions: atoms of the CV, shape (n, n_cv_atoms, 3) [nm].
+            observables: name -> shape (n,).
+            time_ps: time since the walker's start, shape (n,).
+            walker: index of the walker, shape (n,).
+            basin: start that the frame is clearly nearest to, -1 for none, shape (n,); see `basins`.
+            xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
+            lam: extended variable, shape (n, d) [CV].
+            n_inverted, n_turned: frames with another chirality or cis-trans state than the structure.
+            periods: of each component of xi [CV], 0 where it has none; left out: none has.
+        """
+        plain = (cv_positions, time_ps, walker, basin, xi, lam)
+        arrays: dict[str, Any] = dict(zip(_PLAIN, plain, strict=True))
+        arrays |= {_OBSERVABLE + name: values for name, values in observables.items()}
+        arrays |= {"n_inverted": np.array(n_inverted), "n_turned": np.array(n_turned)}
+        return cls(arrays | {"periods": np.array(periods or (0.0,) * xi.shape[1])})
+
+    @property
+    def cv_positions(self) -> NDArray[np.float32]:
+        """Atoms of the CV, shape (n, n_cv_atoms, 3) [nm]."""
+        return self._array("cv_positions")
+
+    @property
+    def observables(self) -> "Observed":
+        """Name -> shape (n,)."""
+        return Observed(self.arrays)
+
+    @property
+    def time_ps(self) -> FloatArray:
+        """Time since the walker's start, shape (n,)."""
+        return self._array("time_ps")
+
+    @property
+    def walker(self) -> NDArray[np.int64]:
+        """Index of the walker, shape (n,)."""
+        return self._array("walker")
+
+    @property
+    def basin(self) -> NDArray[np.int64]:
+        """Start that the frame is clearly nearest to, -1 for none, shape (n,)."""
+        return self._array("basin")
+
+    @property
+    def xi(self) -> FloatArray:
+        """CV that was biased, shape (n, d) [CV]."""
+        return self._array("xi")
+
+    @property
+    def lam(self) -> FloatArray:
+        """Extended variable, shape (n, d) [CV]."""
+        return self._array("lam")
+
+    @property
+    def n_inverted(self) -> int:
+        """Frames with another chirality than the structure."""
+        return int(self.arrays["n_inverted"])
+
+    @property
+    def n_turned(self) -> int:
+        """Frames with another cis-trans state than the structure."""
+        return int(self.arrays["n_turned"])
 
     @property
     def n_frames(self) -> int:
@@ -71,43 +138,45 @@ class Samples:
     @property
     def component_periods(self) -> tuple[float, ...]:
         """Period of each component of xi, 0 where it has none, shape (d,)."""
-        return self.periods or (0.0,) * self.xi.shape[1]
+        if "periods" not in self.arrays:  # the first format of the store
+            return (0.0,) * self.xi.shape[1]
+        return tuple(self.arrays["periods"].tolist())
 
     def save(self, path: Path) -> None:
         """Write samples.npz."""
-        arrays = {_OBSERVABLE + name: values for name, values in self.observables.items()}
-        write_arrays(
-            path,
-            cv_positions=self.cv_positions,
-            time_ps=self.time_ps,
-            walker=self.walker,
-            basin=self.basin,
-            xi=self.xi,
-            lam=self.lam,
-            n_inverted=np.array(self.n_inverted),
-            n_turned=np.array(self.n_turned),
-            periods=np.array(self.component_periods),
-            **arrays,
-        )
+        write_arrays(path, **self.arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Samples":
-        """Read samples.npz; StoreError when it is missing, damaged or incomplete."""
-        stored = read_arrays(path)
-        try:
-            return cls(
-                observables={
-                    name.removeprefix(_OBSERVABLE): values
-                    for name, values in stored.items()
-                    if name.startswith(_OBSERVABLE)
-                },
-                n_inverted=int(stored["n_inverted"]),
-                n_turned=int(stored["n_turned"]),
-                periods=tuple(stored["periods"].tolist()) if "periods" in stored else (),
-                **{name: stored[name] for name in _PLAIN},
-            )
-        except KeyError as error:
-            raise StoreError(f"{path}: needs an array named {error}") from error
+        """Those of samples.npz; StoreError when it is missing, damaged or incomplete, now or when read."""
+        stored = StoredArrays(path)
+        for name in (*_PLAIN, "n_inverted", "n_turned"):
+            if name not in stored:
+                raise StoreError(f"{path}: needs an array named '{name}'")
+        return cls(stored)
+
+    def _array(self, name: str) -> Any:
+        return self.arrays[name]
+
+
+class Observed(Mapping[str, FloatArray]):
+    """The observables among the arrays of samples."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> FloatArray:
+        found: FloatArray = self._arrays[_OBSERVABLE + name]
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return f"{_OBSERVABLE}{name}" in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(_OBSERVABLE) for name in self._arrays if name.startswith(_OBSERVABLE))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -208,7 +208,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
 
     write_dcd(task.folder / "frames.dcd", chunks(), frame_ps=settings.sampling.frame_ps)
     n_frames = plan.frames_per_walker
-    Samples(
+    Samples.of(
         cv_positions=np.concatenate(gathered["cv_positions"]).astype(np.float32),
         observables={name: np.concatenate(values) for name, values in observables.items()},
         time_ps=np.tile((np.arange(n_frames) + 1) * settings.sampling.frame_ps, plan.n_walkers),

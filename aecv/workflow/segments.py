@@ -6,6 +6,7 @@ solved anew between them, else one. Its archive is written before the ensemble t
 piece each, so that a process killed at any moment leaves a state to go on from. Memory holds one segment.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ class SegmentFolder:
         self._start = start
         self._snapshots: list[tuple[float, FloatArray]] = []
         self._wall_s = 0.0
+        self._since = time.perf_counter()
         self._unsaved: list[tuple[SegmentResult, ...]] = []
 
     def load(self) -> Ensemble:
@@ -65,6 +67,7 @@ class SegmentFolder:
             StoreError: when it is damaged.
         """
         path = self._folder / "ensemble.npz"
+        self._since = time.perf_counter()
         if not path.exists():
             return self._start
         stored = read_arrays(path)
@@ -83,7 +86,8 @@ class SegmentFolder:
         """Take what a round brought; after `plan.rounds_per_save` of them write it, then the ensemble."""
         index, plan = round_.ensemble.rounds_done, self._plan
         self._unsaved.append(round_.results)
-        self._wall_s += sum(result.wall_s for result in round_.results)
+        now = time.perf_counter()
+        self._wall_s, self._since = self._wall_s + now - self._since, now
         total = round_.ensemble.total
         if total is not None and _is_snapshot(index, plan.n_rounds):
             self._snapshots.append((float(plan.shares[index - 1]), total.samples))
@@ -101,7 +105,7 @@ class SegmentFolder:
 
     @property
     def wall_s(self) -> float:
-        """Time that the integrators took, over all walkers [s]."""
+        """Time from the loading of the ensemble to the last round, all sessions together [s]."""
         return self._wall_s
 
     @property

@@ -10,7 +10,15 @@ import pytest
 
 from aecv.ground import seeds
 from aecv.ground.errors import GridError, SettingsError, StoreError
-from aecv.ground.files import read_arrays, read_json, replacing, write_arrays, write_json, write_text
+from aecv.ground.files import (
+    StoredArrays,
+    read_arrays,
+    read_json,
+    replacing,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from aecv.ground.grid import Grid
 from aecv.ground.layers import differences, load_toml, merge, override, parse_override, to_toml, validate
 from aecv.models.spec import load_system
@@ -91,6 +99,23 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     write_text(tmp_path / "x.json", "{")
     with pytest.raises(StoreError, match=r"x\.json: needs a readable"):
         read_json(tmp_path / "x.json")
+
+
+def test_stored_arrays_are_read_when_asked_for(tmp_path: Path) -> None:
+    """A byte that changes on the disk afterwards is found when its array is read; the other is as it was."""
+    path = tmp_path / "x.npz"
+    write_arrays(path, a=np.arange(1000), b=np.arange(3))
+    stored = StoredArrays(path)
+    assert (list(stored), len(stored), "a" in stored, "c" in stored) == (["a", "b"], 2, True, False)
+    np.testing.assert_array_equal(stored["a"], np.arange(1000))
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"x\.npz: needs a readable .* Bad CRC"):
+        stored["a"]
+    np.testing.assert_array_equal(stored["b"], np.arange(3))
+    with pytest.raises(StoreError, match=r"needs an array named 'c', has a, b"):
+        stored["c"]
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def samples_of_walkers(
     labels = np.asarray(basin)
     n_walkers, n = labels.shape
     values = np.empty((labels.size, 0)) if xi is None else np.asarray(xi, dtype=float).reshape(-1, 1)
-    return Samples(
+    return Samples.of(
         cv_positions=np.zeros((labels.size, 1, 3), dtype=np.float32),
         observables={name: np.asarray(item, dtype=float).ravel() for name, item in observables.items()},
         time_ps=np.tile(np.arange(1.0, n + 1), n_walkers),

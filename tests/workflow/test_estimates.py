@@ -83,7 +83,7 @@ def test_the_pool_adds_up_the_passages_of_its_iterations() -> None:
         item = biased(index, flattening(0.5), 1000, index)
         x = np.full(item.samples.n_frames, -1.0)
         x[len(x) // 4] = 1.0
-        runs.append(replace(item, samples=replace(item.samples, observables={"x": x})))
+        runs.append(replace(item, samples=Samples(item.samples.arrays | {"observable_x": x})))
     pool = mbar_pool(runs, PoolSettings())
     found = estimate(pool, runs, None, system_with(), place="production_02", n_replicates=20)
     assert found.pooled.passages == (2, 2)

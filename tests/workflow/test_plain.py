@@ -135,7 +135,7 @@ def test_an_export_has_the_cv_and_the_coupling_of_the_run(
 def test_frames_keep_the_atoms_of_their_cv(torsion_run: tuple[Path, Sampled]) -> None:
     samples = Samples.load(torsion_run[0] / "along" / "samples.npz")
     assert samples.cv_positions.shape[1:] == (5, 3)  # C N CA C N; the autoencoder's are eight
-    assert samples.periods == pytest.approx((2 * np.pi, 2 * np.pi))
+    assert samples.component_periods == pytest.approx((2 * np.pi, 2 * np.pi))
     slow = samples.slow[-4:]
     np.testing.assert_allclose(slow[0] ** 2 + slow[1] ** 2, 1.0)
     np.testing.assert_allclose(np.arctan2(slow[3], slow[2]), samples.xi[:, 1], atol=1e-12)

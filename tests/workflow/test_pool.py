@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aecv.ground.errors import StoreError
 from aecv.ground.files import write_arrays
 from aecv.ground.grid import Grid
 from aecv.ground.settings import PoolSettings
@@ -51,7 +52,7 @@ def samples_of(x: np.ndarray, lam: np.ndarray, *, garbage: float = 1.0) -> Sampl
     x[time <= 0.2], lam[time <= 0.2] = garbage, garbage
     positions = np.zeros((2 * n, 1, 3), dtype=np.float32)
     positions[:, 0, 0] = x
-    return Samples(
+    return Samples.of(
         cv_positions=positions,
         observables={"x": x},
         time_ps=time,
@@ -358,3 +359,20 @@ def test_a_spring_that_is_too_stiff_for_the_time_step_is_widened_to_the_limit() 
     stiff = extended_variable(Steep(500.0, cv_range=box), probe, masses, settings)  # type: ignore[arg-type]
     omega = np.sqrt(stiff.kappa[0] * (500.0**2 / 12.0 + 1.0 / stiff.mass[0]))
     assert omega * settings.dynamics.timestep_ps == pytest.approx(SAFE_PHASE, rel=1e-9)
+
+
+def test_samples_of_a_file_are_those_that_were_saved(tmp_path: Path) -> None:
+    """They are read when asked for: memory of the pool does not grow with frames that it leaves out."""
+    x = np.random.default_rng(0).standard_normal(40)
+    made = samples_of(x, x)
+    made.save(tmp_path / "samples.npz")
+    stored = Samples.load(tmp_path / "samples.npz")
+    for name in ("cv_positions", "time_ps", "walker", "basin", "xi", "lam", "progress"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(made, name))
+    assert (stored.n_frames, stored.n_turned, list(stored.observables)) == (40, 0, ["x"])
+    assert stored.component_periods == (0.0,)
+    assert stored.xi is not stored.xi
+    without = {name: values for name, values in made.arrays.items() if name != "basin"}
+    write_arrays(tmp_path / "less.npz", **without)
+    with pytest.raises(StoreError, match=r"less\.npz: needs an array named 'basin'"):
+        Samples.load(tmp_path / "less.npz")

@@ -1,6 +1,6 @@
 """All frames get weights from the solution of a thinned pool: same populations, less noise in rare bins."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from aecv.ground.settings import PoolSettings
 from aecv.numerics.weights import effective_sample_size
 from aecv.workflow.pool import BiasedIteration, mbar_pool, plain_pool
 from aecv.workflow.reweighted import ReweightedFrames, all_frames, frames_of_pool
+from aecv.workflow.samples import Samples
 from aecv.workflow.uncertainty import Origins, Resampled, resample
 from tests.numerics.toys import KT
 from tests.workflow.test_pool import FINE, P_RIGHT, TRUTH, FirstCoordinate, biased, flattening, share_right
@@ -93,7 +94,7 @@ class Mirrored(FirstCoordinate):
 def mirrored(item: BiasedIteration, force: np.ndarray) -> BiasedIteration:
     """The same frames under the same bias, described along -x: lambda and its force change sign."""
     other = biased(item.index, -force[::-1], 10, 1)  # for its bias; the grid is symmetric
-    samples = replace(item.samples, xi=-item.samples.xi, lam=-item.samples.lam)
+    samples = Samples(item.samples.arrays | {"xi": -item.samples.xi, "lam": -item.samples.lam})
     return BiasedIteration(index=item.index, samples=samples, bias=other.bias, cv=Mirrored())  # type: ignore[arg-type]
 
 

@@ -1,0 +1,111 @@
+"""Peak memory of the learning stage of a finished run, by the number of frames.
+
+    python benchmarks/memory.py runs/ala2 [--times 1 2 4] [--json FILE]
+
+The last iteration is learned again, each time in a process of its own, on copies of the run in which every
+walker goes through its frames once, twice, ... The copies need disk (ala2, 10 iterations: 0.2 GB each time)
+and are deleted; the run stays as it is. Settings that do not belong to the system are today's.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from runs import Row, machine, print_table, settings_of, write_rows
+
+from aecv.ground.files import read_json
+from aecv.models.cv_files import load_cv
+from aecv.models.spec import load_system
+from aecv.sampling.system import build
+from aecv.workflow.learning_stage import OUTPUTS, learn
+from aecv.workflow.samples import Samples
+from aecv.workflow.store import RunDirectory
+
+
+def main() -> None:
+    """Parse, measure in child processes, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(learned(options.run, options.times[0])))
+        return
+    rows = []
+    for times in options.times:
+        command = [sys.executable, __file__, str(options.run), "--times", str(times), "--child"]
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows.append(json.loads(child.stdout.splitlines()[-1]))
+    print(f"learning stage of iteration {rows[0]['iteration']}, in a process of its own")
+    lines = [(str(row["frames"]), f"{row['peak_mib']:.0f}", f"{row['seconds']:.0f}") for row in rows]
+    print_table(("frames of the run", "peak MiB", "seconds"), lines, n_left=0)
+    write_rows(options.json, {"rows": rows} | machine())
+
+
+def learned(run: Path, times: int) -> Row:
+    """Learn the last iteration of a copy with more frames, in this process."""
+    folders = [
+        run / f"iteration_{record['index']:02d}" for record in read_json(run / "summary.json")["iterations"]
+    ]
+    last = len(folders) - 1
+    spec = load_system(settings_of(run).system.name)
+    with (
+        TemporaryDirectory() as parent,
+        RunDirectory.create(Path(parent) / "run", spec, platform="any") as copy,
+    ):
+        n_frames = sum(repeated(folder, copy.iteration_dir(k), times) for k, folder in enumerate(folders))
+        for name in OUTPUTS:
+            (copy.iteration_dir(last) / name).unlink(missing_ok=True)
+        previous = [load_cv(copy.iteration_dir(k)) for k in range(last)]
+        began = time.perf_counter()
+        learn(copy, last, previous, build(spec), silent)
+        seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+    peak_mib = peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return {"iteration": last, "frames": n_frames, "peak_mib": peak_mib, "seconds": seconds}
+
+
+def repeated(folder: Path, copy: Path, times: int) -> int:
+    """An iteration's folder with more frames; returns their number."""
+    for item in folder.iterdir():
+        if item.name != "samples.npz":
+            (copy / item.name).symlink_to(item.resolve())
+    longer(Samples.load(folder / "samples.npz"), times).save(copy / "samples.npz")
+    return Samples.load(copy / "samples.npz").n_frames
+
+
+def longer(samples: Samples, times: int) -> Samples:
+    """Samples in which every walker goes through its frames several times."""
+    n_walkers = len(np.unique(samples.walker))
+    n_frames = samples.n_frames
+
+    order = np.tile(np.arange(n_frames).reshape(n_walkers, -1), times).ravel()
+
+    def repeat(values: NDArray[np.generic]) -> NDArray[np.generic]:
+        return values[order] if values.shape[:1] == (n_frames,) else values
+
+    arrays = {name: repeat(values) for name, values in samples.arrays.items()}
+    first = samples.time_ps[: n_frames // n_walkers]
+    whole = np.concatenate([first + k * first[-1] for k in range(times)])
+    return Samples(arrays | {"time_ps": np.tile(whole, n_walkers)})
+
+
+@contextmanager
+def silent(*_: object) -> Iterator[object]:
+    """No bar."""
+    yield lambda _: None
+
+
+if __name__ == "__main__":
+    main()
