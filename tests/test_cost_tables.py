@@ -90,8 +90,10 @@ def test_system_size(
     monkeypatch.setattr(sizes, "N_PROBE", 1)
     out = tmp_path / "rows.json"
     small = ["--seconds", 1e-4, "--repeats", 1, "--equilibration-ps", 0.02, "--json", out]
-    called(sizes, monkeypatch, "--platform", "CPU", "--paddings", 0.5, *small)
-    rows = json.loads(out.read_text())["rows"]
+    called(sizes, monkeypatch, "--platform", "CPU", "--paddings", 0.5, "--processor-time", *small)
+    found = json.loads(out.read_text())
+    rows = found["rows"]
+    assert found["clock"] == "processor"
     assert [row["system"] for row in rows] == ["vacuum", "OBC2", "TIP3P, 1.26 nm"]
     *dry, wet = (row["n_atoms"] for row in rows)
     assert dry == [22, 22]
