@@ -74,7 +74,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 benchmarks: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/eabf_speed.py
+	$(BIN)/python -m benchmarks $(ARGS)
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -46,6 +46,8 @@ TOLERANCE = 1e-6
 """Relative difference of forces from which a kernel is wrong; right ones agree to 1e-12."""
 WARM_UP = 50
 """Calls; TorchScript optimises in the second and third."""
+QUICK = {"hidden": ["100"], "components": [3], "atoms": [100], "seconds": 0.01, "repeats": 3}
+"""What --quick sets."""
 
 
 def main() -> None:
@@ -57,8 +59,11 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, nargs="*", default=[20, 50, 100, 300])
     parser.add_argument("--seconds", type=float, default=0.1, help="of every measurement")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
+    if options.quick:
+        vars(options).update(QUICK)
     with TemporaryDirectory() as folder, one_thread():
         sizes = list(make_sizes(options.hidden, options.components, options.atoms, Path(folder)))
         differences = [check_forces(size) for size in sizes]

@@ -50,6 +50,8 @@ TOLERANCE = 50.0
 """Root-mean-square force at which a minimisation ends [kJ/mol/nm]: enough to start from."""
 N_PROBE = 20
 """Frames that give the CV its range and on which it is verified."""
+QUICK = {"paddings": [0.8], "equilibration_ps": 0.5, "seconds": 0.3, "repeats": 2}
+"""What --quick sets."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,8 +74,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of every measurement")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--processor-time", action="store_true", help="in the place of wall time")
+    parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
+    if options.quick:
+        vars(options).update(QUICK)
     logging.getLogger("aecv").setLevel(logging.ERROR)  # a made-up CV is stiff, and sigma widens for it
     with TemporaryDirectory() as folder:
         systems = make_systems(options.paddings, options.equilibration_ps, Path(folder))

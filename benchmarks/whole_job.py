@@ -79,7 +79,7 @@ def unbiased_rate(n_walkers: int, n_workers: int) -> float:
 def watch(command: Sequence[str]) -> Row:
     """Run a command; seconds, and the peak resident memory of its processes [MiB]."""
     began, peaks = time.perf_counter(), dict[int, float]()
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, stdout=sys.stderr) as process:
         while process.poll() is None:
             for pid, mib in resident(process.pid):
                 peaks[pid] = max(peaks.get(pid, 0.0), mib)

@@ -1,6 +1,8 @@
 """What the benchmark scripts make of finished runs: of made-up records, and of a run of a toy system."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.models.spec import load_system
-from tests.conftest import called
+from aecv.workflow.samples import Samples
+from tests.conftest import REPOSITORY, called
 
 
 def made_up_run(folder: Path, system: str, records: list[dict[str, Any]], *overrides: str) -> Path:
@@ -130,3 +133,92 @@ def test_comparison_with_the_reference(script: Any) -> None:
     assert runs.spread_text(scores[:2], "score") == "0.90"
     assert runs.spread_text(scores, "score", "+.2f") == "+0.95 ±0.07"
     assert runs.spread_text(scores[1:2], "score") == "-"
+
+
+def test_repeated_frames_follow_each_other_in_every_walker(script: Any) -> None:
+    samples = Samples.of(
+        cv_positions=np.arange(12, dtype=np.float32).reshape(4, 1, 3),
+        observables={"x": np.array([1.0, 2.0, 3.0, 4.0])},
+        time_ps=np.array([0.5, 1.0, 0.5, 1.0]),
+        walker=np.array([0, 0, 1, 1]),
+        basin=np.zeros(4, dtype=int),
+        xi=np.zeros((4, 0)),
+        lam=np.zeros((4, 0)),
+        n_inverted=0,
+        n_turned=0,
+    )
+    twice = script("memory").longer(samples, 2)
+    assert twice.observables["x"].tolist() == [1, 2, 1, 2, 3, 4, 3, 4]
+    assert twice.time_ps.tolist() == [0.5, 1.0, 1.5, 2.0] * 2
+    assert twice.walker.tolist() == [0] * 4 + [1] * 4
+    assert twice.cv_positions.shape == (8, 1, 3)
+    assert twice.xi.shape == (8, 0)
+
+
+def test_stages_of_the_whole_job_add_up(tmp_path: Path, script: Any) -> None:
+    """10 ns at 1 fs are 1e7 steps: 100 s of unbiased MD at 1e5 steps/s; of 500 s 100 are left for the rest."""
+    times = [record(k, 9.0, 9.0, wall_s=150.0, ns=10.0, steps_per_s=8e4) for k in (0, 1)]
+    run = made_up_run(tmp_path / "a", "ala2", [])
+    summary = {"iterations": times, "production": {"ns": 20.0, "steps_per_s": 2e5}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    rows = {row["stage"]: row for row in script("whole_job").stages(run, 1e5, 500.0)}
+    assert list(rows)[:3] == ["iteration 0", "iteration 1", "iterations"]
+    assert (rows["iterations"]["seconds"], rows["iterations"]["limit_s"]) == (300.0, pytest.approx(200.0))
+    assert rows["production, sampling"]["seconds"] == pytest.approx(100.0)
+    assert rows["starts, pictures, the rest"]["seconds"] == pytest.approx(100.0)
+    assert rows["all"]["seconds"] == pytest.approx(500.0)
+    assert rows["all"]["limit_s"] == pytest.approx(400.0)
+
+
+def test_memory_of_a_command_is_seen(script: Any) -> None:
+    """A process that holds 200 MiB for two seconds; one that fails ends the benchmark."""
+    watch = script("whole_job").watch
+    hold = "import time; block = bytearray(200 * 2**20); time.sleep(2)"
+    found = watch([sys.executable, "-c", hold])
+    assert 200 < found["peaks_mib"][0] < 400
+    assert found["seconds"] > 2
+    with pytest.raises(SystemExit, match="ended with 3"):
+        watch([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_all_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One that works, one that fails and one that lacks its run: tables, JSON, page and exit status."""
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    everything = importlib.import_module("benchmarks.__main__")
+    work = "import sys; from pathlib import Path\n"
+    work += "print('a table', sys.argv[1:-1]); Path(sys.argv[-1]).write_text('{\"rows\": [1], \"cores\": 2}')"
+    (tmp_path / "works.py").write_text(work)
+    (tmp_path / "fails.py").write_text("raise SystemExit('no such thing')")
+    one = everything.Benchmark
+    made_up = (
+        one("works", "One", ("--short",)),
+        one("fails", "Two", ()),
+        one("works", "Three", (), of_run=True),
+    )
+    monkeypatch.setattr(everything, "BENCHMARKS", made_up[:2])
+    monkeypatch.setattr(everything, "HERE", tmp_path)
+    arguments = ["--quick", "--json", str(tmp_path / "x.json"), "--page", str(tmp_path / "x.md")]
+    assert everything.main(arguments) == 1
+    report = json.loads((tmp_path / "x.json").read_text())
+    found = report["benchmarks"]
+    assert (found["works"]["rows"], found["works"]["error"]) == ({"rows": [1]}, "")
+    assert found["works"]["text"] == "a table ['--short', '--json']"
+    assert "ended with 1" in found["fails"]["error"]
+    assert report["machine"]["versions"]["openmm"]
+    text = (tmp_path / "x.md").read_text()
+    assert "## One" in text
+    assert "a table ['--short', '--json']" in text
+    assert "## Two\n\nIt failed on this machine." in text
+    assert "rough" in text
+    assert "no such thing" in capfd.readouterr().err
+    monkeypatch.setattr(everything, "BENCHMARKS", made_up[2:])
+    assert everything.main(["--json", str(tmp_path / "y.json")]) == 0
+    assert (
+        "needs a finished run"
+        in json.loads((tmp_path / "y.json").read_text())["benchmarks"]["works"]["skipped"]
+    )
+    with pytest.raises(SystemExit):
+        everything.main(["nonsense"])
+    assert "no benchmark named nonsense; known: works" in capfd.readouterr().err

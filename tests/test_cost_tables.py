@@ -19,11 +19,11 @@ def test_kernel_cost(
 ) -> None:
     """24-3-5-2 has 72 + 15 + 10 = 97 weights, each with 2 flops forward and 2 backward; 24-40-2 has 1040."""
     out = tmp_path / "rows.json"
-    small = ["--seconds", 1e-4, "--repeats", 1, "--json", out]
-    sizes = ["--hidden", "3-5", "--components", 3, "--atoms", 4]
     cost = script("kernel_cost")
     monkeypatch.setattr(cost, "WARM_UP", 3)
-    called(cost, monkeypatch, *sizes, *small)
+    small = {"hidden": ["3-5"], "components": [3], "atoms": [4], "seconds": 1e-4, "repeats": 1}
+    monkeypatch.setattr(cost, "QUICK", small)
+    called(cost, monkeypatch, "--quick", "--json", out)
     rows = json.loads(out.read_text())["rows"]
     assert [row["layers"] for row in rows] == [
         "24-40-2",
@@ -89,8 +89,9 @@ def test_system_size(
     sizes = script("system_size")
     monkeypatch.setattr(sizes, "N_PROBE", 1)
     out = tmp_path / "rows.json"
-    small = ["--seconds", 1e-4, "--repeats", 1, "--equilibration-ps", 0.02, "--json", out]
-    called(sizes, monkeypatch, "--platform", "CPU", "--paddings", 0.5, "--processor-time", *small)
+    small = {"paddings": [0.5], "equilibration_ps": 0.02, "seconds": 1e-4, "repeats": 1}
+    monkeypatch.setattr(sizes, "QUICK", small)
+    called(sizes, monkeypatch, "--platform", "CPU", "--processor-time", "--quick", "--json", out)
     found = json.loads(out.read_text())
     rows = found["rows"]
     assert found["clock"] == "processor"
