@@ -101,7 +101,7 @@ def measure(n_steps: int, repeats: int, folder: Path, others: Sequence[str] = ()
         return 0.0, forces
 
     rows: dict[str, Callable[[], float]] = {
-        "unbiased MD": partial(_seconds, unbiased, _job(state, n_steps)),
+        "unbiased MD": partial(_seconds, unbiased, make_job(state, n_steps)),
         "PythonForce, empty callback": _callback(system, platform_choice, empty, cv, state, n_steps),
         "PythonForce, positions into an array": _callback(system, platform_choice, read, cv, state, n_steps),
         "PythonForce, State.getPositions(asNumpy=True)": _callback(
@@ -153,9 +153,16 @@ def _other(
 def prepared() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:
     system = build(load_system("ala2", overrides=["sampling.equilibration_ps=5"]))
     choice = choose_platform(system.n_atoms)
-    (state,) = equilibrate(system, system.positions[None], n_walkers=1, platform=choice)
-    run = UnbiasedEngine(*make_context(system, platform=choice, seed=1)).run(_job(state, 20_000))
-    return system, choice, state, run.frames.astype(float)
+    return system, choice, *equilibrated(system, choice, system.positions, 20_000)
+
+
+def equilibrated(
+    system: MolecularSystem, choice: PlatformChoice, positions: np.ndarray, n_steps: int
+) -> tuple[WalkerState, np.ndarray]:
+    """A walker at temperature, and the frames of so many steps without bias from there on."""
+    (state,) = equilibrate(system, positions[None], n_walkers=1, platform=choice)
+    run = UnbiasedEngine(*make_context(system, platform=choice, seed=1)).run(make_job(state, n_steps))
+    return state, run.frames.astype(float)
 
 
 def made_up_cv(system: MolecularSystem, probe: np.ndarray, folder: Path) -> tuple[CV, ExtendedVariable]:
@@ -174,7 +181,7 @@ def made_up_cv(system: MolecularSystem, probe: np.ndarray, folder: Path) -> tupl
     return cv, extended_variable(cv, probe, system.masses[atoms], system.spec.settings)
 
 
-def _job(state: WalkerState, n_steps: int, accumulators: Accumulators | None = None) -> SegmentJob:
+def make_job(state: WalkerState, n_steps: int, accumulators: Accumulators | None = None) -> SegmentJob:
     seed = SegmentSeed(root=1, stage="benchmark", walker=0, segment=0)
     return SegmentJob(state=state, n_steps=n_steps, frame_steps=100, seed=seed, accumulators=accumulators)
 
@@ -182,7 +189,7 @@ def _job(state: WalkerState, n_steps: int, accumulators: Accumulators | None = N
 def biased_job(cv: CV, extended: ExtendedVariable, state: WalkerState, n_steps: int) -> SegmentJob:
     lam = cv(state.positions[cv.atom_indices])[0]
     biased = replace(state, lam=lam, lam_velocity=np.zeros_like(lam))
-    return _job(biased, n_steps, Accumulators.zeros(extended.grid))
+    return make_job(biased, n_steps, Accumulators.zeros(extended.grid))
 
 
 def _callback(
@@ -194,7 +201,7 @@ def _callback(
     context, integrator = make_context(system, platform=choice, extra_forces=(force,), seed=1)
 
     def run() -> float:
-        start(context, integrator, _job(state, n_steps))
+        start(context, integrator, make_job(state, n_steps))
         began = time.perf_counter()
         for _ in range(n_steps // 100):
             integrator.step(100)

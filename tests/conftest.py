@@ -1,6 +1,11 @@
 """Fixtures shared by all tests."""
 
+import importlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -14,3 +19,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"reference data are not at {folder}: they do not belong to a user's checkout")
     return folder
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a benchmark as Python does when it runs one: with its folder first on the path."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    return importlib.import_module
+
+
+def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> None:
+    """Runs a script's main with arguments as from a command line."""
+    monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
+    script.main()

@@ -3,9 +3,7 @@
 import importlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,7 @@ import pytest
 from aecv.ground.errors import StoreError
 from aecv.models.spec import load_system
 from aecv.workflow.samples import Samples
-
-SCRIPTS = Path(__file__).parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports a benchmark as Python does when it runs one: with its folder first on the path."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
+from tests.conftest import REPOSITORY, called
 
 
 def made_up_run(folder: Path, system: str, records: list[dict[str, Any]], *overrides: str) -> Path:
@@ -42,11 +32,6 @@ def record(index: int, delta_f: Any, alone: Any, **more: Any) -> dict[str, Any]:
         "delta_f_iteration_kj_mol": alone,
         "score": 0.99,
     } | more
-
-
-def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> None:
-    monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
-    script.main()
 
 
 def test_pooled_or_last(
@@ -200,7 +185,7 @@ def test_all_in_one_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One that works, one that fails and one that lacks its run: tables, JSON, page and exit status."""
-    monkeypatch.syspath_prepend(str(SCRIPTS.parent))
+    monkeypatch.syspath_prepend(str(REPOSITORY))
     everything = importlib.import_module("benchmarks.__main__")
     work = "import sys; from pathlib import Path\n"
     work += "print('a table', sys.argv[1:-1]); Path(sys.argv[-1]).write_text('{\"rows\": [1], \"cores\": 2}')"
