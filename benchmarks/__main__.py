@@ -2,10 +2,10 @@
 
     python -m benchmarks [NAME ...] [--run runs/ala2] [--quick] [--json FILE] [--page docs/speed.md]
 
-Each benchmark is a script of this folder and runs on one thread in a process of its own, one after the other:
-trust the ratios inside one table, not figures of two. Those that need a finished run take that of the whole
-job, or --run. All of them take about an hour; --quick takes a few minutes and shows that everything works,
-its figures are rough. A benchmark that fails is named at the end, and the others run all the same.
+Each benchmark is a script of this folder and runs in a process of its own, one after the other, every process
+on one thread: trust the ratios inside one table, not figures of two. Those that need a finished run take that
+of the whole job, or --run. All of them take about an hour; --quick takes a few minutes and shows that
+everything works, its figures are rough. One that fails is named at the end, and the others run all the same.
 """
 
 import argparse
@@ -22,7 +22,10 @@ from tempfile import TemporaryDirectory
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the scripts import each other by their names
 
-from runs import Row, machine, write_rows  # noqa: E402
+from machine import machine  # noqa: E402
+from runs import Row, write_rows  # noqa: E402
+
+from aecv.ground.files import write_text  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no benchmark named {', '.join(unknown)}; known: {', '.join(known)}")
     if options.run is not None and not (options.run / "summary.json").is_file():
         parser.error(f"--run {options.run}: holds no finished run (no summary.json)")
+    for option, path in (("--json", options.json), ("--page", options.page)):
+        if path is not None and not path.resolve().parent.is_dir():
+            parser.error(f"{option} {path}: there is no folder {path.resolve().parent}")
     chosen = [benchmark for benchmark in BENCHMARKS if not options.names or benchmark.name in options.names]
+    lacking = [benchmark.name for benchmark in chosen if benchmark.of_run]
+    if lacking and options.run is None and JOB not in chosen:
+        parser.error(
+            f"{', '.join(lacking)}: give the folder of a finished run (--run), or name {JOB.name} too"
+        )
     report: Row = {"machine": machine(), "quick": options.quick, "benchmarks": {}}
     with TemporaryDirectory() as folder:
         run = options.run or Path(folder) / "run"
@@ -93,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report["benchmarks"][benchmark.name] = result
             print(result["text"] or result["skipped"] or result["error"], flush=True)
             write_rows(options.json, report)  # after each, so that an interrupted one keeps what it has
-    if options.page is not None:
-        options.page.write_text(page(report), encoding="utf-8")
+            if options.page is not None:
+                write_text(options.page, page(report))
     failed = [name for name, result in report["benchmarks"].items() if result["error"]]
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
@@ -110,28 +121,36 @@ def measured(benchmark: Benchmark, run: Path, *, quick: bool, is_made: bool) -> 
     """
     result: Row = {"text": "", "rows": None, "skipped": "", "error": "", "command": "", "seconds": 0.0}
     if benchmark.of_run and not (run / "summary.json").is_file():
-        return result | {"skipped": "skipped: needs a finished run; give --run, or let whole_job come first"}
-    more = benchmark.quick if quick else benchmark.whole
-    hidden = ["--out", str(run)] if benchmark is JOB and is_made else []
-    place = [str(run)] if benchmark.of_run else []
-    shown = ["python", f"benchmarks/{benchmark.name}.py", *(["RUN"] if place else []), *more]
+        return result | {"skipped": f"skipped: needs the run of {JOB.name}.py, which failed"}
     with TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
-        script = str(HERE / f"{benchmark.name}.py")
-        command = [sys.executable, script, *place, *more, *hidden, "--json", str(out)]
+        command, shown = command_of(benchmark, run, out, quick=quick, is_made=is_made)
         began = time.perf_counter()
         ended = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
-        result |= {"command": " ".join(shown), "seconds": time.perf_counter() - began}
+        result |= {"command": shown, "seconds": time.perf_counter() - began}
         if ended.returncode or not out.is_file():
-            return result | {"error": f"{script} ended with {ended.returncode}; what it said is above"}
+            why = f"{benchmark.name}.py ended with {ended.returncode}; what it said is above"
+            return result | {"error": "\n".join(filter(None, (ended.stdout.rstrip(), why)))}
         rows = json.loads(out.read_text(encoding="utf-8"))
     told = set(machine())
     return result | {
         "text": ended.stdout.rstrip(),
         "rows": {key: value for key, value in rows.items() if key not in told},
     }
+
+
+def command_of(
+    benchmark: Benchmark, run: Path, out: Path, *, quick: bool, is_made: bool
+) -> tuple[list[str], str]:
+    """What is run, and how a person would write it."""
+    more = benchmark.quick if quick else benchmark.whole
+    place = [str(run)] if benchmark.of_run else []
+    hidden = ["--out", str(run)] if benchmark is JOB and is_made else []
+    command = [sys.executable, str(HERE / f"{benchmark.name}.py"), *place, *more, *hidden, "--json", str(out)]
+    shown = ["python", f"benchmarks/{benchmark.name}.py", *(["RUN"] if place else []), *more]
+    return command, " ".join(shown)
 
 
 def page(report: Row) -> str:

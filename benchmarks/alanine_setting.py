@@ -105,11 +105,11 @@ def _watched(kind: Kind, look: Look) -> Kind:
     return Watched
 
 
-def water_box(folder: Path, padding_nm: float, platform: PlatformChoice, *more: str) -> SystemSpec:
+def water_box(folder: Path, padding_nm: float, *more: str) -> SystemSpec:
     """Alanine dipeptide in TIP3P: the shipped system with another structure and other settings.
 
     Args:
-        folder: where its files go.
+        folder: where its files go, into a folder `water`.
         padding_nm: least distance between the molecule and its images; a small one makes the cutoff short.
         more: SECTION.KEY=VALUE texts laid over its settings.
     """
@@ -121,13 +121,7 @@ def water_box(folder: Path, padding_nm: float, platform: PlatformChoice, *more: 
     inside = folder / "water"
     inside.mkdir()
     (inside / "system.toml").write_bytes((vacuum.directory / "system.toml").read_bytes())
-    structure = inside / vacuum.structure_path.name
-
-    def write(positions: Any) -> None:
-        with structure.open("w") as file:
-            app.PDBFile.writeFile(modeller.topology, positions, file, keepIds=True)
-
-    write(modeller.positions)
+    _write(inside / vacuum.structure_path.name, modeller.topology, modeller.positions)
     # the cutoff has to fit twice into the smallest box that is asked for
     lengths = modeller.topology.getUnitCellDimensions().value_in_unit(unit.nanometer)
     overrides = [
@@ -138,10 +132,21 @@ def water_box(folder: Path, padding_nm: float, platform: PlatformChoice, *more: 
         "dynamics.timestep_ps=0.002",
         *more,
     ]
-    context, _ = make_context(build(load_system(inside, overrides=overrides)), platform=platform, seed=1)
-    openmm.LocalEnergyMinimizer.minimize(context, 10.0, 500)
-    write(context.getState(positions=True).getPositions())
     return load_system(inside, overrides=overrides)
+
+
+def minimised(spec: SystemSpec, platform: PlatformChoice) -> SystemSpec:
+    """The same system, its structure file with the molecules at rest."""
+    system = build(spec)
+    context, _ = make_context(system, platform=platform, seed=1)
+    openmm.LocalEnergyMinimizer.minimize(context, 10.0, 500)
+    _write(spec.structure_path, system.topology, context.getState(positions=True).getPositions())
+    return spec
+
+
+def _write(path: Path, topology: app.Topology, positions: Any) -> None:
+    with path.open("w") as file:
+        app.PDBFile.writeFile(topology, positions, file, keepIds=True)
 
 
 def prepared(spec: SystemSpec, platform: PlatformChoice, folder: Path, *, n_frames: int = 100) -> Setting:

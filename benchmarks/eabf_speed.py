@@ -6,7 +6,6 @@ Everything runs in one process on one thread, in turns, so that a busy machine s
 the ratios, not the steps per second. Medians over the repeats are printed.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -18,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import openmm
-from runs import machine, print_table, write_rows
+from machine import machine
+from options import guarded, natural, parser_of
+from runs import print_table, write_rows
 
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv, load_cv
@@ -37,9 +38,9 @@ from aecv.workflow.coupling import extended_variable
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=50_000, help="MD steps per measurement")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = parser_of(__doc__)
+    parser.add_argument("--steps", type=natural, default=50_000, help="MD steps per measurement")
+    parser.add_argument("--repeats", type=natural, default=5)
     parser.add_argument(
         "--engine",
         action="append",
@@ -212,4 +213,4 @@ def _callback(
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -16,7 +16,6 @@ The platform is the fastest one that works, unless it is named. Three tables:
    request 5412, which takes the worker thread out of PythonForce as a workaround).
 """
 
-import argparse
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,10 +25,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import openmm
-from alanine_setting import FRAME_STEPS, Setting, prepared, water_box
+from alanine_setting import FRAME_STEPS, Setting, minimised, prepared, water_box
 from force_ways import Way, ways
+from machine import machine
 from multiple_time_step import error_rows, multiple_step_context
-from runs import NOT_A_NUMBER, Row, machine, print_table, text, with_error, write_rows
+from options import amount, guarded, natural, parser_of
+from runs import NOT_A_NUMBER, Row, print_table, text, with_error, write_rows
 from soak import soak_rows
 
 from aecv.ground.errors import AecvError
@@ -43,16 +44,16 @@ EQUILIBRATION = "sampling.equilibration_ps=5"
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--platform", default="auto", help="Reference, CPU, OpenCL, CUDA")
-    parser.add_argument("--water", type=float, metavar="NM", help="also in water, images so far apart")
-    parser.add_argument("--steps", type=int, default=20_000, help="MD steps of a timing")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--water", type=amount, metavar="NM", help="also in water, images so far apart")
+    parser.add_argument("--steps", type=natural, default=20_000, help="MD steps of a timing")
+    parser.add_argument("--repeats", type=natural, default=5)
     parser.add_argument("--error-steps", type=int, default=400_000, help="MD steps of every average")
-    parser.add_argument("--phase", type=float, nargs="+", default=[0.16, 0.33, 0.5])
+    parser.add_argument("--phase", type=amount, nargs="+", default=[0.16, 0.33, 0.5])
     parser.add_argument("--torch-device", help="of the network in the callback; cuda where torch finds it")
     parser.add_argument("--soak", type=int, default=0, metavar="STEPS")
-    parser.add_argument("--check", type=int, default=100, help="steps between the looks of the soak")
+    parser.add_argument("--check", type=natural, default=100, help="steps between the looks of the soak")
     parser.add_argument("--json", type=Path, help="write all tables here")
     options = parser.parse_args()
     # not the Reference platform that aecv takes for 22 atoms: the question is about the others
@@ -63,7 +64,7 @@ def main() -> None:
         folder = Path(name)
         settings = {"vacuum": prepared(load_system("ala2", overrides=[EQUILIBRATION]), platform, folder)}
         if options.water is not None:
-            box = water_box(folder, options.water, platform, EQUILIBRATION)
+            box = minimised(water_box(folder, options.water, EQUILIBRATION), platform)
             settings["water"] = prepared(box, platform, folder)
         compared = ways(options.torch_device)
         for place, setting in settings.items():
@@ -175,4 +176,4 @@ def print_soak(where: str, rows: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -9,7 +9,8 @@ on the machine lengthen less.
     us/call   the kernel from Python on its own memory, as OpenMM's callback calls it, positions in place
     fit       superposition and its derivatives, compiled, in % of us/call
     network   forward and backward
-    lambda    ABF sample and step of the extended variable; what is left is the call from Python
+    lambda    ABF sample and step of the extended variable; what is left is the call from Python, and what
+              the parts take longer inside the kernel than in a loop of their own
     GFlop/s   2 flops per weight forward and 2 backward, over the time of the network; tanh does not count
     autograd  xi and its gradients by the exported TorchScript module, one backward pass per component
 
@@ -17,7 +18,6 @@ Before a size is timed, the kernel's forces are held against those of the torch 
 component, with three components 24; more than three are more than a grid takes.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 from kernel_parts import fit_seconds, lambda_seconds, network_seconds
 from kernel_sizes import Size, make_sizes
+from machine import machine
+from options import amount, guarded, natural, parser_of, widths
 from runs import NOT_A_NUMBER, Row, print_table, text, write_rows
 
 from aecv.ground.errors import CVError
@@ -52,18 +54,20 @@ QUICK = {"hidden": ["100"], "components": [3], "atoms": [100], "seconds": 0.01, 
 
 def main() -> None:
     """Parse, check, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     hidden = ["20", "100", "300", "40-40", "100-100", "100-100-100"]
-    parser.add_argument("--hidden", nargs="*", default=hidden, help="sizes of hidden layers, 40-40 for two")
-    parser.add_argument("--components", type=int, nargs="*", default=[1, 3])
-    parser.add_argument("--atoms", type=int, nargs="*", default=[20, 50, 100, 300])
-    parser.add_argument("--seconds", type=float, default=0.1, help="of every measurement")
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument(
+        "--hidden", type=widths, nargs="*", default=hidden, help="sizes of hidden layers, 40-40 for two"
+    )
+    parser.add_argument("--components", type=int, choices=(1, 2, 3), nargs="*", default=[1, 3])
+    parser.add_argument("--atoms", type=natural, nargs="*", default=[20, 50, 100, 300])
+    parser.add_argument("--seconds", type=amount, default=0.1, help="of every measurement")
+    parser.add_argument("--repeats", type=natural, default=9)
     parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**QUICK)
     options = parser.parse_args()
-    if options.quick:
-        vars(options).update(QUICK)
     with TemporaryDirectory() as folder, one_thread():
         sizes = list(make_sizes(options.hidden, options.components, options.atoms, Path(folder)))
         differences = [check_forces(size) for size in sizes]
@@ -72,7 +76,9 @@ def main() -> None:
     print(f"forces of kernel and torch module agree to {max(differences):.0e}")
     header = ("varied", "layers", "atoms", "us/call", "fit", "network", "lambda", "flops", "GFlop/s")
     print_table((*header, "autograd", "ratio"), map(_line, rows), n_left=2)
-    write_rows(options.json, {"rows": rows, "seconds": options.seconds, "repeats": options.repeats})
+    write_rows(
+        options.json, {"rows": rows, "seconds": options.seconds, "repeats": options.repeats} | machine()
+    )
 
 
 def _line(row: Row) -> tuple[str, ...]:
@@ -207,4 +213,4 @@ def network_flops(encoder: Encoder) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -19,8 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
-from runs import Row, machine, print_table, settings_of, write_rows
+from options import guarded, natural, parser_of
+from runs import Row, print_table, settings_of, write_rows
 
 from aecv.ground.files import read_json
 from aecv.models.cv_files import load_cv
@@ -33,47 +35,54 @@ from aecv.workflow.store import RunDirectory
 
 def main() -> None:
     """Parse, measure in child processes, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--times", type=natural, nargs="+", default=[1, 2, 4])
     parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(learned(options.run, options.times[0])))
+        print(json.dumps(learned(options.run)))
         return
-    rows = []
-    for times in options.times:
-        command = [sys.executable, __file__, str(options.run), "--times", str(times), "--child"]
-        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(json.loads(child.stdout.splitlines()[-1]))
+    rows = [measured(options.run, times) for times in options.times]
     print(f"learning stage of iteration {rows[0]['iteration']}, in a process of its own")
     lines = [(str(row["frames"]), f"{row['peak_mib']:.0f}", f"{row['seconds']:.0f}") for row in rows]
     print_table(("frames of the run", "peak MiB", "seconds"), lines, n_left=0)
     write_rows(options.json, {"rows": rows} | machine())
 
 
-def learned(run: Path, times: int) -> Row:
-    """Learn the last iteration of a copy with more frames, in this process."""
-    folders = [
-        run / f"iteration_{record['index']:02d}" for record in read_json(run / "summary.json")["iterations"]
-    ]
-    last = len(folders) - 1
+def measured(run: Path, times: int) -> Row:
+    """A copy of a run with more frames, and its last iteration learned in a child process.
+
+    Raises:
+        StoreError: when there is no finished run.
+    """
+    last = len(read_json(run / "summary.json")["iterations"]) - 1
     spec = load_system(settings_of(run).system.name)
-    with (
-        TemporaryDirectory() as parent,
-        RunDirectory.create(Path(parent) / "run", spec, platform="any") as copy,
-    ):
-        n_frames = sum(repeated(folder, copy.iteration_dir(k), times) for k, folder in enumerate(folders))
-        for name in OUTPUTS:
-            (copy.iteration_dir(last) / name).unlink(missing_ok=True)
-        previous = [load_cv(copy.iteration_dir(k)) for k in range(last)]
+    with TemporaryDirectory() as parent:
+        with RunDirectory.create(Path(parent) / "run", spec, platform="any") as copy:
+            places = [(run / f"iteration_{k:02d}", copy.iteration_dir(k)) for k in range(last + 1)]
+            n_frames = sum(repeated(source, place, times) for source, place in places)
+            for name in OUTPUTS:
+                (copy.iteration_dir(last) / name).unlink(missing_ok=True)
+        command = [sys.executable, __file__, str(copy.path), "--child"]
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if child.returncode:
+            sys.exit(f"the learning ended with {child.returncode}")
+        return {"iteration": last, "frames": n_frames} | json.loads(child.stdout.splitlines()[-1])
+
+
+def learned(path: Path) -> Row:
+    """Learn the last iteration of a run, in this process."""
+    spec = load_system(settings_of(path).system.name)
+    last = max(int(folder.name.removeprefix("iteration_")) for folder in path.glob("iteration_*"))
+    with RunDirectory.resume(path, spec, platform="any") as run:
+        previous = [load_cv(run.iteration_dir(k)) for k in range(last)]
         began = time.perf_counter()
-        learn(copy, last, previous, build(spec), silent)
+        learn(run, last, previous, build(spec), silent)
         seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
-    peak_mib = peak / (2**20 if sys.platform == "darwin" else 2**10)
-    return {"iteration": last, "frames": n_frames, "peak_mib": peak_mib, "seconds": seconds}
+    return {"peak_mib": peak / (2**20 if sys.platform == "darwin" else 2**10), "seconds": seconds}
 
 
 def repeated(folder: Path, copy: Path, times: int) -> int:
@@ -108,4 +117,4 @@ def silent(*_: object) -> Iterator[object]:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -151,6 +151,8 @@ def multiple_step_context(
 def error_rows(setting: Setting, n_steps: int, multiples: Sequence[int] = (1, 2, 4)) -> list[Row]:
     """The averages that are exactly 1, of the native engine and of outer steps of n dt.
 
+    The temperature of the CV's atoms knows of no constraints: for systems without.
+
     Args:
         n_steps: inner steps of every run.
     """

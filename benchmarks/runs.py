@@ -1,56 +1,19 @@
-"""What the benchmarks share: the machine, reading finished runs, printing tables, and means over runs."""
+"""What the benchmarks share: reading finished runs, printing tables, and means over runs."""
 
 import json
-import os
-import platform
-import shutil
-import subprocess
-import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from aecv.ground.files import read_json
+from aecv.ground.files import read_json, write_text
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
-from aecv.ground.versions import versions
 from aecv.workflow.records import from_json
 
 Row = dict[str, Any]
 NOT_A_NUMBER = float("nan")
-
-
-def machine() -> Row:
-    """What the figures hang on: processor, cores, memory, versions and the commit of this checkout."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": versions(),
-        "commit": _git("rev-parse", "HEAD") or None,
-        "changed_since": bool(_git("status", "--porcelain")),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def _processor() -> str:
-    """Its model, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str:
-    """What git says of this checkout; nothing where there is no git, or no checkout."""
-    git = shutil.which("git")
-    command = [git or "true", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
 
 
 def settings_of(run: Path) -> Settings:
@@ -143,7 +106,7 @@ def spread_text(rows: Sequence[Row], key: str, form: str = ".2f") -> str:
 def write_rows(path: Path | None, result: Row) -> None:
     """Write a result as JSON, where a file is asked for: NaN as null, infinity as a word."""
     if path is not None:
-        path.write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
 
 
 def _numbers(record: Row) -> Row:

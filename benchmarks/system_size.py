@@ -11,10 +11,8 @@ the mean and its standard error. On a machine with other jobs, --processor-time 
 all threads together; it sees no work on a GPU.
 """
 
-import argparse
 import logging
 import math
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +21,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from alanine_setting import water_box
 from eabf_speed import biased_job, equilibrated, made_up_cv, make_job
+from machine import machine
 from openmm import app, unit
+from options import amount, guarded, natural, parser_of
 from runs import NOT_A_NUMBER, Row, mean_and_spread, print_table, text, with_error, write_rows
 
-from aecv.models.spec import FILE_NAME, load_system
+from aecv.models.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.starts import minimise
@@ -37,15 +38,11 @@ from aecv.sampling.system import (
     build,
     choose_platform,
     make_context,
-    read_structure,
 )
 
 Clock = Callable[[], float]
 
-PROTEIN, IMPLICIT, WATER = "amber99sbildn.xml", "implicit/obc2.xml", "tip3p.xml"
-CUTOFF_NM = 0.9
-CUTOFF_EDGES = 0.45
-"""Largest cutoff in edges of the box; OpenMM refuses more than a half."""
+PROTEIN, IMPLICIT = "amber99sbildn.xml", "implicit/obc2.xml"
 TOLERANCE = 50.0
 """Root-mean-square force at which a minimisation ends [kJ/mol/nm]: enough to start from."""
 N_PROBE = 20
@@ -67,18 +64,18 @@ class Run:
 
 def main() -> None:
     """Parse, build, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--platform", default="auto", help="of OpenMM; auto: what aecv takes for each size")
-    parser.add_argument("--paddings", type=float, nargs="*", default=[0.8, 1.0, 1.5], help="of water [nm]")
-    parser.add_argument("--equilibration-ps", type=float, default=5.0)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of every measurement")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--paddings", type=amount, nargs="*", default=[0.8, 1.0, 1.5], help="of water [nm]")
+    parser.add_argument("--equilibration-ps", type=amount, default=5.0)
+    parser.add_argument("--seconds", type=amount, default=3.0, help="of every measurement")
+    parser.add_argument("--repeats", type=natural, default=5)
     parser.add_argument("--processor-time", action="store_true", help="in the place of wall time")
     parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**QUICK)
     options = parser.parse_args()
-    if options.quick:
-        vars(options).update(QUICK)
     logging.getLogger("aecv").setLevel(logging.ERROR)  # a made-up CV is stiff, and sigma widens for it
     with TemporaryDirectory() as folder:
         systems = make_systems(options.paddings, options.equilibration_ps, Path(folder))
@@ -109,7 +106,8 @@ def main() -> None:
             "seconds": options.seconds,
             "repeats": options.repeats,
             "clock": "processor" if options.processor_time else "wall",
-        },
+        }
+        | machine(),
     )
 
 
@@ -135,30 +133,11 @@ def make_systems(
     yield "vacuum", build(load_system("ala2", overrides=[common]))
     implicit = f'system.forcefield=["{PROTEIN}", "{IMPLICIT}"]'
     yield "OBC2", build(load_system("ala2", overrides=[common, implicit]))
-    for padding in sorted(paddings):
-        system = solvated(padding, [common], folder / f"water{padding:g}")
+    for padding in sorted(set(paddings)):
+        inside = folder / f"water{padding:g}"
+        inside.mkdir()
+        system = build(water_box(inside, padding, common))
         yield f"TIP3P, {edge_nm(system.topology):.2f} nm", system
-
-
-def solvated(padding: float, overrides: Sequence[str], folder: Path) -> MolecularSystem:
-    """Alanine dipeptide in a cube of water, read from a folder like every other system."""
-    shipped = load_system("ala2")
-    modeller = app.Modeller(*read_structure(shipped.structure_path))
-    modeller.addSolvent(app.ForceField(PROTEIN, WATER), model="tip3p", padding=padding * unit.nanometer)
-    cutoff_nm = min(CUTOFF_NM, CUTOFF_EDGES * edge_nm(modeller.topology))
-    folder.mkdir()
-    shutil.copy(shipped.directory / FILE_NAME, folder)
-    with open(folder / "water.pdb", "w", encoding="utf-8") as file:
-        app.PDBFile.writeFile(modeller.topology, modeller.positions, file)
-    water = [
-        "system.structure=water.pdb",
-        f'system.forcefield=["{PROTEIN}", "{WATER}"]',
-        "system.nonbonded=PME",
-        f"system.cutoff_nm={cutoff_nm:.4f}",
-        "system.constraints=HBonds",
-        "dynamics.timestep_ps=0.002",
-    ]
-    return build(load_system(folder, overrides=[*overrides, *water]))
 
 
 def edge_nm(topology: app.Topology) -> float:
@@ -234,4 +213,4 @@ def _row(run: Run, rates: np.ndarray) -> Row:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -6,12 +6,13 @@ Frames of the last iterations, with the weights that train, and today's settings
 many more epochs; the same held-out frames judge both. One thread.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
-from runs import Row, biased_iterations, machine, print_table, settings_of, write_rows
+from machine import machine
+from options import guarded, natural, parser_of
+from runs import Row, biased_iterations, print_table, settings_of, write_rows
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
@@ -26,12 +27,12 @@ from aecv.workflow.samples import Samples
 
 def main() -> None:
     """Parse, train, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--restarts", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--epochs", type=int, help="default: as the settings say")
-    parser.add_argument("--longer", type=int, default=10, help="times as many epochs")
+    parser.add_argument("--restarts", type=natural, default=4)
+    parser.add_argument("--frames", type=natural, default=100_000)
+    parser.add_argument("--epochs", type=natural, help="default: as the settings say")
+    parser.add_argument("--longer", type=natural, default=10, help="times as many epochs")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     settings = load_system(settings_of(options.run).system.name).settings
@@ -87,8 +88,9 @@ def trained(
     restarts: int,
     epochs: int,
 ) -> Row:
-    """One training of so many epochs, and as much patience."""
-    longer = {"max_epochs": epochs, "patience": epochs, "restarts": restarts}
+    """One training of so many epochs, with the patience of the settings for each part of them."""
+    patience = round(settings.training.patience * epochs / settings.training.max_epochs)
+    longer = {"max_epochs": epochs, "patience": patience, "restarts": restarts}
     began = time.perf_counter()
     result = train_autoencoder(
         positions,
@@ -107,4 +109,4 @@ def trained(
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -7,7 +7,6 @@ round the samples of all walkers become a new potential. Time from the end of th
 processes and makes engines, to the end of the last, in turns; medians over --repeats.
 """
 
-import argparse
 import statistics
 import time
 from contextlib import ExitStack
@@ -16,7 +15,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from eabf_speed import biased_job, made_up_cv, prepared
-from runs import machine, print_table, write_rows
+from machine import machine
+from options import amount, guarded, natural, parser_of
+from runs import print_table, write_rows
 
 from aecv.numerics.abf import Accumulators
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
@@ -28,12 +29,12 @@ RULE = BiasRule(ceiling_kj_mol=60.0, full_samples=500, projected=True)
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--walkers", type=int, default=4)
-    parser.add_argument("--update-ps", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = parser_of(__doc__)
+    parser.add_argument("--workers", type=natural, nargs="+", default=[1, 2])
+    parser.add_argument("--walkers", type=natural, default=4)
+    parser.add_argument("--update-ps", type=amount, default=10.0)
+    parser.add_argument("--rounds", type=natural, default=20)
+    parser.add_argument("--repeats", type=natural, default=3)
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     system, platform, state, frames = prepared()
@@ -104,4 +105,4 @@ def steps_per_second(
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

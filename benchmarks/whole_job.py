@@ -3,22 +3,24 @@
     python benchmarks/whole_job.py [--iters 10] [--ns 10] [--workers N] [--set KEY=VALUE ...] [--json FILE]
 
 Runs `python -m aecv.iterate --system ala2` and looks at the memory of its processes twice a second. The limit
-is the time of as many steps of unbiased MD of the same walkers in as many processes, measured just before.
+is the time of as many steps of unbiased MD of the same walkers in as many processes, measured just before;
+the steps/s of the stages include the starting of processes and the files.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 from eabf_speed import prepared
-from runs import Row, machine, print_table, settings_of, write_rows
+from machine import machine
+from options import amount, guarded, natural, parser_of
+from runs import Row, print_table, settings_of, write_rows
 from walkers import steps_per_second
 
 from aecv.console import duration
@@ -31,15 +33,18 @@ from aecv.sampling.workers import open_workers
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--iters", type=int, default=10)
-    parser.add_argument("--ns", type=float, default=10.0, help="an iteration, over all walkers")
-    parser.add_argument("--walkers", type=int, default=4)
-    parser.add_argument("--workers", type=int, help="processes; default: as aecv chooses")
+    parser = parser_of(__doc__)
+    parser.add_argument("--iters", type=natural, default=10)
+    parser.add_argument("--ns", type=amount, default=10.0, help="an iteration, over all walkers")
+    parser.add_argument("--walkers", type=natural, default=4)
+    parser.add_argument("--workers", type=natural, help="processes; default: as aecv chooses")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for aecv.iterate")
     parser.add_argument("--out", type=Path, help="keep the run here")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
+    for item in options.set:
+        if item.startswith(("system.", "dynamics.")):
+            parser.error(f"--set {item}: the limit is measured for the shipped system with its own time step")
     n_workers = min(options.walkers, options.workers or usable_cores())
     unbiased = unbiased_rate(options.walkers, n_workers)
     with ExitStack() as stack:
@@ -94,10 +99,12 @@ def resident(pid: int) -> Iterator[tuple[int, float]]:
     """Resident memory of a process and of what it started [MiB]."""
     try:
         parent = psutil.Process(pid)
-        for process in (parent, *parent.children(recursive=True)):
-            yield process.pid, process.memory_info().rss / 2**20
+        processes = (parent, *parent.children(recursive=True))
     except psutil.NoSuchProcess:
-        return  # it has just ended
+        return
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            yield process.pid, process.memory_info().rss / 2**20
 
 
 def stages(out: Path, unbiased: float, seconds: float) -> list[Row]:
@@ -140,4 +147,4 @@ def _total(stage: str, rows: Sequence[Row]) -> Row:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

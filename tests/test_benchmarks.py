@@ -1,5 +1,6 @@
 """What the benchmark scripts make of finished runs: of made-up records, and of a run of a toy system."""
 
+import argparse
 import importlib
 import json
 import sys
@@ -166,7 +167,6 @@ def test_stages_of_the_whole_job_add_up(tmp_path: Path, script: Any) -> None:
     assert (rows["iterations"]["seconds"], rows["iterations"]["limit_s"]) == (300.0, pytest.approx(200.0))
     assert rows["production, sampling"]["seconds"] == pytest.approx(100.0)
     assert rows["starts, pictures, the rest"]["seconds"] == pytest.approx(100.0)
-    assert rows["all"]["seconds"] == pytest.approx(500.0)
     assert rows["all"]["limit_s"] == pytest.approx(400.0)
 
 
@@ -176,7 +176,6 @@ def test_memory_of_a_command_is_seen(script: Any) -> None:
     hold = "import time; block = bytearray(200 * 2**20); time.sleep(2)"
     found = watch([sys.executable, "-c", hold])
     assert 200 < found["peaks_mib"][0] < 400
-    assert found["seconds"] > 2
     with pytest.raises(SystemExit, match="ended with 3"):
         watch([sys.executable, "-c", "raise SystemExit(3)"])
 
@@ -213,12 +212,46 @@ def test_all_in_one_go(
     assert "## Two\n\nIt failed on this machine." in text
     assert "rough" in text
     assert "no such thing" in capfd.readouterr().err
-    monkeypatch.setattr(everything, "BENCHMARKS", made_up[2:])
-    assert everything.main(["--json", str(tmp_path / "y.json")]) == 0
-    assert (
-        "needs a finished run"
-        in json.loads((tmp_path / "y.json").read_text())["benchmarks"]["works"]["skipped"]
-    )
+    monkeypatch.setattr(everything, "BENCHMARKS", (everything.JOB, *made_up[2:]))
+    assert everything.main(["--json", str(tmp_path / "y.json")]) == 1  # there is no script of the job here
+    skipped = json.loads((tmp_path / "y.json").read_text())["benchmarks"]["works"]["skipped"]
+    assert "needs the run of whole_job.py, which failed" in skipped
+    for arguments, said in (
+        (["works"], "works: give the folder of a finished run"),
+        (["--json", str(tmp_path / "no" / "x.json")], "there is no folder"),
+        (["--run", str(tmp_path)], "holds no finished run"),
+    ):
+        with pytest.raises(SystemExit):
+            everything.main(arguments)
+        assert said in capfd.readouterr().err
     with pytest.raises(SystemExit):
         everything.main(["nonsense"])
-    assert "no benchmark named nonsense; known: works" in capfd.readouterr().err
+    assert "no benchmark named nonsense; known: whole_job, works" in capfd.readouterr().err
+
+
+class ParsedError(Exception):
+    """The options of a script are known."""
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_script_knows_its_options(
+    quick: bool, tmp_path: Path, script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `python -m benchmarks` calls them; an option that was renamed would be found an hour later."""
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    everything = importlib.import_module("benchmarks.__main__")
+    right = argparse.ArgumentParser.parse_args
+
+    def parse(parser: argparse.ArgumentParser) -> None:
+        right(parser)
+        raise ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    for benchmark in everything.BENCHMARKS:
+        command, _ = everything.command_of(
+            benchmark, tmp_path, tmp_path / "x.json", quick=quick, is_made=True
+        )
+        monkeypatch.setattr(sys, "argv", command[1:])
+        with pytest.raises(ParsedError):
+            script(benchmark.name).main()
+        assert ("--out" in command) == (benchmark.name == "whole_job")

@@ -99,6 +99,7 @@ def test_the_spring_keeps_its_temperature(
 ) -> None:
     """kappa <(xi - lam)^2> = kT exactly; where the atoms feel half of the spring alone, it is not.
 
+    So short an average sees gross errors alone; the script's own tables are long enough for those of a few %.
     The bound is four times the scatter over seeds; standard errors from blocks as short as these are too
     small. The wrong lambda is at kT/2 on a spring of kappa/2, coupled to atoms at kT: between 1 and 2.
     """
@@ -124,7 +125,8 @@ def test_a_spring_that_turns_too_far_is_reported(scripts: SimpleNamespace, setti
     native, row = scripts.multiple_time_step.error_rows(setting.with_phase(0.6), 2_000, multiples=(4,))
     assert (native["what"], row["what"]) == ("native", "MTS n = 4")
     assert (native["phase"], row["phase"]) == pytest.approx((0.6, 2.4))
-    assert "exploded" in row["failed"]
+    assert row["failed"]  # in the words of what met it first: the integrator, or the kernel
+    assert "failed" not in native
 
 
 def test_phases(scripts: SimpleNamespace, setting: Any) -> None:
@@ -232,7 +234,9 @@ def test_script(
 def test_water_box(tmp_path: Path, scripts: SimpleNamespace) -> None:
     """The molecule keeps its atoms and its CV; waters fill the box with three atoms each, rigid at 2 fs."""
     platform = choose_platform(22, "CPU")
-    spec = scripts.alanine_setting.water_box(tmp_path, 0.6, platform, QUICK)
+    spec = scripts.alanine_setting.minimised(
+        scripts.alanine_setting.water_box(tmp_path, 0.6, QUICK), platform
+    )
     system = build(spec)
     assert (system.n_atoms - 22) % 3 == 0
     assert system.n_atoms > 100

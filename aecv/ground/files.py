@@ -114,12 +114,18 @@ def read_arrays(path: Path) -> dict[str, Any]:
         return {name: archive[name] for name in archive.files}
 
 
+class MissingArrayError(StoreError, KeyError):
+    """An archive lacks an array."""
+
+    __str__ = Exception.__str__  # that of KeyError puts the message in quotes
+
+
 class StoredArrays(Mapping[str, Any]):
     """The arrays of an .npz archive, read when they are asked for and not kept; pickled objects are refused.
 
     Raises:
-        StoreError: when the file is missing, truncated or not such an archive; when an array is asked for
-            that is damaged, or not there.
+        StoreError: when the file is missing, truncated or not such an archive, or an array is damaged;
+            MissingArrayError for one that is not there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,7 +135,9 @@ class StoredArrays(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
-            raise StoreError(f"{self._path}: needs an array named '{name}', has {', '.join(self._names)}")
+            raise MissingArrayError(
+                f"{self._path}: needs an array named '{name}', has {', '.join(self._names)}"
+            )
         with _opened(self._path) as archive:
             return archive[name]
 
@@ -148,6 +156,8 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             yield archive
+    except MemoryError:  # no fault of the file
+        raise
     except Exception as error:  # zipfile, numpy and the OS raise a dozen kinds for a damaged archive
         raise StoreError(f"{path}: needs a readable .npz archive of plain arrays, got: {error}") from error
 

@@ -150,7 +150,7 @@ class TrainingSettings(_Section):
         description="of restarts this close to the lowest validation loss, the one most like the others",
     )
     max_epochs: int = Field(20, ge=1)
-    patience: int = Field(15, ge=1, description="epochs without improvement until a restart stops")
+    patience: int = Field(10, ge=1, description="epochs without improvement until a restart stops")
     batch_size: int = Field(500, ge=1)
     learning_rate: float = Field(0.03, gt=0, description="its peak; warm-up, then cosine")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9)

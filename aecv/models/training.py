@@ -133,7 +133,8 @@ def train_replicas(
 
     Replica g is `train_autoencoder` of coordinates[replicas[g]] and weights[replicas[g]] with seeds[g]: its
     own normalisation, validation blocks, starts and batches. Only the number of steps of an epoch is common,
-    that of the replicas' mean size. Nothing begins from a network that was trained before.
+    that of the replicas' mean size. Nothing begins from a network that was trained before. Products of a
+    larger stack round differently, and training amplifies it: the same arrays come only from the same stack.
 
     Args:
         coordinates, weights, reference, autoencoder, training, on_epoch: as `train_autoencoder`.

@@ -95,7 +95,7 @@ class SegmentResult:
         frames: shape (n_frames, n_atoms, 3) [nm], float32, every frame_steps steps, the last step included.
         lam: extended variable at the frames, shape (n_frames, d) [CV]; d = 0 without bias.
         increment: samples of this segment alone; None without bias.
-        wall_s: time spent in the integrator [s].
+        wall_s: time spent in the integrator [s], for benchmarks of an engine.
     """
 
     state: WalkerState

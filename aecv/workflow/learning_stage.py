@@ -113,7 +113,7 @@ def weighted_pool(
     biased = [
         BiasedIteration(
             index=k,
-            samples=samples if k == iteration else Samples.load(run.iteration_dir(k) / "samples.npz"),
+            samples=samples if k == iteration else Samples.stored(run.iteration_dir(k) / "samples.npz"),
             bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
             cv=previous[k - 1],
         )

@@ -70,7 +70,7 @@ class Sampled:
     Attributes:
         cv: what the CV is called.
         folder: where frames, bias and free energies are.
-        ns: simulated time over all walkers; steps_per_s: speed of the integrator.
+        ns, steps_per_s: simulated time and its speed, all walkers together.
         n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
         delta_f_kj_mol, delta_f_interval: of the region of [delta_f], with the 95 % interval [kJ/mol]; None
             without one.

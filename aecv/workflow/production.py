@@ -38,7 +38,7 @@ class Production:
     Attributes:
         folder: its name in the run's folder.
         cv_iteration: whose CV was biased.
-        ns: simulated time over all walkers; steps_per_s: speed of the integrator.
+        ns, steps_per_s: simulated time and its speed, all walkers together.
         n_frames: frames with a weight, those taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of
             them.
         delta_f_kj_mol, delta_f_interval: of them and the iterations together, with the 95 % interval.
@@ -167,7 +167,7 @@ def _iterations(
     return [
         BiasedIteration(
             index=k,
-            samples=Samples.load(run.iteration_dir(k) / "samples.npz"),
+            samples=Samples.stored(run.iteration_dir(k) / "samples.npz"),
             bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
             cv=previous[k - 1],
         )

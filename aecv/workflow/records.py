@@ -38,7 +38,8 @@ class IterationRecord:
             score among those: more agreement than that between iterations cannot be expected.
         visited_bins: bins that lambda visited; `n_islands` how many unconnected regions they form.
         n_inverted, n_turned: frames with a changed chirality, or a turned peptide bond.
-        ns, steps_per_s: simulated time and its speed, all walkers together; `wall_s` the time for everything.
+        ns, steps_per_s: simulated time and its speed, all walkers together, the starting of processes
+            included; `wall_s` the time for everything.
     """
 
     index: int

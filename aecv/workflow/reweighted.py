@@ -91,8 +91,9 @@ def all_frames(
     log_weights, xi = [], []
     for state, (item, frames) in enumerate(parts):
         shift = np.log(pool.solution.n_per_state[state] / len(frames)) if len(frames) else 0.0
+        positions = item.samples.cv_positions
         for chunk in _chunks(frames):
-            logs, values = _weighed(item.samples.cv_positions[chunk], pool.solution, iterations)
+            logs, values = _weighed(positions[chunk], pool.solution, iterations)
             log_weights.append(logs + shift)
             xi.append(values)
         for name, series in observables.items():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import StoredArrays, read_arrays, write_arrays
+from aecv.ground.files import MissingArrayError, StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.workflow.segments import History
@@ -24,11 +24,8 @@ _PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
 class Samples:
     """Frames of one iteration, walker by walker, each in its order of time.
 
-    Those that come from a file are read from it whenever they are asked for, one array at a time: an
-    iteration may have more frames than fit into memory beside those of all the others.
-
     Args:
-        arrays: by name, those of `of` and of samples.npz.
+        arrays: by name, as in samples.npz.
     """
 
     arrays: Mapping[str, Any]
@@ -48,19 +45,7 @@ class Samples:
         n_turned: int,
         periods: tuple[float, ...] = (),
     ) -> "Samples":
-        """Frames in memory.
-
-        Args:
-            cv_positions: atoms of the CV, shape (n, n_cv_atoms, 3) [nm].
-            observables: name -> shape (n,).
-            time_ps: time since the walker's start, shape (n,).
-            walker: index of the walker, shape (n,).
-            basin: start that the frame is clearly nearest to, -1 for none, shape (n,); see `basins`.
-            xi: CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0.
-            lam: extended variable, shape (n, d) [CV].
-            n_inverted, n_turned: frames with another chirality or cis-trans state than the structure.
-            periods: of each component of xi [CV], 0 where it has none; left out: none has.
-        """
+        """Frames in memory, from their arrays; for shapes and units see the properties."""
         plain = (cv_positions, time_ps, walker, basin, xi, lam)
         arrays: dict[str, Any] = dict(zip(_PLAIN, plain, strict=True))
         arrays |= {_OBSERVABLE + name: values for name, values in observables.items()}
@@ -70,7 +55,8 @@ class Samples:
     @property
     def cv_positions(self) -> NDArray[np.float32]:
         """Atoms of the CV, shape (n, n_cv_atoms, 3) [nm]."""
-        return self._array("cv_positions")
+        found: Any = self.arrays["cv_positions"]
+        return found
 
     @property
     def observables(self) -> "Observed":
@@ -80,27 +66,32 @@ class Samples:
     @property
     def time_ps(self) -> FloatArray:
         """Time since the walker's start, shape (n,)."""
-        return self._array("time_ps")
+        found: Any = self.arrays["time_ps"]
+        return found
 
     @property
     def walker(self) -> NDArray[np.int64]:
         """Index of the walker, shape (n,)."""
-        return self._array("walker")
+        found: Any = self.arrays["walker"]
+        return found
 
     @property
     def basin(self) -> NDArray[np.int64]:
-        """Start that the frame is clearly nearest to, -1 for none, shape (n,)."""
-        return self._array("basin")
+        """Start that the frame is clearly nearest to, -1 for none, shape (n,); see `basins`."""
+        found: Any = self.arrays["basin"]
+        return found
 
     @property
     def xi(self) -> FloatArray:
-        """CV that was biased, shape (n, d) [CV]."""
-        return self._array("xi")
+        """CV that was biased, shape (n, d) [CV]; d = 0 in iteration 0."""
+        found: Any = self.arrays["xi"]
+        return found
 
     @property
     def lam(self) -> FloatArray:
         """Extended variable, shape (n, d) [CV]."""
-        return self._array("lam")
+        found: Any = self.arrays["lam"]
+        return found
 
     @property
     def n_inverted(self) -> int:
@@ -119,7 +110,8 @@ class Samples:
     @property
     def progress(self) -> FloatArray:
         """Time of each frame as a share of the iteration, in (0, 1], shape (n,)."""
-        return self.time_ps / self.time_ps.max()
+        time_ps = self.time_ps
+        return time_ps / time_ps.max()
 
     @property
     def slow(self) -> tuple[FloatArray, ...]:
@@ -127,8 +119,8 @@ class Samples:
 
         Of a periodic component they are cosine and sine, which know of no jump at the seam.
         """
-        basins = np.unique(self.basin[self.basin >= 0])
-        members = [(self.basin == basin).astype(float) for basin in basins]
+        basin = self.basin
+        members = [(basin == label).astype(float) for label in np.unique(basin[basin >= 0])]
         components: list[FloatArray] = []
         for values, period in zip(self.xi.T, self.component_periods, strict=True):
             angle = 2.0 * np.pi * values / period if period else None
@@ -148,15 +140,23 @@ class Samples:
 
     @classmethod
     def load(cls, path: Path) -> "Samples":
-        """Those of samples.npz; StoreError when it is missing, damaged or incomplete, now or when read."""
+        """Read samples.npz; StoreError when it is missing, damaged or incomplete."""
+        return cls(dict(cls.stored(path).arrays))
+
+    @classmethod
+    def stored(cls, path: Path) -> "Samples":
+        """Those of samples.npz, each array read whenever it is asked for and not kept.
+
+        For the earlier iterations of a pool, whose frames together need not fit into memory.
+
+        Raises:
+            StoreError: when the file is missing, damaged or incomplete, now or when it is read.
+        """
         stored = StoredArrays(path)
         for name in (*_PLAIN, "n_inverted", "n_turned"):
             if name not in stored:
-                raise StoreError(f"{path}: needs an array named '{name}'")
+                raise MissingArrayError(f"{path}: needs an array named '{name}'")
         return cls(stored)
-
-    def _array(self, name: str) -> Any:
-        return self.arrays[name]
 
 
 class Observed(Mapping[str, FloatArray]):

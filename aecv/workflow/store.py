@@ -23,7 +23,7 @@ from aecv.workflow.records import IterationRecord, converged_at
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 _FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
 """Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
 that a finished iteration bootstrapped stays as it is; see `records.required_score`."""

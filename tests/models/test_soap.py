@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aecv.models.autoencoder import Shape, StackedAutoencoders, random_start
-from aecv.models.soap import LONGEST_SIDE, Soap
+from aecv.models.soap import BETA, LONGEST_SIDE, Soap
 
 
 def stacked(hidden: tuple[int, ...], latent: int, activation="tanh") -> StackedAutoencoders:
@@ -69,6 +69,51 @@ def test_the_eigenbasis_is_what_helps_in_a_bent_valley():
     turned, padded = descend(turn=True), descend(turn=False)
     assert turned < 1e-5
     assert padded > 20 * turned
+
+
+def gradients(shape: tuple[int, ...], n: int) -> list[torch.Tensor]:
+    rng = np.random.default_rng(4)
+    return [torch.tensor(rng.standard_normal(shape) + 0.3, dtype=torch.float64) for _ in range(n)]
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (1, LONGEST_SIDE + 1, LONGEST_SIDE + 5)])
+def test_without_a_basis_it_is_adam(shape):
+    """Sides of one, and those that are too long; the first call only looks at the gradient."""
+    ours, theirs = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    optimiser = Soap([ours])
+    adam = torch.optim.Adam([theirs.requires_grad_()], lr=0.01, betas=(BETA, BETA), eps=1e-8)
+    for step, gradient in enumerate(gradients(shape, 46)):
+        optimiser.step([gradient], 0.01)
+        if step > 0:
+            theirs.grad = gradient.clone()
+            adam.step()
+    torch.testing.assert_close(ours, theirs.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_it_is_the_algorithm_of_the_source():
+    """The mean kept in the space of the parameters and turned in every step, as the paper writes it."""
+    (weights, *_), every = gradients((5, 5), 1), 20
+    stack = weights[None].clone()
+    optimiser = Soap([stack])
+    mean = square = torch.zeros(5, 5, dtype=torch.float64)
+    for t, gradient in enumerate(gradients((5, 5), 46)):
+        optimiser.step([gradient[None]], 0.01)
+        if t == 0:
+            left, right = gradient @ gradient.T, gradient.T @ gradient
+            q_left = torch.linalg.eigh(left)[1].flip(-1)
+            q_right = torch.linalg.eigh(right)[1].flip(-1)
+            continue
+        mean = BETA * mean + (1 - BETA) * gradient
+        turned = q_left.T @ gradient @ q_right
+        square = BETA * square + (1 - BETA) * turned**2
+        correction = 1 - BETA**t
+        scaled = (q_left.T @ mean @ q_right / correction) / ((square / correction).sqrt() + 1e-8)
+        weights = weights - 0.01 * q_left @ scaled @ q_right.T
+        left = BETA * left + (1 - BETA) * gradient @ gradient.T
+        right = BETA * right + (1 - BETA) * gradient.T @ gradient
+        if t % every == 0:
+            q_left, q_right = torch.linalg.qr(left @ q_left)[0], torch.linalg.qr(right @ q_right)[0]
+        torch.testing.assert_close(stack[0], weights, rtol=1e-9, atol=1e-12)
 
 
 def test_one_stack_does_not_touch_another():

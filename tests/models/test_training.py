@@ -154,8 +154,11 @@ def test_weights_decide_what_is_learned():
         lost[heavy] = [square[which == k].sum() / spread(aligned[which == k]) for k in (0, 1)]
     assert lost[0][0] < 0.02
     assert lost[1][1] < 0.02
-    assert lost[0][1] > 50 * lost[0][0]
-    assert lost[1][0] > 50 * lost[1][1]
+    for heavy in (
+        0,
+        1,
+    ):  # one bent curve may come near the light motion as well
+        assert lost[heavy][1 - heavy] > max(0.03, 50 * lost[heavy][heavy])
 
 
 def test_early_stopping_ends_a_training_that_only_learns_noise():

@@ -366,12 +366,16 @@ def test_samples_of_a_file_are_those_that_were_saved(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal(40)
     made = samples_of(x, x)
     made.save(tmp_path / "samples.npz")
-    stored = Samples.load(tmp_path / "samples.npz")
+    stored = Samples.stored(tmp_path / "samples.npz")
     for name in ("cv_positions", "time_ps", "walker", "basin", "xi", "lam", "progress"):
         np.testing.assert_array_equal(getattr(stored, name), getattr(made, name))
     assert (stored.n_frames, stored.n_turned, list(stored.observables)) == (40, 0, ["x"])
     assert stored.component_periods == (0.0,)
     assert stored.xi is not stored.xi
+    assert stored.observables.get("y") is None
+    assert stored.observables.get("x") is not None
+    kept = Samples.load(tmp_path / "samples.npz")
+    assert kept.xi is kept.xi
     without = {name: values for name, values in made.arrays.items() if name != "basin"}
     write_arrays(tmp_path / "less.npz", **without)
     with pytest.raises(StoreError, match=r"less\.npz: needs an array named 'basin'"):

@@ -90,6 +90,22 @@ def test_results_come_in_the_order_of_the_jobs(recipe: EngineRecipe, two: DaskWo
     assert not np.array_equal(here[0].frames, here[1].frames)
 
 
+def test_local_processes_take_the_walkers_in_turn(
+    recipe: EngineRecipe, two: DaskWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask alone gave three of four walkers to one of two processes every second time."""
+
+    def whoever_runs_it(*_: object) -> int:
+        time.sleep(0.2)
+        return os.getpid()
+
+    monkeypatch.setattr(dask_workers, "run_segment", whoever_runs_it)
+    run = two.executor(recipe)
+    for _ in range(3):
+        ran = list(run(jobs(recipe, 4)))
+        assert ran[0] == ran[2] != ran[1] == ran[3]
+
+
 def test_the_run_of_two_processes_is_that_of_one(small_run: Path, tmp_path: Path, two: DaskWorkers) -> None:
     iterate(load_system("ala2", overrides=SMALL), tmp_path / "run", workers=two)
     assert_same_run(small_run, tmp_path / "run")

@@ -1,0 +1,46 @@
+"""Options that the benchmarks share, and their errors in one line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from aecv.ground.errors import AecvError
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a script's docstring as it is."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+
+
+def natural(text: str) -> int:
+    """A positive integer."""
+    value = int(text) if text.lstrip("+").isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"needs an integer of 1 or more, got '{text}'")
+    return value
+
+
+def amount(text: str) -> float:
+    """A positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"needs a positive number, got '{text}'")
+    return value
+
+
+def widths(text: str) -> str:
+    """Sizes of hidden layers with dashes between them."""
+    if not all(part.isdigit() and int(part) for part in text.split("-")):
+        raise argparse.ArgumentTypeError(f"needs sizes of layers like 40 or 40-40, got '{text}'")
+    return text
+
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run a script; what aecv refuses ends it with one line and status 1."""
+    try:
+        main()
+    except AecvError as error:
+        sys.exit(f"error: {error}")
