@@ -43,10 +43,10 @@ class Setting:
 
     @property
     def phase(self) -> float:
-        """omega dt of the spring that all but one frame in a thousand stay below; 2 is the limit of n dt."""
+        """omega dt of the spring in the stiffest of the probe's frames; 2 is the limit of n dt."""
         masses = self.system.masses[self.cv.atom_indices]
         fastest = fastest_frequency(self.cv.gradient(self.probe), masses, self.extended)
-        return float(np.quantile(fastest, 0.999)) * self.extended.timestep_ps
+        return float(np.max(fastest)) * self.extended.timestep_ps
 
     def with_phase(self, phase: float) -> "Setting":
         """The same with a stiffer or softer spring, and the mass of lambda that keeps its own period.
