@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="short, with rough figures")
     parser.add_argument("--json", type=Path, help="write all tables, machine, versions and commit here")
     parser.add_argument("--page", type=Path, help="write a page in Markdown here")
+    parser.add_argument("--note", default="", help="what else the reader should know, for JSON and page")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(known))
     if unknown:
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(
             f"{', '.join(lacking)}: give the folder of a finished run (--run), or name {JOB.name} too"
         )
-    report: Row = {"machine": machine(), "quick": options.quick, "benchmarks": {}}
+    report: Row = {"machine": machine(), "quick": options.quick, "note": options.note, "benchmarks": {}}
     with TemporaryDirectory() as folder:
         run = options.run or Path(folder) / "run"
         for benchmark in chosen:
@@ -167,6 +168,7 @@ def page(report: Row) -> str:
         "",
         f"{on['date']}, commit {commit}: {on['processor']}, {on['cores']} cores, {on['memory_gib']} GiB,",
         f"{on['system']}; {packages}.",
+        *(["", report["note"]] if report["note"] else []),
     ]
     for benchmark in BENCHMARKS:
         result = report["benchmarks"].get(benchmark.name)

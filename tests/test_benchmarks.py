@@ -198,7 +198,8 @@ def test_all_in_one_go(
     )
     monkeypatch.setattr(everything, "BENCHMARKS", made_up[:2])
     monkeypatch.setattr(everything, "HERE", tmp_path)
-    arguments = ["--quick", "--json", str(tmp_path / "x.json"), "--page", str(tmp_path / "x.md")]
+    files = ["--json", str(tmp_path / "x.json"), "--page", str(tmp_path / "x.md")]
+    arguments = ["--quick", *files, "--note", "Beside a storm."]
     assert everything.main(arguments) == 1
     report = json.loads((tmp_path / "x.json").read_text())
     found = report["benchmarks"]
@@ -211,6 +212,7 @@ def test_all_in_one_go(
     assert "a table ['--short', '--json']" in text
     assert "## Two\n\nIt failed on this machine." in text
     assert "rough" in text
+    assert "Beside a storm." in text
     assert "no such thing" in capfd.readouterr().err
     monkeypatch.setattr(everything, "BENCHMARKS", (everything.JOB, *made_up[2:]))
     assert everything.main(["--json", str(tmp_path / "y.json")]) == 1  # there is no script of the job here
