@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import openmm
-from eabf_speed import made_up_cv
+from eabf_speed import equilibrated, made_up_cv
 from openmm import app, unit
 
 from aecv.ground.errors import SettingsError
@@ -16,9 +16,8 @@ from aecv.ground.grid import FloatArray, Grid
 from aecv.models.cv import CV
 from aecv.models.spec import SystemSpec, load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, fastest_frequency
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
+from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine
-from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, make_context, read_structure
 
 FRAME_STEPS = 100
@@ -157,11 +156,8 @@ def prepared(spec: SystemSpec, platform: PlatformChoice, folder: Path, *, n_fram
         n_frames: 100 steps apart; the grid covers what they visit.
     """
     system = build(spec)
-    (state,) = equilibrate(system, system.positions[None], n_walkers=1, platform=platform)
-    seed = SegmentSeed(root=1, stage="benchmark", walker=0, segment=0)
-    job = SegmentJob(state=state, n_steps=n_frames * FRAME_STEPS, frame_steps=FRAME_STEPS, seed=seed)
-    frames = UnbiasedEngine(*make_context(system, platform=platform, seed=1)).run(job).frames
-    probe = frames[:, system.cv_atom_indices].astype(float)
+    state, frames = equilibrated(system, platform, system.positions, n_frames * FRAME_STEPS)
+    probe = frames[:, system.cv_atom_indices]
     files = folder / f"cv_{system.n_atoms}"
     files.mkdir()
     cv, extended = made_up_cv(system, probe, files)

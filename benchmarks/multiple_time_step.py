@@ -17,6 +17,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import openmm
@@ -33,7 +34,6 @@ from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import SegmentJob
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.context_engine import ContextEngine
-from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system import MolecularSystem, PlatformChoice
 
@@ -96,26 +96,19 @@ class MultipleStepEngine(NativeEngine):
     """
 
     def __init__(
-        self,
-        system: MolecularSystem,
-        cv: CV,
-        extended: ExtendedVariable,
-        *,
-        platform: PlatformChoice,
-        probe: FloatArray,
-        n: int,
+        self, system: MolecularSystem, cv: CV, extended: ExtendedVariable, *, n: int, **named: Any
     ) -> None:
+        self._n = n
         slow = replace(extended, timestep_ps=n * extended.timestep_ps)
-        super().__init__(system, cv, slow, platform=platform, probe=probe)
-        self._bias, force = self._make_bias()
-        force.setForceGroup(self._group)
-        self._context, self._integrator = multiple_step_context(system, platform, n=n, slow_force=force)
+        super().__init__(system, cv, slow, **named)
 
-    def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
-        bias = SlowBias(self._cv, self._extended)
-        force = openmm.PythonForce(bias.evaluate)
-        force.setParticles([int(index) for index in self._cv.atom_indices])
-        return bias, force
+    def _make_context(
+        self, platform: PlatformChoice, force: openmm.Force
+    ) -> tuple[openmm.Context, openmm.Integrator]:
+        return multiple_step_context(self._system, platform, n=self._n, slow_force=force)
+
+    def _bias_force(self) -> SlowBias:
+        return SlowBias(self._cv, self._extended)
 
 
 def multiple_step_context(

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import openmm
 import torch
 from numpy.typing import NDArray
 
@@ -12,7 +11,6 @@ from aecv.models.cv import CV
 from aecv.models.torchscript import EncoderModule
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.engines.bias_force import BiasForce
-from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 from aecv.sampling.engines.native import NativeEngine
 
 
@@ -56,8 +54,5 @@ class TorchCallbackEngine(NativeEngine):
         self._device = device
         super().__init__(*arguments, **named)
 
-    def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
-        bias = TorchCallback(self._cv, self._extended, self._device)
-        force = openmm.PythonForce(bias.evaluate)
-        force.setParticles([int(index) for index in self._cv.atom_indices])
-        return bias, force
+    def _bias_force(self) -> TorchCallback:
+        return TorchCallback(self._cv, self._extended, self._device)

@@ -64,6 +64,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         sent: list[Future] = []
 
         def run(jobs: Iterable[SegmentJob]) -> list[SegmentResult]:
+            """Results in the order of the jobs."""
             client = self._started()
             if not sent:
                 parcel = SentRecipe(

@@ -194,6 +194,7 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     changes = np.zeros(2, dtype=int)
 
     def chunks() -> Iterator[NDArray[np.float32]]:
+        """Frames of every segment, for the trajectory; what the analysis needs is gathered on the way."""
         for frames, lam in segments.segments():
             # the atoms that tell basins apart; a CV that was not learned may see others
             seen, cv_positions = frames[:, system.cv_atom_indices], frames[:, atoms]

@@ -63,15 +63,19 @@ class ContextEngine(ABC):
         force.setForceGroup(free_force_group(system.system))
         force.setName("aecv extended ABF")
         self._group = force.getForceGroup()
-        # the seed only fills the time until the first segment sets its own
-        self._context, self._integrator = make_context(
-            system, platform=platform, extra_forces=(force,), seed=1
-        )
+        self._context, self._integrator = self._make_context(platform, force)
         self._is_verified = False
 
     @abstractmethod
     def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
         """Lambda, and the force that puts its springs on the CV's atoms."""
+
+    def _make_context(
+        self, platform: PlatformChoice, force: openmm.Force
+    ) -> tuple[openmm.Context, openmm.Integrator]:
+        """A context of the system and the bias, and its integrator."""
+        # the seed only fills the time until the first segment sets its own
+        return make_context(self._system, platform=platform, extra_forces=(force,), seed=1)
 
     def _advance(self, n_steps: int, positions: NDArray[np.floating]) -> FloatArray:
         """Positions after some steps; lambda moves in the callback of the force."""

@@ -34,7 +34,11 @@ class NativeEngine(ContextEngine):
     """Extended ABF along one CV on one OpenMM context; see `ContextEngine`."""
 
     def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
-        bias = BiasForce(self._cv, self._extended)
+        bias = self._bias_force()
         force = openmm.PythonForce(bias.evaluate)
         force.setParticles([int(index) for index in self._cv.atom_indices])
         return bias, force
+
+    def _bias_force(self) -> BiasForce:
+        """What OpenMM calls back."""
+        return BiasForce(self._cv, self._extended)
