@@ -8,6 +8,7 @@ import logging
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.versions import versions
@@ -49,6 +50,20 @@ def run_segment(sent: SentRecipe, job: SegmentJob) -> SegmentResult:
         forget_engines()
         _ENGINES[sent.key] = pickle.loads(sent.pickled).make(_device(sent.devices))
     return _ENGINES[sent.key].run(job)
+
+
+def run_beside(pickled: bytes, expected: Mapping[str, str]) -> Any:
+    """Do some other work of a run.
+
+    Args:
+        pickled: a function without arguments.
+        expected: versions of the process that sent it.
+
+    Raises:
+        SettingsError: as `run_segment`. Otherwise as the function.
+    """
+    _check_this_worker(expected)
+    return pickle.loads(pickled)()
 
 
 def forget_engines() -> None:

@@ -4,36 +4,47 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 
 from aecv.ground.errors import SettingsError, SimulationError, first_line
 from aecv.ground.signals import handled
 from aecv.ground.versions import versions
-from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_segment
+from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_beside, run_segment
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.walkers import Executor
+from aecv.sampling.workers import Later
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PATIENCE_S = 60
 """Longest wait for a cluster's scheduler and for its first worker, and between warnings that none is left."""
+_LOCAL_SETTINGS = {
+    # a look at the workers' stacks every 10 ms takes the interpreter from the callback of every MD step
+    "distributed.worker.profile.enabled": False,
+    # Dask lets glibc give every free page back at once, and each step of a training fetches them anew
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**26,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+    # what `begin` sends is meant to travel
+    "distributed.admin.large-graph-warning-threshold": "1GB",
+}
 _GO_ON = "what was saved before is kept, continue with --resume"
 
 
 class DaskWorkers(AbstractContextManager["DaskWorkers"]):
     """Segments side by side in processes of Dask: local ones, or those of a cluster that runs already.
 
-    Nothing is started before the first segment. Local processes and their scheduler listen on this machine
+    Nothing is started before there is work. Local processes and their scheduler listen on this machine
     alone, and talk to nobody without the certificate that this object makes. A process that dies costs the
     segments that it was running, which another one gets. In a script, what uses this belongs under
     `if __name__ == "__main__":`, since new processes import the script.
@@ -98,6 +109,11 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
         return run
 
+    def begin(self, work: Callable[[], T]) -> Later[T]:
+        """A task for the first process that is free."""
+        client = self._started()
+        return _Task(client, client.submit(run_beside, cloudpickle.dumps(work), versions(), pure=False))
+
     def _places(self) -> list[str]:
         """Local processes, which the walkers prefer in turn: Dask alone often gives three of four to one.
 
@@ -121,8 +137,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         import distributed
 
         logger.info("starting %d worker processes", self._n_local)
-        # a look at the workers' stacks every 10 ms takes the interpreter from the callback of every MD step
-        self._exit.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
+        self._exit.enter_context(dask.config.set(_LOCAL_SETTINGS))
         try:
             # the new processes inherit it: Ctrl-C in a terminal goes to all, and the first one ends them
             with handled(signal.SIGINT, signal.SIG_IGN):
@@ -175,11 +190,24 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         return client
 
 
-def _gathered(client: "Client", tasks: "list[Future]") -> list[SegmentResult]:
+class _Task(Later[T]):
+    def __init__(self, client: "Client", task: "Future") -> None:
+        self._client, self._task = client, task
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Exception):  # the connection may be gone, and nobody waits for it
+            self._client.cancel([self._task])
+
+    def result(self) -> T:
+        result: T = _gathered(self._client, [self._task])[0]
+        return result
+
+
+def _gathered(client: "Client", tasks: "list[Future]") -> list[Any]:
     """Results in the order of the tasks.
 
     Raises:
-        SimulationError: when segments are lost with their processes, or the scheduler is.
+        SimulationError: when tasks are lost with their processes, or the scheduler is.
     """
     from distributed import KilledWorker, wait
 
@@ -191,10 +219,10 @@ def _gathered(client: "Client", tasks: "list[Future]") -> list[SegmentResult]:
             except TimeoutError:
                 if not client.nthreads():
                     logger.warning("workers: none is left; waiting for one to join the scheduler")
-        results: list[SegmentResult] = client.gather(tasks)
+        results: list[Any] = client.gather(tasks)
     except KilledWorker as error:
         raise SimulationError(
-            f"workers: a segment was lost with its process {error.allowed_failures + 1} times; look for lack "
+            f"workers: a task was lost with its process {error.allowed_failures + 1} times; look for lack "
             f"of memory, or run with --workers 1 to see its error; {_GO_ON}"
         ) from error
     except _lost() as error:

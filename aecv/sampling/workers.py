@@ -5,15 +5,26 @@ them changes a result: results come back in the order of the jobs.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aecv.ground.cores import usable_cores
 from aecv.ground.errors import SettingsError
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.walkers import Executor
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Later(AbstractContextManager["Later[T_co]"], Protocol[T_co]):
+    """Work that may be needed; leaving the context gives it up."""
+
+    def result(self) -> T_co:
+        """What the work gives, waited for; or what it raises."""
+        ...
 
 
 class Workers(Protocol):
@@ -29,6 +40,10 @@ class Workers(Protocol):
 
     def executor(self, recipe: EngineRecipe) -> Executor:
         """What runs the jobs of one engine."""
+        ...
+
+    def begin(self, work: Callable[[], T]) -> Later[T]:
+        """Work that another process can do beside this one, where there is one that is free."""
         ...
 
 
@@ -52,6 +67,21 @@ class ThisProcess:
             return map(engines[0].run, jobs)
 
         return run
+
+    def begin(self, work: Callable[[], T]) -> Later[T]:
+        """Nothing is done before the result is asked for."""
+        return _Here(work)
+
+
+class _Here(Later[T]):
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def result(self) -> T:
+        return self._work()
 
 
 def open_workers(

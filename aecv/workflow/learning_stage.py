@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
@@ -11,6 +13,7 @@ from aecv.ground.seeds import seed_31bit
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.sampling.system import MolecularSystem
+from aecv.sampling.workers import Later, ThisProcess, Workers
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess
@@ -42,12 +45,20 @@ OUTPUTS = (
 
 
 def learn(
-    run: RunDirectory, iteration: int, previous: Sequence[CV], system: MolecularSystem, progress: Progress
+    run: RunDirectory,
+    iteration: int,
+    previous: Sequence[CV],
+    system: MolecularSystem,
+    progress: Progress,
+    *,
+    workers: Workers | None = None,
 ) -> None:
     """Do the stage for one iteration.
 
     Args:
         previous: the CVs of all earlier iterations; iteration k was biased along previous[k - 1].
+        workers: processes that are free; one of them does the bootstrap beside the training. None for this
+            one alone. They change no result.
 
     Raises:
         SamplingError, TrainingError: as `learning.train_cv` and `threshold.bootstrap_threshold`.
@@ -75,11 +86,12 @@ def learn(
     hot = None
     if iteration == 0 and system.spec.settings.starts.hot_share:
         hot = read_arrays(folder / "starts.npz")["hot_cv_positions"]
-    trained = train_cv(folder, pool, system, old, iteration, progress, hot=hot)
-    new = load_cv(folder)
-    seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
-    scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
-    threshold = _threshold(iteration, pool, samples, scores["score"], system, progress)
+    with _bootstrap(iteration, pool, samples, system, workers or ThisProcess()) as bootstrap:
+        trained = train_cv(folder, pool, system, old, iteration, progress, hot=hot)
+        new = load_cv(folder)
+        seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
+        scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
+        threshold = _threshold(scores["score"], bootstrap, system)
     write_json(folder / "score.json", scores | threshold.report())
     wall_s = float(read_json(folder / "timing.json")["wall_s"])
     record = _record(
@@ -124,32 +136,34 @@ def weighted_pool(
     return mbar_pool(biased, settings), biased
 
 
-def _threshold(
-    iteration: int,
-    pool: Pool,
-    samples: Samples,
-    score: float | None,
-    system: MolecularSystem,
-    progress: Progress,
-) -> Threshold:
-    """What the iteration's score has to reach; bootstrapped only where the score may reach it."""
+def _bootstrap(
+    iteration: int, pool: Pool, samples: Samples, system: MolecularSystem, workers: Workers
+) -> AbstractContextManager[Later[Threshold] | None]:
+    """The bootstrap behind s_min, for when it is needed; None where there is no score, or s_min is given."""
     settings = system.spec.settings
-    convergence = settings.convergence
-    if score is None or convergence.s_min != "bootstrap":
-        return Threshold(s_min=None if score is None else float(convergence.s_min))
-    if score < convergence.floor:
-        return Threshold(s_min=None)
-    title = f"iteration_{iteration:02d} bootstrap"
-    with progress(title, settings.training.max_epochs, "epoch") as advance:
-        return bootstrap_threshold(
+    if iteration == 0 or settings.convergence.s_min != "bootstrap":
+        return nullcontext()
+    return workers.begin(
+        partial(
+            bootstrap_threshold,
             training_frames(pool, settings),
-            WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights),
+            WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights).thinned(),
             system.cv_reference,
             settings=settings,
             temper=temper(settings),
             seed=seed_31bit(settings.run.seed, "bootstrap", iteration),
-            on_epoch=lambda: advance(1),
         )
+    )
+
+
+def _threshold(score: float | None, bootstrap: Later[Threshold] | None, system: MolecularSystem) -> Threshold:
+    """What the iteration's score has to reach; bootstrapped only where the score may reach it."""
+    convergence = system.spec.settings.convergence
+    if score is None:
+        return Threshold(s_min=None)
+    if bootstrap is None:
+        return Threshold(s_min=float(convergence.s_min))
+    return Threshold(s_min=None) if score < convergence.floor else bootstrap.result()
 
 
 def _record(

@@ -288,7 +288,9 @@ class _Loop:
         inputs["starts.npz"] = self._run.output_hash(0, "starts", "starts.npz")
         if not self._run.is_done(iteration, "learning", inputs):
             previous = [self._cv(k) for k in range(iteration)]
-            learning_stage.learn(self._run, iteration, previous, self._system, self._progress)
+            learning_stage.learn(
+                self._run, iteration, previous, self._system, self._progress, workers=self._workers
+            )
             self._run.mark_done(iteration, "learning", inputs, learning_stage.OUTPUTS)
         return IterationRecord.from_dict(read_json(folder / "record.json"))
 

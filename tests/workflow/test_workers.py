@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError
+from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError, TrainingError
 from aecv.ground.versions import versions
 from aecv.models.spec import load_system
 from aecv.sampling import dask_tasks, dask_workers, workers
@@ -104,6 +104,31 @@ def test_local_processes_take_the_walkers_in_turn(
     for _ in range(3):
         ran = list(run(jobs(recipe, 4)))
         assert ran[0] == ran[2] != ran[1] == ran[3]
+
+
+def test_other_work_is_done_beside_this_process(two: DaskWorkers) -> None:
+    """It has begun when `begin` returns, in another process; beside none it waits until it is asked for."""
+    began = time.time()
+    with two.begin(lambda: (os.getpid(), time.time())) as beside:
+        time.sleep(1.0)
+        process, when = beside.result()
+    assert process != os.getpid()
+    assert when - began < 1.0
+    asked: list[int] = []
+    with ThisProcess().begin(lambda: asked.append(1)) as here:
+        assert asked == []
+        here.result()
+    assert asked == [1]
+
+
+def test_other_work_fails_only_when_it_is_asked_for(two: DaskWorkers) -> None:
+    def fail() -> None:
+        raise TrainingError("training: told so")
+
+    with two.begin(fail):
+        pass
+    with two.begin(fail) as beside, pytest.raises(TrainingError, match="training: told so"):
+        beside.result()
 
 
 def test_the_run_of_two_processes_is_that_of_one(small_run: Path, tmp_path: Path, two: DaskWorkers) -> None:
