@@ -10,6 +10,10 @@ from aecv.ground.errors import suggestion
 COMMANDS = {
     "iterate": "Learn a collective variable: the whole loop for a system.",
     "sample": "Extended ABF along a given CV: observables, a file of ours or of others.",
+    "train": "A CV from frames and weights that are there.",
+    "score": "Is one CV a function of another?",
+    "fes": "Free energies with error bars from a run, along what you like.",
+    "status": "How far a run has come.",
     "export": "The CV and a bias along it, as input for PLUMED or Colvars.",
     "doctor": "What works on this machine, in one screen to paste into a bug report.",
 }

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.ground.errors import AecvError
+from aecv.ground.errors import AecvError, SettingsError
 from aecv.ground.signals import handled
 
 if TYPE_CHECKING:
     from aecv.models.spec import SystemSpec
     from aecv.sampling.workers import Workers
+    from aecv.workflow.input_frames import FrameFiles
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -135,6 +136,62 @@ _SHORT_FOR = {
     "starts": "starts.mode",
     "walkers": "sampling.walkers",
 }
+
+
+def frame_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--frames, --top, --weights and --stride: frames that a user brings; see `frame_files`."""
+    instead = "" if required else ", in place of dynamics or of a run"
+    options = (
+        click.option(
+            "--frames",
+            multiple=True,
+            required=required,
+            type=click.Path(path_type=Path),
+            help=f"A trajectory (.xtc, .dcd, .nc, ...) of the system's atoms{instead}; may be repeated.",
+        ),
+        click.option(
+            "--top",
+            type=click.Path(path_type=Path),
+            help="The topology of --frames (.pdb, .gro, .prmtop, ...).  [default: the system's]",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="A weight per frame: .npy, or text with a number per line.  [default: equal]",
+        ),
+        click.option(
+            "--stride", type=click.IntRange(min=1), default=1, help="Take every n-th frame.  [default: 1]"
+        ),
+    )
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def frame_files(options: Mapping[str, Any]) -> "FrameFiles | None":
+    """What `frame_options` say; None without --frames.
+
+    Raises:
+        SettingsError: when something is said about frames that are not given.
+    """
+    if not options["frames"]:
+        told = [f"--{name}" for name in ("top", "weights") if options[name] is not None]
+        told += ["--stride"] if options["stride"] != 1 else []
+        if told:
+            raise SettingsError(f"{', '.join(told)}: needs a trajectory; name it with --frames")
+        return None
+    from aecv.workflow.input_frames import FrameFiles
+
+    return FrameFiles(
+        trajectories=tuple(options["frames"]),
+        topology=options["top"],
+        weights=options["weights"],
+        stride=options["stride"],
+    )
 
 
 def resume_option(may_change: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,6 +7,8 @@ import click
 
 from aecv.command import (
     Command,
+    frame_files,
+    frame_options,
     overrides,
     resume_option,
     run_folder,
@@ -55,6 +57,7 @@ _SHORT_FOR = {
     default=None,
     help="Stop at the first iteration that counts as converged.",
 )
+@frame_options(required=False)
 @run_options
 def main(
     *,
@@ -73,6 +76,7 @@ def main(
       aecv iterate --system ala2 --iters 10
       aecv iterate --system ala2 --iters 3 --ns 1 --out runs/quick
       aecv iterate --system ala2 --iters 20 --resume
+      aecv iterate --system my_system --frames traj.xtc --top x.pdb --weights w.npy
     """
     texts = (*assignments, *overrides(options, _SHORT_FOR))
     spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
@@ -80,7 +84,7 @@ def main(
         return
     folder = run_folder(out, spec.name)
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv import console
+    from aecv import console, screens
     from aecv.workflow.loop import iterate
 
     console.set_up_logging()
@@ -89,11 +93,12 @@ def main(
             spec,
             folder,
             resume=resume,
+            frames=frame_files(options),
             workers=workers,
             progress=console.bars,
             on_record=console.print_record,
         )
-    click.echo(console.closing_words(outcome))
+    click.echo(screens.closing_words(outcome))
     made = f", {outcome.production.folder}/" if outcome.production else ""
     click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/{made}")
 

@@ -93,7 +93,7 @@ def main(
         return
     folder = run_folder(out, f"{spec.name}_{_slug(what)}")
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv import console
+    from aecv import console, screens
     from aecv.workflow.given import GivenCV
     from aecv.workflow.plain import sample_along
 
@@ -105,7 +105,7 @@ def main(
     )
     with workers_of(options, spec) as workers:
         result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)
-    click.echo(console.sampled_table(result, spec.settings))
+    click.echo(screens.sampled_table(result, spec.settings))
 
 
 def _slug(what: str) -> str:

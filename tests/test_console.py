@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from aecv.console import closing_words, table_header, table_line
+from aecv.console import table_header, table_line
+from aecv.screens import closing_words
 from aecv.workflow.loop import Outcome
 from aecv.workflow.production import Production
 from aecv.workflow.verdict import Verdict

@@ -12,7 +12,6 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from aecv.console import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
 from aecv.models.cv_files import export_cv, load_cv
@@ -24,6 +23,7 @@ from aecv.numerics.internal import InternalCoordinates
 from aecv.sample import _slug, main
 from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system import MolecularSystem, build
+from aecv.screens import sampled_table
 from aecv.workflow.given import GivenCV
 from aecv.workflow.plain import Sampled
 from aecv.workflow.samples import Bias

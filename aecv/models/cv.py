@@ -18,6 +18,9 @@ from aecv.numerics.internal import InternalCoordinates, internal_gradient, inter
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_PIECE = 20_000
+"""Frames that `CV.of_some` holds in double precision at once."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CV:
@@ -178,6 +181,27 @@ class CV:
         if frames.ndim != 3 or frames.shape[2] != 3 or frames.shape[1] < needed:
             raise CVError(f"CV: needs positions of all atoms, (F, >= {needed}, 3), got {frames.shape}")
         return self(frames[:, self.atom_indices])
+
+    def of_some(self, positions: NDArray[np.floating], atoms: IntArray) -> FloatArray:
+        """xi, shape (F, d), of frames that hold some atoms, in pieces that memory holds in double precision.
+
+        Args:
+            positions: shape (F, len(atoms), 3) [nm].
+            atoms: which they are, shape (n_held,).
+
+        Raises:
+            CVError: when one of the CV's atoms is not among them.
+        """
+        places = {int(atom): place for place, atom in enumerate(atoms)}
+        missing = [int(atom) for atom in self.atom_indices if int(atom) not in places]
+        if missing:
+            raise CVError(
+                f"{self.source}: needs atom {missing[0]}, the frames hold {np.asarray(atoms).tolist()}; "
+                "use a trajectory of all atoms"
+            )
+        own = [places[int(atom)] for atom in self.atom_indices]
+        parts = np.array_split(positions, max(1, len(positions) // _PIECE))
+        return np.concatenate([self(part[:, own]) for part in parts])
 
     def _frames(self, positions: ArrayLike) -> FloatArray:
         frames = np.asarray(positions, dtype=float)

@@ -143,6 +143,12 @@ def read_fes(path: Path) -> FesFile:
     )
 
 
+def edges_of(centers: FloatArray) -> FloatArray:
+    """Edges of even bins from their centres, shape (n,) -> (n + 1,)."""
+    half = 0.5 * (centers[1] - centers[0])
+    return np.append(centers - half, centers[-1] + half)
+
+
 def _axis_header(path: Path, name: str, axis: FloatArray, periodic: bool) -> str:
     steps = np.diff(axis)
     if len(axis) < 2 or steps.min() <= 0 or np.ptp(steps) > 1e-6 * steps.mean():

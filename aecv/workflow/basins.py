@@ -9,7 +9,7 @@ from aecv.ground.files import read_json
 from aecv.numerics.diagnostics import core_labels
 from aecv.numerics.encoder import align
 from aecv.sampling.system import MolecularSystem
-from aecv.workflow.store import Place, RunDirectory
+from aecv.workflow.store import Place, Places
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class KnownStarts:
     inside: NDArray[np.bool_] | None
 
     @classmethod
-    def load(cls, run: RunDirectory, system: MolecularSystem, place: Place = 0) -> "KnownStarts":
+    def load(cls, run: Places, system: MolecularSystem, place: Place = 0) -> "KnownStarts":
         """Read what was written, at a place of the run, when the starts were found."""
         report = read_json(run.iteration_dir(place) / "starts.json")
         region = system.spec.settings.delta_f

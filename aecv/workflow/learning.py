@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
-from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv
@@ -22,7 +21,7 @@ from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, we
 from aecv.numerics.encoder import Encoder, encode
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
-from aecv.workflow.pool import Pool, stride
+from aecv.workflow.pool import stride
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import Choice, WeightedFrames, consensus_restart
@@ -60,17 +59,24 @@ class Trained:
 
 def train_cv(
     folder: Path,
-    pool: Pool,
+    pool: WeightedFrames,
     system: MolecularSystem,
-    previous: CV | None,
-    iteration: int,
-    progress: Progress,
     *,
+    place: str,
+    seed: int,
+    power: float,
+    progress: Progress,
+    previous: CV | None = None,
     hot: NDArray[np.floating] | None = None,
 ) -> Trained:
-    """Train on a pool and export cv.pt, cv.npz, cv.json and training.json.
+    """Train on weighted frames and export cv.pt, cv.npz, cv.json and training.json.
 
     Args:
+        pool: frames with Boltzmann weights, in the order of time; training.max_frames of them train.
+        place: what an error names.
+        seed: of the training.
+        power: of the weights that trains, see `temper`.
+        previous: a CV whose order and signs of components the new one takes.
         hot: frames of the hot run that train as well, with the weight starts.hot_share, shape
             (n, n_cv_atoms, 3) [nm]; None for none. They belong to no ensemble at the run's temperature, and
             nothing but the first CV sees them.
@@ -85,12 +91,12 @@ def train_cv(
     n_effective = effective_sample_size(weights)
     if n_effective < settings.training.min_effective_frames:
         raise SamplingError(
-            f"iteration {iteration}: reweighted training needs >= {settings.training.min_effective_frames:g} "
+            f"{place}: reweighted training needs >= {settings.training.min_effective_frames:g} "
             f"effective frames, got {n_effective:.1f} of {len(weights)}; begin a longer run (--ns), or lower "
             "training.min_effective_frames"
         )
     everything = _with_hot(
-        WeightedFrames(positions=positions, weights=weights ** temper(settings)),
+        WeightedFrames(positions=positions, weights=weights**power),
         hot,
         settings.starts.hot_share,
     )
@@ -101,14 +107,14 @@ def train_cv(
             system.cv_reference,
             autoencoder=settings.autoencoder,
             training=settings.training,
-            seed=seed_31bit(settings.run.seed, "training", iteration),
+            seed=seed,
             on_epoch=lambda: advance(1),
         )
     choice = consensus_restart(trained, frames, settings.training.loss_tolerance)
     encoder = trained.restart_encoders[choice.restart]
     if previous is not None:
         encoder = matched(encoder, encode(encoder, positions), previous(positions), weights)
-    seen = pool.cv_positions if hot is None else np.concatenate([pool.cv_positions, hot])
+    seen = pool.positions if hot is None else np.concatenate([pool.positions, hot])
     grid = data_grid(encode(encoder, seen), bins=settings.eabf.bins, margin=settings.eabf.margin)
     cv_range = np.array([grid.lower, grid.upper]).T
     export_cv(
@@ -136,10 +142,10 @@ def _with_hot(frames: WeightedFrames, hot: NDArray[np.floating] | None, share: f
     )
 
 
-def training_frames(pool: Pool, settings: Settings) -> WeightedFrames:
+def training_frames(pool: WeightedFrames, settings: Settings) -> WeightedFrames:
     """The pool, thinned to what trains, with Boltzmann weights."""
-    chosen = slice(None, None, stride(pool.n_frames, settings.training.max_frames))
-    return WeightedFrames(positions=pool.cv_positions[chosen], weights=pool.weights[chosen])
+    chosen = slice(None, None, stride(len(pool.weights), settings.training.max_frames))
+    return WeightedFrames(positions=pool.positions[chosen], weights=pool.weights[chosen])
 
 
 def temper(settings: Settings) -> float:

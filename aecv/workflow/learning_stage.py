@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +23,7 @@ from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, p
 from aecv.workflow.progress import Progress
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.store import Places, RunDirectory
 from aecv.workflow.threshold import Threshold, WeightedFrames, bootstrap_threshold
 
 logger = logging.getLogger(__name__)
@@ -86,18 +86,30 @@ def learn(
     hot = None
     if iteration == 0 and system.spec.settings.starts.hot_share:
         hot = read_arrays(folder / "starts.npz")["hot_cv_positions"]
-    with _bootstrap(iteration, pool, samples, system, workers or ThisProcess()) as bootstrap:
-        trained = train_cv(folder, pool, system, old, iteration, progress, hot=hot)
+    settings = system.spec.settings
+    frames = WeightedFrames(positions=pool.cv_positions, weights=pool.weights)
+    measured = WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights)
+    with _bootstrap(iteration, frames, measured, system, workers or ThisProcess()) as bootstrap:
+        trained = train_cv(
+            folder,
+            frames,
+            system,
+            place=f"iteration {iteration}",
+            seed=seed_31bit(settings.run.seed, "training", iteration),
+            power=temper(settings),
+            progress=progress,
+            previous=old,
+            hot=hot,
+        )
         new = load_cv(folder)
         seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
         scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
         threshold = _threshold(scores["score"], bootstrap, system)
     write_json(folder / "score.json", scores | threshold.report())
-    wall_s = float(read_json(folder / "timing.json")["wall_s"])
     record = _record(
         iteration,
         samples,
-        wall_s,
+        read_json(folder / "timing.json"),
         analysis,
         coverage,
         trained,
@@ -110,7 +122,7 @@ def learn(
 
 
 def weighted_pool(
-    run: RunDirectory, iteration: int, previous: Sequence[CV], samples: Samples, system: MolecularSystem
+    run: Places, iteration: int, previous: Sequence[CV], samples: Samples, system: MolecularSystem
 ) -> tuple[Pool, list[BiasedIteration]]:
     """The weighted frames that an iteration knows, and the biased iterations that they come from.
 
@@ -137,7 +149,11 @@ def weighted_pool(
 
 
 def _bootstrap(
-    iteration: int, pool: Pool, samples: Samples, system: MolecularSystem, workers: Workers
+    iteration: int,
+    pool: WeightedFrames,
+    measured: WeightedFrames,
+    system: MolecularSystem,
+    workers: Workers,
 ) -> AbstractContextManager[Later[Threshold] | None]:
     """The bootstrap behind s_min, for when it is needed; None where there is no score, or s_min is given."""
     settings = system.spec.settings
@@ -147,7 +163,7 @@ def _bootstrap(
         partial(
             bootstrap_threshold,
             training_frames(pool, settings),
-            WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights).thinned(),
+            measured.thinned(),
             system.cv_reference,
             settings=settings,
             temper=temper(settings),
@@ -169,7 +185,7 @@ def _threshold(score: float | None, bootstrap: Later[Threshold] | None, system: 
 def _record(
     iteration: int,
     samples: Samples,
-    wall_s: float,
+    timing: Mapping[str, Any],
     analysis: Analysis,
     coverage: Coverage,
     trained: Trained,
@@ -177,8 +193,10 @@ def _record(
     system: MolecularSystem,
     learning_s: float,
 ) -> IterationRecord:
-    dynamics = system.spec.settings.dynamics
-    ns = samples.n_frames * system.spec.settings.sampling.frame_ps / 1000.0
+    dynamics, wall_s = system.spec.settings.dynamics, float(timing["wall_s"])
+    # frames that a user gave cost no dynamics
+    n_simulated = samples.n_frames if timing.get("simulated", True) else 0
+    ns = n_simulated * system.spec.settings.sampling.frame_ps / 1000.0
     return IterationRecord(
         index=iteration,
         **scores,

@@ -28,6 +28,7 @@ from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
+from aecv.workflow.input_frames import FrameFiles
 from aecv.workflow.pictures import draw_run
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
@@ -72,6 +73,7 @@ def iterate(
     out: Path,
     *,
     resume: bool = False,
+    frames: FrameFiles | None = None,
     workers: Workers | None = None,
     progress: Progress = silent,
     on_record: Callable[[IterationRecord], object] = lambda _: None,
@@ -82,6 +84,8 @@ def iterate(
         spec: the system with all settings.
         out: the run's folder.
         resume: continue the run that the folder holds.
+        frames: a user's frames in place of the unbiased dynamics of iteration 0; a resumed run whose
+            iteration 0 is finished needs them no more.
         workers: processes that run the dynamics; None for this one. They change no result.
         progress: opens progress bars.
         on_record: called with each iteration's record when it is known, also for reused iterations.
@@ -102,7 +106,7 @@ def iterate(
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
-        return _Loop(run, system, platform, workers, progress).run(on_record)
+        return _Loop(run, system, platform, workers, progress, frames).run(on_record)
 
 
 class _Loop:
@@ -115,7 +119,9 @@ class _Loop:
         platform: PlatformChoice,
         workers: Workers,
         progress: Progress,
+        frames: FrameFiles | None,
     ) -> None:
+        self._frames = frames
         self._run = run
         self._system = system
         self._settings = system.spec.settings
@@ -188,9 +194,13 @@ class _Loop:
         return prepare_walkers(self._run, 0, self._system, self._platform, self._progress)
 
     def _sample(self, iteration: int, states: tuple[WalkerState, ...]) -> None:
-        inputs = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}
+        inputs: dict[str, Any] = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}
         if iteration > 0:
             inputs |= self._hashes_of(iteration - 1)
+        elif self._frames is not None:
+            inputs |= self._frames.hashes()
+        elif self._run.has_finished(0, "sampling"):
+            inputs = self._run.inputs_of(0, "sampling") | inputs
         plan = plan_of(self._settings, iteration)
         self._run_sampling(iteration, plan, inputs, iteration, states)
 
@@ -210,7 +220,9 @@ class _Loop:
     ) -> None:
         """Run what is left of the dynamics of a place, along the CV of iteration - 1; unbiased for 0."""
         folder = self._run.iteration_dir(place)
-        outputs = sampling_stage.OUTPUTS if iteration == 0 else sampling_stage.BIASED_OUTPUTS
+        outputs: tuple[str, ...] = sampling_stage.BIASED_OUTPUTS
+        if iteration == 0:
+            outputs = sampling_stage.OUTPUTS if self._frames is None else sampling_stage.GIVEN_OUTPUTS
         if not self._run.is_done(place, "sampling", inputs):
             self._run.begin(place, "sampling", inputs)
             self._run.accept(self._settings)
@@ -223,7 +235,9 @@ class _Loop:
                 progress=self._progress,
                 workers=self._workers,
             )
-            if iteration == 0:
+            if iteration == 0 and self._frames is not None:
+                sampling_stage.take_frames(task, self._frames)
+            elif iteration == 0:
                 sampling_stage.sample_unbiased(task, self._recipe(), states)
             else:
                 self._sample_biased(task, iteration, states)

@@ -164,15 +164,17 @@ class Pool:
 
 
 def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
-    """The frames of an unbiased iteration, all with the same weight."""
-    frames = np.arange(0, samples.n_frames, stride(samples.n_frames, max_frames))
+    """The frames of an unbiased iteration, all with the same weight, or of a user with the weights given."""
+    own = samples.weights
+    kept = np.flatnonzero(own > 0)
+    frames = kept[:: stride(len(kept), max_frames)]
     return _pool(
         [(0, samples, frames)],
-        weights=np.full(len(frames), 1.0 / len(frames)),
+        weights=own[frames] / own[frames].sum(),
         sample=None,
-        last_frames=np.arange(samples.n_frames),
+        last_frames=kept,
         last_sample=None,
-        last_weights=np.full(samples.n_frames, 1.0 / samples.n_frames),
+        last_weights=own,
     )
 
 

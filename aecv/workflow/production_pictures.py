@@ -13,7 +13,7 @@ from aecv.ground.units import thermal_energy
 from aecv.numerics.intervals import aligned
 from aecv.results import plots
 from aecv.results.colvar import read_colvar
-from aecv.results.fes import FesFile, read_fes
+from aecv.results.fes import FesFile, edges_of, read_fes
 from aecv.results.plots import Curve, Estimate, Plane, Profile
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.exact import read_exact_delta_f
@@ -98,17 +98,12 @@ def _plane(found: FesFile, names: Sequence[str], exact: FesFile | None) -> Plane
     return Plane(
         names=(names[0], names[1]),
         periodic=(found.periodic[0], found.periodic[1]),
-        x_edges=_edges(found.axes[0]),
-        y_edges=_edges(found.axes[1]),
+        x_edges=edges_of(found.axes[0]),
+        y_edges=edges_of(found.axes[1]),
         values=found.values,
         error=found.error if found.error is not None else np.full(found.values.shape, np.nan),
         reference=None if exact is None else exact.values,
     )
-
-
-def _edges(centers: FloatArray) -> FloatArray:
-    half = 0.5 * (centers[1] - centers[0])
-    return np.append(centers - half, centers[-1] + half)
 
 
 def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:

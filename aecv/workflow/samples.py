@@ -44,12 +44,15 @@ class Samples:
         n_inverted: int,
         n_turned: int,
         periods: tuple[float, ...] = (),
+        weights: FloatArray | None = None,
     ) -> "Samples":
         """Frames in memory, from their arrays; for shapes and units see the properties."""
         plain = (cv_positions, time_ps, walker, basin, xi, lam)
         arrays: dict[str, Any] = dict(zip(_PLAIN, plain, strict=True))
         arrays |= {_OBSERVABLE + name: values for name, values in observables.items()}
         arrays |= {"n_inverted": np.array(n_inverted), "n_turned": np.array(n_turned)}
+        if weights is not None:
+            arrays["weights"] = weights
         return cls(arrays | {"periods": np.array(periods or (0.0,) * xi.shape[1])})
 
     @property
@@ -102,6 +105,12 @@ class Samples:
     def n_turned(self) -> int:
         """Frames with another cis-trans state than the structure."""
         return int(self.arrays["n_turned"])
+
+    @property
+    def weights(self) -> FloatArray:
+        """Boltzmann weights that a user gave with the frames, else equal ones; sum 1, shape (n,)."""
+        found: Any = self.arrays.get("weights")
+        return np.full(self.n_frames, 1.0 / self.n_frames) if found is None else found
 
     @property
     def n_frames(self) -> int:

@@ -4,6 +4,7 @@ Writes frames.dcd and topology.pdb for other programs, samples.npz and bias.npz 
 """
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +23,14 @@ from aecv.sampling.system import MolecularSystem
 from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
 from aecv.sampling.workers import Workers
 from aecv.workflow.basins import basin_of_frames
+from aecv.workflow.input_frames import FrameFiles, read_frames
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.segments import SegmentFolder
 
 FloatArray = NDArray[np.float64]
 
+GIVEN_OUTPUTS = ("topology.pdb", "samples.npz")
 OUTPUTS = ("frames.dcd", "topology.pdb", "samples.npz")
 BIASED_OUTPUTS = (*OUTPUTS, "bias.npz")
 
@@ -97,6 +100,36 @@ def sample_unbiased(task: Sampling, recipe: EngineRecipe, states: Sequence[Walke
     segments = SegmentFolder(task.folder / "segments", start, task.plan)
     _run(task, recipe, segments)
     _collect(task, segments, cv=None)
+
+
+def take_frames(task: Sampling, files: FrameFiles) -> None:
+    """Frames of a user in place of unbiased dynamics, to files; they stand for one walker.
+
+    Args:
+        files: where they are, in the order of time.
+
+    Raises:
+        SamplingError: as `input_frames.read_frames`.
+    """
+    began = time.perf_counter()
+    system, settings = task.system, task.system.spec.settings
+    frames = read_frames(files, system)
+    write_pdb(task.folder / "topology.pdb", system.mdtraj_topology, system.positions)
+    starts = task.starts[:, system.cv_atom_indices]
+    none = np.empty((frames.n_frames, 0))
+    Samples.of(
+        cv_positions=frames.positions,
+        observables=frames.observables,
+        time_ps=np.asarray((np.arange(frames.n_frames) + 1) * settings.sampling.frame_ps, dtype=float),
+        walker=np.zeros(frames.n_frames, dtype=np.int64),
+        basin=basin_of_frames(frames.positions, starts, superpose=settings.cv.align),
+        xi=none,
+        lam=none,
+        n_inverted=frames.n_inverted,
+        n_turned=frames.n_turned,
+        weights=frames.weights,
+    ).save(task.folder / "samples.npz")
+    write_json(task.folder / "timing.json", {"wall_s": time.perf_counter() - began, "simulated": False})
 
 
 def sample_biased(

@@ -9,7 +9,7 @@ A finished stage is reused only when both still agree; nothing is reused because
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import filelock
 
@@ -37,6 +37,14 @@ ALONG = "along"
 
 Place = int | str
 """The number of an iteration, or the name of a folder beside them."""
+
+
+class Places(Protocol):
+    """What holds places: a run that is worked on, or one that is only read."""
+
+    def iteration_dir(self, place: Place) -> Path:
+        """Folder of one iteration or of another place by its name."""
+        ...
 
 
 def name_of(place: Place) -> str:
@@ -200,6 +208,10 @@ class RunDirectory:
         record = {"inputs": dict(inputs), "outputs": {name: sha256(folder / name) for name in outputs}}
         write_json(folder / f"{stage}.done", record)
         (folder / f"{stage}.begun").unlink(missing_ok=True)
+
+    def inputs_of(self, place: Place, stage: str) -> dict[str, Any]:
+        """What a finished stage was made from, as it recorded it."""
+        return dict(read_json(self.iteration_dir(place) / f"{stage}.done")["inputs"])
 
     def output_hash(self, place: Place, stage: str, name: str) -> str:
         """Hash of a file as a finished stage recorded it."""

@@ -1,0 +1,102 @@
+"""`aecv fes`: free-energy profiles with error bars from a run."""
+
+from pathlib import Path
+
+import click
+
+from aecv.command import Command
+from aecv.ground.errors import SettingsError
+
+
+@click.command(cls=Command)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--along",
+    required=True,
+    metavar="WHAT",
+    help="One or two observables (phi or phi,psi), components of the biased CV (xi_1,xi_2), or a cv.pt.",
+)
+@click.option(
+    "--place",
+    metavar="PLACE",
+    help="An iteration's number, production_NN or along.  [default: the best estimate there is]",
+)
+@click.option("--alone", is_flag=True, help="From the frames of that place only, not of its pool.")
+@click.option("--bins", type=click.IntRange(min=2, max=2000), help="Per axis.  [default: 90, or 60 for maps]")
+@click.option(
+    "--range",
+    "ranges",
+    type=(float, float),
+    multiple=True,
+    metavar="LOW HIGH",
+    help="Per coordinate that is not periodic.  [default: that of the frames]",
+)
+@click.option(
+    "--region",
+    type=(str, float, float),
+    metavar="OBSERVABLE LOW HIGH",
+    help="Delta F of this region against the rest.  [default: that of the system]",
+)
+@click.option(
+    "--replicates", type=click.IntRange(min=20), default=200, show_default=True, help="Of the bootstrap."
+)
+@click.option("--system", help="The run's system, where its name does not find it: a name or a folder.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write; a .png is drawn beside it.  [default: fes_WHAT.dat]",
+)
+def main(
+    run: Path,
+    along: str,
+    place: str | None,
+    alone: bool,
+    bins: int | None,
+    ranges: tuple[tuple[float, float], ...],
+    region: tuple[str, float, float] | None,
+    replicates: int,
+    system: str | None,
+    out: Path | None,
+) -> None:
+    """F along coordinates of a finished RUN, with standard errors, as a PLUMED file and a picture.
+
+    \b
+    Examples:
+      aecv fes runs/ala2 --along phi
+      aecv fes runs/ala2 --along phi,psi --place 6 --bins 36
+      aecv fes runs/ala2 --along runs/ala2/iteration_09 --region phi 0 2.2
+    """
+    path = out or Path(f"fes_{_slug(along)}.dat")
+    picture = path.with_suffix(".png")
+    for file in (path, picture):
+        if file.exists():
+            raise SettingsError(f"{file}: exists already; delete it or choose another --out")
+    from aecv import screens
+    from aecv.workflow.profile_pictures import draw
+    from aecv.workflow.profiles import coordinate, free_energy, place_of
+
+    found = free_energy(
+        run,
+        coordinate(along),
+        place=place_of(place),
+        alone=alone,
+        bins=bins,
+        ranges=ranges,
+        region=region,
+        replicates=replicates,
+        system=system,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.write(path)
+    draw(found, picture)
+    click.echo(screens.free_energy_text(found))
+    click.echo(f"written to {path} and {picture}")
+
+
+def _slug(along: str) -> str:
+    """phi_psi for phi,psi; the last part of a path."""
+    return Path(along).stem.replace(",", "_").replace(" ", "") or "cv"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What a command prints when it is done."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aecv.console import duration, number, table_header, table_line, with_error
+from aecv.ground.settings import Settings
+
+if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
+    from aecv.workflow.learning import Trained
+    from aecv.workflow.loop import Outcome
+    from aecv.workflow.offline import Score
+    from aecv.workflow.plain import Sampled
+    from aecv.workflow.profiles import FreeEnergy
+    from aecv.workflow.status import Stage, Status
+
+_CROSSING = "into and out of the region of dF"
+
+
+def closing_words(outcome: "Outcome") -> str:
+    """The verdict in a few lines, and what the production gave."""
+    lines = list(outcome.verdict.sentences)
+    made = outcome.production
+    if made is not None and made.delta_f_kj_mol is not None:
+        value = with_error(made.delta_f_kj_mol, made.delta_f_interval)
+        alone = with_error(made.delta_f_alone_kj_mol, made.delta_f_alone_interval)
+        lines.append(
+            f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: dF {value} kJ/mol "
+            f"(95 %) together with the iterations, {alone} alone, {_passages(made.passages)}"
+        )
+    elif made is not None:
+        lines.append(
+            f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: {made.folder}"
+        )
+    if made is not None and made.problems:
+        lines.append("coverage of the production: " + "; ".join(made.problems))
+    return "\n".join(lines)
+
+
+def sampled_table(result: "Sampled", settings: Settings) -> str:
+    """What came of a run along a given CV, a line each."""
+    region, walkers = settings.delta_f, settings.sampling.walkers
+    rows = [
+        ("CV", result.cv),
+        ("simulated", f"{result.ns:g} ns over {walkers} walkers, {result.steps_per_s:.0f} steps/s"),
+        ("frames", f"{result.n_frames} under the frozen bias, {result.n_effective:.0f} effective"),
+    ]
+    if region is not None:
+        what = f"F({region.lower:g} < {region.observable} < {region.upper:g}) - F(elsewhere)"
+        value = with_error(result.delta_f_kj_mol, result.delta_f_interval)
+        sure = result.delta_f_kj_mol is not None and math.isfinite(result.delta_f_kj_mol)
+        rows.append(("dF", f"{value} kJ/mol ({'95 %' if sure else 'a side without frames'}), {what}"))
+    if result.passages is not None:
+        rows.append(("passages", f"{result.passages} {_CROSSING}"))
+    problems = result.problems or ("no problem found",)
+    rows += [("coverage" if index == 0 else "", problem) for index, problem in enumerate(problems)]
+    rows.append(("results", f"{result.folder}: fes_xi.dat, sampled.json, ...; pictures/ beside it"))
+    return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def _passages(n: int | None) -> str:
+    """Those of the region of dF; pictures/production_walkers.png shows those between the starts' basins."""
+    return f"{n} passage{'' if n == 1 else 's'} {_CROSSING}"
+
+
+def status_text(run: Path, found: "Status") -> str:
+    """How far a run has come, a few lines."""
+    lines = [f"{run}: {found.system}, {found.state}"]
+    if found.n_asked:
+        lines[0] += f", {found.n_finished} of {found.n_asked} iterations"
+    if found.stage is not None:
+        lines.append(_stage_text(found.stage, is_running=found.state == "running"))
+    if found.state == "running":
+        lines.append(f"last written {duration(found.idle_s)} ago")
+    elif found.state == "stopped":
+        lines.append("go on with the command that began it and --resume")
+    if found.records:
+        lines += [table_header(), *(table_line(record) for record in found.records), *found.sentences]
+    return "\n".join(lines)
+
+
+def _stage_text(stage: "Stage", *, is_running: bool) -> str:
+    text = f"{'now' if is_running else 'next'}: {stage.name} of {stage.place}"
+    if stage.total_ns is not None and stage.done_ns is not None:
+        text += f", {stage.done_ns:.3g} of {stage.total_ns:.3g} ns"
+    if stage.remaining_s is not None:
+        text += f", about {duration(stage.remaining_s)} left of it"
+    return text
+
+
+def free_energy_text(found: "FreeEnergy") -> str:
+    """What the profile is made of, and Delta F."""
+    place = f"iteration {found.place}" if isinstance(found.place, int) else found.place
+    what = f"{place} alone" if found.alone else f"{place} and what is pooled with it"
+    lines = [f"F along {', '.join(found.names)} from {found.n_frames} frames of {what}"]
+    if found.delta_f is not None:
+        value = float(found.delta_f.estimate)
+        interval = (float(found.delta_f.lower), float(found.delta_f.upper))
+        lines.append(f"dF {with_error(value, interval)} kJ/mol (95 %)")
+    return "\n".join(lines)
+
+
+def trained_text(trained: "Trained") -> str:
+    """Frames, loss and how alike the restarts are."""
+    explained = 1.0 - trained.loss / trained.autoencoder.variance
+    return "\n".join(
+        [
+            f"{trained.n_frames} frames, {trained.n_effective:.0f} effective",
+            f"loss {trained.loss:.3e} nm^2 on frames held out, {explained:.1%} of the variance explained",
+            f"restarts: worst loss over best {trained.loss_spread:.3f}, median score of the chosen one with "
+            f"the other good ones {number(trained.choice.score, '{:.3f}')}",
+        ]
+    )
+
+
+def score_text(found: "Score") -> str:
+    """The scores, a line each."""
+    parts = ", ".join(f"{value:.4f}" for value in found.components)
+    return "\n".join(
+        [
+            f"score        {found.score:.4f}   of the components {parts}",
+            f"unweighted   {found.unweighted:.4f}",
+            f"nonlinear    {found.nonlinear:.4f}   any function, nearest neighbours out of sample",
+            f"reverse      {found.reverse:.4f}   OLD regressed on NEW",
+            f"frames       {found.n_frames}, {found.n_effective:.0f} effective",
+        ]
+    )

@@ -1,0 +1,32 @@
+"""`aecv status`: how far a run has come."""
+
+import json
+from pathlib import Path
+
+import click
+
+from aecv.command import Command
+
+
+@click.command(cls=Command)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def main(run: Path, as_json: bool) -> None:
+    """How far RUN has come: running, stopped or finished, its iterations, and the verdict so far.
+
+    Looks at the folder and changes nothing in it.
+
+    \b
+    Examples:
+      aecv status runs/ala2
+      aecv status runs/ala2 --json
+    """
+    from aecv import screens
+    from aecv.workflow.status import status
+
+    found = status(run)
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else screens.status_text(run, found))
+
+
+if __name__ == "__main__":
+    main()

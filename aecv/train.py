@@ -1,0 +1,64 @@
+"""`aecv train`: a CV from frames that are there."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aecv.command import Command, frame_files, frame_options, spec_of, system_option
+
+
+@click.command(cls=Command)
+@system_option
+@frame_options(required=True)
+@click.option(
+    "--power",
+    type=click.FloatRange(min=0, max=1),
+    default=1.0,
+    show_default=True,
+    help="Of the weights that train: 1 for their ensemble, less for a closer look at rare frames.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the CV.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One setting, for example autoencoder.latent=1; may be repeated.",
+)
+def main(
+    *,
+    system_name: str,
+    power: float,
+    seed: int | None,
+    out: Path,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Train an autoencoder on given frames and weights, and write its encoder as a CV.
+
+    \b
+    Examples:
+      aecv train --system ala2 --frames traj.xtc --out cv
+      aecv train --system my_system --frames a.dcd --frames b.dcd --top x.pdb --weights w.npy --out cv
+    """
+    texts = (*assignments, *(() if seed is None else (f"run.seed={seed}",)))
+    spec = spec_of(system_name, config=config, texts=texts, print_config=False)
+    assert spec is not None
+    files = frame_files(options)
+    assert files is not None
+    # OpenMM and PyTorch take seconds to load: only when there is something for them to do
+    from aecv import console, screens
+    from aecv.workflow.offline import train
+
+    console.set_up_logging()
+    trained = train(spec, files, out, power=power, progress=console.bars)
+    click.echo(screens.trained_text(trained))
+    click.echo(f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""A run that is only read: its settings, its system, and the places in its folder."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aecv.ground.errors import StoreError, suggestion
+from aecv.ground.files import read_json
+from aecv.ground.layers import validate
+from aecv.ground.settings import Settings
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
+from aecv.models.spec import SystemSpec, load_system
+from aecv.workflow.store import ALONG, FORMAT, Place, name_of
+
+if TYPE_CHECKING:
+    from aecv.sampling.system import MolecularSystem
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's folder, whatever it holds so far; nothing is written into it.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        StoreError: when it holds no run, or one of another format.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.path / "run.json").is_file():
+            there = self.path if self.path.is_dir() else self.path.parent
+            names = [item.name for item in there.iterdir()] if there.is_dir() else []
+            raise StoreError(
+                f"{self.path}: needs the folder of a run, with run.json, there is none"
+                f"{suggestion(self.path.name, names)}"
+            )
+        found = self.manifest.get("format") if isinstance(self.manifest, dict) else None
+        if found != FORMAT:
+            raise StoreError(
+                f"{self.path}/run.json: needs format {FORMAT}, got {found}; use the aecv that wrote it"
+            )
+
+    @cached_property
+    def manifest(self) -> Any:
+        """run.json."""
+        return read_json(self.path / "run.json")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the run was made with."""
+        return validate(self.manifest.get("settings", {}), source=f"{self.path}/run.json")
+
+    def iteration_dir(self, place: Place) -> Path:
+        """Folder of an iteration, or of another place by its name."""
+        return self.path / name_of(place)
+
+    def is_done(self, place: Place, stage: str) -> bool:
+        """Whether a stage was finished."""
+        return (self.iteration_dir(place) / f"{stage}.done").is_file()
+
+    @property
+    def iterations(self) -> list[int]:
+        """Numbers of the finished iterations."""
+        names = [path.parent.name for path in self.path.glob("iteration_*/learning.done")]
+        return sorted(int(name.rpartition("_")[2]) for name in names)
+
+    @property
+    def last_place(self) -> Place:
+        """Where the best free energies are: the run along a given CV, the production, the last iteration.
+
+        Raises:
+            StoreError: when nothing biased is finished.
+        """
+        if self.is_done(ALONG, "analysis"):
+            return ALONG
+        numbers = [number for number in self.iterations if number > 0]
+        for number in reversed(self.iterations):
+            if self.is_done(f"production_{number:02d}", "analysis"):
+                return f"production_{number:02d}"
+        if not numbers:
+            raise StoreError(
+                f"{self.path}: needs a finished biased iteration, there is none; continue it with --resume"
+            )
+        return numbers[-1]
+
+    def cv(self, iteration: int) -> CV:
+        """The CV that an iteration learned."""
+        return load_cv(self.iteration_dir(iteration))
+
+    def spec(self, system: str | Path | None = None) -> SystemSpec:
+        """The system with the run's settings.
+
+        Args:
+            system: its name or folder; None for the name that the run tells.
+
+        Raises:
+            MolecularSystemError: when it cannot be found.
+            StoreError: when its files are not those of the run.
+        """
+        found = load_system(self.settings.system.name if system is None else system)
+        if found.hash != self.manifest.get("system_hash"):
+            raise StoreError(
+                f"{self.path}: was made with other files of '{self.settings.system.name}' than those in "
+                f"{found.directory}; name the folder with the right ones with --system"
+            )
+        return SystemSpec(settings=self.settings, directory=found.directory, hash=found.hash)
+
+    def system(self, system: str | Path | None = None) -> "MolecularSystem":
+        """The system itself; arguments and errors as `spec`."""
+        from aecv.sampling.system import build
+
+        return build(self.spec(system))

@@ -1,0 +1,217 @@
+"""Frames that a user brings: trajectories of any program that mdtraj reads, with a weight each."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import SamplingError, first_line, suggestion
+from aecv.ground.files import sha256
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.sampling.system import MolecularSystem
+
+_CHUNK = 1000
+"""Frames read at once."""
+_OWN_TOPOLOGY = (".pdb", ".h5", ".gsd", ".lh5")
+"""Trajectories that say which atoms they hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameFiles:
+    """Where frames are.
+
+    Attributes:
+        trajectories: files of one system in the order of time: .xtc, .dcd, .trr, .nc, .h5, .pdb ...
+        topology: of these files (.pdb, .gro, .prmtop, .psf ...); None where it is that of the system.
+        weights: a weight per frame of all files together, .npy or text with a number per line; None: equal.
+        stride: take every n-th frame.
+    """
+
+    trajectories: tuple[Path, ...]
+    topology: Path | None = None
+    weights: Path | None = None
+    stride: int = 1
+
+    def hashes(self) -> dict[str, str | int]:
+        """What a run that begins with them depends on: SHA-256 of the files, and the stride."""
+        named = {f"trajectory {index}": path for index, path in enumerate(self.trajectories)}
+        if self.topology is not None:
+            named["topology"] = self.topology
+        if self.weights is not None:
+            named["weights"] = self.weights
+        for path in named.values():
+            _check_there(path)
+        return {name: sha256(path) for name, path in named.items()} | {"stride": self.stride}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InputFrames:
+    """Frames as they were read.
+
+    Attributes:
+        positions: of the chosen atoms, shape (n, n_chosen, 3) [nm].
+        observables: of the system, name -> shape (n,).
+        weights: not negative, sum 1, shape (n,).
+        n_inverted: frames with another chirality than the system's structure.
+        n_turned: frames with another cis-trans state.
+    """
+
+    positions: NDArray[np.float32]
+    observables: dict[str, FloatArray]
+    weights: FloatArray
+    n_inverted: int
+    n_turned: int
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.weights)
+
+
+def read_frames(files: FrameFiles, system: MolecularSystem, *, atoms: IntArray | None = None) -> InputFrames:
+    """Read frames in pieces; memory holds the chosen atoms only.
+
+    Molecules that the box cut are made whole where a file has a box.
+
+    Args:
+        files: where they are.
+        system: whose atoms they are, in its order.
+        atoms: the chosen ones, shape (n_chosen,); None for those that the autoencoder sees.
+
+    Raises:
+        SamplingError: when a file is missing or unreadable, holds other atoms than the system, positions that
+            are not finite, or weights that do not fit.
+    """
+    chosen = system.cv_atom_indices if atoms is None else atoms
+    positions, changes = [], np.zeros(2, dtype=int)
+    observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
+    for path, first, frames in _pieces(files, system):
+        if not np.isfinite(frames).all():
+            bad = first + int(np.argmax(~np.isfinite(frames).all(axis=(1, 2))))
+            raise SamplingError(f"{path}: needs finite positions, those of frame {bad} are not; leave it out")
+        positions.append(frames[:, chosen])
+        for name, values in system.observables.compute(frames).items():
+            observables[name].append(values)
+        changes += system.stereo.count_changes(frames)
+    if not positions:
+        raise SamplingError(f"{files.trajectories[0]}: needs at least one frame, there is none")
+    kept = np.concatenate(positions)
+    return InputFrames(
+        positions=kept,
+        observables={name: np.concatenate(values) for name, values in observables.items()},
+        weights=_weights(files, len(kept)),
+        n_inverted=int(changes[0]),
+        n_turned=int(changes[1]),
+    )
+
+
+def _pieces(files: FrameFiles, system: MolecularSystem) -> Iterator[tuple[Path, int, NDArray[np.float32]]]:
+    """File, number of the first frame in it, and positions of all atoms [nm], shape (n, N, 3)."""
+    topology = None if files.topology is None else _read_topology(files.topology)
+    for path in files.trajectories:
+        _check_there(path)
+        first = 0
+        for piece in _read(path, topology or system.mdtraj_topology, files.stride):
+            if first == 0:
+                _check_atoms(path if topology is None else files.topology or path, piece.topology, system)
+            if piece.unitcell_lengths is not None and len(list(system.mdtraj_topology.bonds)):
+                piece.topology = system.mdtraj_topology  # bonds are what tells that a molecule is cut
+                piece = piece.make_molecules_whole()
+            yield path, first * files.stride, piece.xyz
+            first += len(piece)
+
+
+def _read(path: Path, topology: mdtraj.Topology, stride: int) -> Iterator[mdtraj.Trajectory]:
+    options = {} if path.suffix.lower() in _OWN_TOPOLOGY else {"top": topology}
+    try:
+        pieces = mdtraj.iterload(str(path), chunk=_CHUNK, stride=stride, **options)
+        while True:
+            with _said_elsewhere():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+    except Exception as error:  # mdtraj's readers raise what their parsing happens to hit
+        raise SamplingError(
+            f"{path}: needs a trajectory that mdtraj reads, of {topology.n_atoms} atoms, got: "
+            f"{first_line(error)}; name the file's own topology with --top"
+        ) from error
+
+
+@contextmanager
+def _said_elsewhere() -> Iterator[None]:
+    """mdtraj's DCD reader greets on standard output, where results belong: to standard error with it."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # a process without standard output
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _read_topology(path: Path) -> mdtraj.Topology:
+    _check_there(path)
+    try:
+        return mdtraj.load_topology(str(path))
+    except Exception as error:  # as above
+        raise SamplingError(
+            f"{path}: needs a topology that mdtraj reads, got: {first_line(error)}"
+        ) from error
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SamplingError(f"{path}: needs a file of frames, there is none{suggestion(path.name, beside)}")
+
+
+def _check_atoms(path: Path, found: mdtraj.Topology, system: MolecularSystem) -> None:
+    """Refuse files of other atoms: weights and CVs would be of something else."""
+    own, name = system.mdtraj_topology, system.spec.name
+    if found.n_atoms != own.n_atoms:
+        raise SamplingError(
+            f"{path}: needs the {own.n_atoms} atoms of '{name}', has {found.n_atoms}; write the trajectory "
+            "with these atoms alone, or describe the system that it is of"
+        )
+    for theirs, ours in zip(found.atoms, own.atoms, strict=True):
+        if theirs.element != ours.element:
+            raise SamplingError(
+                f"{path}: needs the atoms of '{name}' in its order, has {theirs} ({theirs.element.symbol}) "
+                f"as atom {ours.index}, where {ours} ({ours.element.symbol}) belongs; reorder them"
+            )
+
+
+def _weights(files: FrameFiles, n_frames: int) -> FloatArray:
+    """Weights with sum 1; those of frames that the stride leaves out do not count."""
+    path = files.weights
+    if path is None:
+        return np.full(n_frames, 1.0 / n_frames)
+    _check_there(path)
+    try:
+        found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path)
+        weights = np.asarray(found, dtype=float).reshape(-1)
+    except (OSError, ValueError, EOFError) as error:
+        raise SamplingError(
+            f"{path}: needs .npy or text with one number per frame, got: {first_line(error)}"
+        ) from error
+    if len(weights) != n_frames:
+        weights = weights[:: files.stride]
+    if len(weights) != n_frames:
+        raise SamplingError(f"{path}: needs a weight for each of {n_frames} frames, has {len(found)}")
+    if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
+        raise SamplingError(
+            f"{path}: needs weights that are finite, not negative and not all zero; they run from "
+            f"{np.min(weights):g} to {np.max(weights):g}"
+        )
+    return np.asarray(weights / weights.sum())

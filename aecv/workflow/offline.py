@@ -1,0 +1,183 @@
+"""CVs without dynamics: trained on frames that are there, and compared on them."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import new_folder, read_arrays, write_json
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.seeds import seed_31bit
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
+from aecv.models.spec import SystemSpec
+from aecv.numerics.convergence import nonlinear_r2, weighted_r2
+from aecv.numerics.weights import effective_sample_size
+from aecv.sampling.system import build, check_atoms
+from aecv.workflow.finished import FinishedRun
+from aecv.workflow.input_frames import FrameFiles, read_frames
+from aecv.workflow.learning import Trained, train_cv
+from aecv.workflow.progress import Progress, silent
+from aecv.workflow.same_system import check_same_system
+from aecv.workflow.samples import Samples
+from aecv.workflow.threshold import WeightedFrames
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How far one CV is a function of another on some frames.
+
+    Attributes:
+        score: R^2 of the linear regression of the first CV on the second, worst component, with the frames'
+            weights: 1 where every component is an affine function of the second CV.
+        components: the same of every component.
+        unweighted: the score without weights.
+        nonlinear: out of sample by nearest neighbours, worst component: 1 where the first is any function of
+            the second.
+        reverse: score of the second regressed on the first.
+        n_frames: frames with weight; n_effective: (sum w)^2 / sum w^2 of them.
+    """
+
+    score: float
+    components: tuple[float, ...]
+    unweighted: float
+    nonlinear: float
+    reverse: float
+    n_frames: int
+    n_effective: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def train(
+    spec: SystemSpec, frames: FrameFiles, out: Path, *, power: float = 1.0, progress: Progress = silent
+) -> Trained:
+    """Train an autoencoder on given frames and weights; no dynamics.
+
+    Minimises sum_i w_i^p |y_i - dec(enc(y_i))|^2 / sum_i w_i^p over aligned coordinates y_i [nm] of the
+    system's cv.atoms, as every iteration of the loop does.
+
+    Args:
+        spec: the system with all settings; [cv], [autoencoder] and [training] count, and run.seed.
+        frames: where the frames are, in the order of time.
+        out: a new folder: cv.pt, cv.npz, cv.json, training.json.
+        power: p; 1 trains on the ensemble that the weights stand for, less looks closer at rare frames.
+        progress: opens progress bars.
+
+    Returns:
+        the training, with the losses of all restarts.
+
+    Raises:
+        SamplingError: for frames that cannot be read, are of other atoms, or are too few.
+        TrainingError: when the training fails.
+        StoreError: when `out` exists already or cannot be written.
+    """
+    system = build(spec)
+    with new_folder(out) as folder:
+        found = read_frames(frames, system)
+        trained = train_cv(
+            folder,
+            WeightedFrames(positions=found.positions, weights=found.weights),
+            system,
+            place="train",
+            seed=seed_31bit(spec.settings.run.seed, "training", "given frames"),
+            power=power,
+            progress=progress,
+        )
+        report = frames.hashes() | {"system": spec.name, "system_hash": spec.hash, "power": power}
+        write_json(folder / "frames.json", report | {"n_frames": found.n_frames})
+    return trained
+
+
+def score_in_run(new: CV, old: CV, run: Path, iteration: int | None = None) -> Score:
+    """Compare two CVs on the frames of an iteration of a run, with their Boltzmann weights.
+
+    Args:
+        new, old: as `score`; of the atoms that the run's autoencoder sees.
+        run: its folder.
+        iteration: its number; None for the last finished one.
+
+    Raises:
+        StoreError: for a run or an iteration that is not there.
+        CVError: for a CV of other atoms.
+    """
+    found = FinishedRun(Path(run))
+    numbers = found.iterations
+    if not numbers or (iteration is not None and iteration not in numbers):
+        raise StoreError(
+            f"{run}: needs a finished iteration{'' if iteration is None else f' {iteration}'}, has "
+            f"{', '.join(map(str, numbers)) or 'none'}"
+        )
+    folder = found.iteration_dir(numbers[-1] if iteration is None else iteration)
+    atoms = load_cv(folder).atom_indices
+    samples = Samples.load(folder / "samples.npz")
+    weights = read_arrays(folder / "weights.npz")["last_weights"]
+    return score_on(new, old, samples.cv_positions, atoms, weights)
+
+
+def score(new: CV, old: CV, spec: SystemSpec, frames: FrameFiles) -> Score:
+    """Compare two CVs on given frames.
+
+    Args:
+        new: the CV that is explained.
+        old: the CV that explains; of the same system, its atoms may be others.
+        spec: the system.
+        frames: where the frames are.
+
+    Raises:
+        CVError: when a CV is of other atoms.
+        SamplingError: for frames that cannot be read, are of other atoms, or are too few.
+    """
+    system = build(spec)
+    for cv in (new, old):
+        check_atoms(system, cv)
+        check_same_system(cv, system)
+    atoms = np.union1d(new.atom_indices, old.atom_indices)
+    found = read_frames(frames, system, atoms=atoms)
+    return score_on(new, old, found.positions, atoms, found.weights)
+
+
+def score_on(
+    new: CV, old: CV, positions: NDArray[np.floating], atoms: IntArray, weights: FloatArray
+) -> Score:
+    """Compare two CVs on frames in memory.
+
+    Args:
+        positions: shape (n, len(atoms), 3) [nm].
+        atoms: which atoms these are, shape (n_atoms,).
+        weights: not negative, any normalisation, shape (n,).
+
+    Raises:
+        CVError: when a CV needs an atom that is not there.
+        SamplingError: for fewer than 40 frames with weight.
+    """
+    kept = weights > 0
+    share = weights[kept]
+    a, b = (_features(cv, cv.of_some(positions[kept], atoms)) for cv in (new, old))
+    components = weighted_r2(b, a, share)
+    return Score(
+        score=float(components.min()),
+        components=tuple(components.tolist()),
+        unweighted=float(weighted_r2(b, a, np.ones(len(share))).min()),
+        nonlinear=float(nonlinear_r2(b, a, share, seed=0).min()),
+        reverse=float(weighted_r2(a, b, share).min()),
+        n_frames=len(share),
+        n_effective=effective_sample_size(share),
+    )
+
+
+def _features(cv: CV, values: FloatArray) -> FloatArray:
+    """Components of a CV with cosine and sine in place of angles, shape (n, d')."""
+    columns: list[FloatArray] = []
+    for component, period in zip(values.T, cv.periods, strict=True):
+        angle = 2.0 * np.pi * component / period if period else None
+        columns += [component] if angle is None else [np.cos(angle), np.sin(angle)]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,46 @@
+"""Pictures of free energies that were asked for after a run."""
+
+from pathlib import Path
+
+from aecv.ground.errors import StoreError
+from aecv.results import plots
+from aecv.results.fes import edges_of
+from aecv.results.plots import Plane, Profile
+from aecv.workflow.profiles import FreeEnergy
+
+
+def draw(found: FreeEnergy, path: Path) -> None:
+    """Draw a profile with its 95 % band, or a map with its standard error."""
+    if len(found.axes) == 1:
+        figure = plots.profile_with_error([_profile(found)])
+    else:
+        figure = plots.plane_with_error(_plane(found))
+    try:
+        plots.save(figure, path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _profile(found: FreeEnergy) -> Profile:
+    return Profile(
+        name=found.names[0],
+        points=found.axes[0],
+        values=found.profile.estimate,
+        interval=(found.profile.lower, found.profile.upper),
+        periodic=found.periodic[0],
+        label="reweighted",
+        curves=(),
+    )
+
+
+def _plane(found: FreeEnergy) -> Plane:
+    x_edges, y_edges = (edges_of(axis) for axis in found.axes)
+    return Plane(
+        names=(found.names[0], found.names[1]),
+        periodic=(found.periodic[0], found.periodic[1]),
+        x_edges=x_edges,
+        y_edges=y_edges,
+        values=found.profile.estimate,
+        error=found.profile.standard_error,
+        reference=None,
+    )

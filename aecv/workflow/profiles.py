@@ -1,0 +1,291 @@
+"""Free energies of a run along whatever its frames tell, with error bars: after the run, without dynamics."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from aecv.ground.errors import SettingsError, suggestion
+from aecv.ground.files import read_json
+from aecv.ground.grid import FloatArray
+from aecv.ground.settings import DeltaFSettings
+from aecv.models.cv import CV
+from aecv.models.cv_files import load_cv
+from aecv.numerics.intervals import Interval
+from aecv.results.fes import write_fes
+from aecv.sampling.system import MolecularSystem
+from aecv.workflow.basins import KnownStarts
+from aecv.workflow.estimates import Estimates, estimate
+from aecv.workflow.finished import FinishedRun
+from aecv.workflow.learning_stage import weighted_pool
+from aecv.workflow.plain import STARTS
+from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool
+from aecv.workflow.reweighted import ReweightedFrames, all_frames
+from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.store import ALONG, Place
+
+N_BINS = (90, 60)
+"""Bins per axis of a profile and of a map."""
+N_REPLICATES = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FreeEnergy:
+    """F along one or two coordinates [kJ/mol].
+
+    Attributes:
+        names: of the coordinates.
+        axes: bin centres per coordinate, each of shape (n_c,).
+        periodic: per coordinate.
+        profile: minimum 0, with intervals and standard errors per bin, shape (n_0,) or (n_0, n_1).
+        delta_f: F(inside) - F(rest) of the region, with its 95 % interval [kJ/mol]; None without a region.
+        place: the iteration, production or other folder whose weights count.
+        alone: whether the iterations pooled with it are left out.
+        n_frames: that entered.
+    """
+
+    names: tuple[str, ...]
+    axes: tuple[FloatArray, ...]
+    periodic: tuple[bool, ...]
+    profile: Interval
+    delta_f: Interval | None
+    place: Place
+    alone: bool
+    n_frames: int
+
+    def write(self, path: Path) -> None:
+        """Write a file in PLUMED's format, errors in its last column."""
+        found = self.profile
+        write_fes(path, self.axes, found.estimate, self.names, self.periodic, error=found.standard_error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Weighed:
+    """Frames of a place with their weights and replicates."""
+
+    items: list[BiasedIteration]
+    pool: Pool
+    estimates: Estimates
+
+
+def free_energy(
+    run: Path,
+    along: Sequence[str] | CV,
+    *,
+    place: Place | None = None,
+    alone: bool = False,
+    bins: int | None = None,
+    ranges: Sequence[tuple[float, float]] = (),
+    region: tuple[str, float, float] | None = None,
+    replicates: int = N_REPLICATES,
+    system: str | Path | None = None,
+) -> FreeEnergy:
+    """F along observables, components of the biased CV, or another CV, from the frames of a finished run.
+
+    F(s) = -kT ln sum_n w_n delta(s - s_n) from the Boltzmann weights of MBAR; errors by bootstrap over
+    walkers and blocks of time, MBAR solved anew in every replicate.
+
+    Args:
+        run: its folder.
+        along: names of one or two observables, or of components of the biased CV (xi_1, xi_2), or a CV of one
+            or two components whose atoms the run's autoencoder saw.
+        place: an iteration's number, "production_NN" or "along"; None for where the best estimate is.
+        alone: from the frames of that place only, instead of together with the iterations pooled with it.
+        bins: per axis; 90 along one coordinate, 60 along two.
+        ranges: lower and upper end per coordinate that is not periodic; empty for those of the frames.
+        region: observable, lower and upper end of another region than that of [delta_f].
+        replicates: of the bootstrap.
+        system: name or folder, where the run's own name does not find it.
+
+    Raises:
+        AecvError: for a run, a place, a coordinate or a range that is not there; the message tells which.
+    """
+    found = FinishedRun(Path(run))
+    built = found.system(system)
+    if region is not None:
+        built = _with_region(built, region)
+    where = found.last_place if place is None else place
+    weighed = _weigh(found, where, built, replicates)
+    resampled = weighed.estimates.alone if alone else weighed.estimates.pooled
+    names, values, periodic = _coordinates(along, weighed, built, alone=alone)
+    edges = _edges(names, values, periodic, bins or N_BINS[len(names) - 1], ranges)
+    return FreeEnergy(
+        names=names,
+        axes=tuple(0.5 * (edge[1:] + edge[:-1]) for edge in edges),
+        periodic=periodic,
+        profile=resampled.profile(values, edges),
+        delta_f=resampled.delta_f(),
+        place=where,
+        alone=alone or where == ALONG,
+        n_frames=len(values),
+    )
+
+
+def coordinate(text: str) -> tuple[str, ...] | CV:
+    """What `free_energy` takes, from a user's words: names with commas between them, or the file of a CV.
+
+    Raises:
+        CVError: when it is a file or folder without a CV.
+    """
+    path = Path(text).expanduser()
+    if path.exists() or path.suffix in (".pt", ".json", ".npz") or len(path.parts) > 1:
+        return load_cv(path)
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def place_of(text: str | None) -> Place | None:
+    """A place from a user's words: 6, iteration_06, production_09, along; None for the best estimate.
+
+    Raises:
+        SettingsError: for anything else.
+    """
+    if text is None or text == ALONG or re.fullmatch(r"production_\d+", text):
+        return text
+    number = text.removeprefix("iteration_")
+    if not number.isdigit():
+        raise SettingsError(f"--place: needs an iteration's number, production_NN or {ALONG}, got '{text}'")
+    return int(number)
+
+
+def _with_region(system: MolecularSystem, region: tuple[str, float, float]) -> MolecularSystem:
+    name, lower, upper = region
+    known = system.observables.names
+    if name not in known:
+        raise SettingsError(
+            f"--region: needs an observable of the system ({', '.join(known) or 'it has none'}), got '{name}'"
+            f"{suggestion(name, known)}"
+        )
+    if not lower < upper:
+        raise SettingsError(f"--region: needs a lower end below the upper one, got {lower:g} and {upper:g}")
+    section = DeltaFSettings(observable=name, lower=lower, upper=upper)
+    settings = system.spec.settings.model_copy(update={"delta_f": section})
+    return replace(system, spec=replace(system.spec, settings=settings))
+
+
+def _weigh(run: FinishedRun, place: Place, system: MolecularSystem, replicates: int) -> _Weighed:
+    """The frames of a place with their replicates, as the run itself weighed them."""
+    frames: ReweightedFrames | None = None
+    if isinstance(place, int):
+        if place == 0 or place not in run.iterations:
+            raise SettingsError(
+                f"{run.path}: iteration {place} has no free energy; those that have: "
+                f"{', '.join(str(n) for n in run.iterations if n) or 'none yet'}"
+            )
+        previous = [run.cv(k) for k in range(place)]
+        samples = Samples.load(run.iteration_dir(place) / "samples.npz")
+        pool, items = weighted_pool(run, place, previous, samples, system)
+    else:
+        items = _items(run, place, system)
+        pool = mbar_pool(items, system.spec.settings.pool)
+        frames = all_frames(pool, items)
+    starts = KnownStarts.load(run, system, STARTS if place == ALONG else 0)
+    estimates = estimate(
+        pool, items, starts.inside, system, place=place, n_replicates=replicates, frames=frames
+    )
+    return _Weighed(items=items, pool=pool, estimates=estimates)
+
+
+def _items(run: FinishedRun, place: str, system: MolecularSystem) -> list[BiasedIteration]:
+    """A production with the iterations pooled with it, or a run along a given CV."""
+    folder = run.iteration_dir(place)
+    if not run.is_done(place, "analysis"):
+        raise SettingsError(f"{folder}: needs a finished production, there is none; continue with --resume")
+    if place == ALONG:
+        cv = _given_cv(folder, system)
+        return [_item(run, ALONG, 1, cv)]
+    last, pool = int(place.rpartition("_")[2]), system.spec.settings.pool
+    cvs = [run.cv(k) for k in range(last + 1)]
+    numbers = range(first_pooled(last + 1, pool), last + 1) if pool.mode == "mbar" else range(0)
+    return [*(_item(run, k, k, cvs[k - 1]) for k in numbers), _item(run, place, last + 1, cvs[last])]
+
+
+def _item(run: FinishedRun, place: Place, index: int, cv: CV) -> BiasedIteration:
+    folder = run.iteration_dir(place)
+    samples, bias = Samples.stored(folder / "samples.npz"), Bias.load(folder / "bias.npz")
+    return BiasedIteration(index=index, samples=samples, bias=bias, cv=cv)
+
+
+def _given_cv(folder: Path, system: MolecularSystem) -> CV:
+    """The CV of `aecv sample`, which a Python function does not leave behind."""
+    if not (folder / "cv.pt").is_file():
+        name = read_json(folder / "sampled.json")["cv"]
+        raise SettingsError(
+            f"{folder}: its CV, {name}, is a Python function, which no file holds; use its fes_*.dat"
+        )
+    return load_cv(folder)
+
+
+def _coordinates(
+    along: Sequence[str] | CV, weighed: _Weighed, system: MolecularSystem, *, alone: bool
+) -> tuple[tuple[str, ...], FloatArray, tuple[bool, ...]]:
+    """Names, values of shape (n, d), and which have a period."""
+    frames, last = weighed.estimates.frames, weighed.items[-1]
+    own = weighed.pool.last_frames
+    if isinstance(along, CV):
+        if along.n_components > 2:
+            raise SettingsError(f"fes: needs one or two components, {along.source} has {along.n_components}")
+        values = _along_cv(along, weighed, alone=alone)
+        names = tuple(f"xi_{c + 1}" for c in range(values.shape[1]))
+        return names, values, tuple(bool(flag) for flag in along.periodic)
+    xi = last.samples.xi[own] if alone else frames.xi
+    columns = {f"xi_{c + 1}": xi[:, c] for c in range(xi.shape[1])}
+    periodic = {f"xi_{c + 1}": bool(flag) for c, flag in enumerate(last.bias.grid.periodic)}
+    if any(periodic.values()):
+        wrapped = last.bias.grid.wrap(xi)
+        columns = {f"xi_{c + 1}": wrapped[:, c] for c in range(xi.shape[1])}
+    for name in system.observables.names:
+        columns[name] = last.samples.observables[name][own] if alone else frames.observables[name]
+        periodic[name] = name in system.observables.periodic_names
+    names = tuple(along)
+    for name in names:
+        if name not in columns:
+            raise SettingsError(
+                f"fes: needs a coordinate that the run knows ({', '.join(columns)}), got '{name}'"
+                f"{suggestion(name, columns)}"
+            )
+    if not 1 <= len(names) <= 2 or len(set(names)) != len(names):
+        raise SettingsError(f"fes: needs one or two different coordinates, got {', '.join(names) or 'none'}")
+    return names, np.stack([columns[name] for name in names], axis=1), tuple(periodic[n] for n in names)
+
+
+def _along_cv(cv: CV, weighed: _Weighed, *, alone: bool) -> FloatArray:
+    """A CV on the frames, whose files hold the atoms of the CV that was biased."""
+    frames, last = weighed.estimates.frames, weighed.items[-1]
+    held = last.cv.atom_indices
+    if alone:
+        return cv.of_some(last.samples.cv_positions[weighed.pool.last_frames], held)
+    result = np.empty((len(frames.weights), cv.n_components))
+    for item in weighed.items:
+        mine = frames.iteration == item.index
+        result[mine] = cv.of_some(item.samples.cv_positions[frames.frame[mine]], held)
+    return result
+
+
+def _edges(
+    names: Sequence[str],
+    values: FloatArray,
+    periodic: Sequence[bool],
+    bins: int,
+    ranges: Sequence[tuple[float, float]],
+) -> list[FloatArray]:
+    """Even bins; a dihedral has its period, the others their range or that of the frames."""
+    open_ends = [index for index, flag in enumerate(periodic) if not flag]
+    if ranges and len(ranges) != len(open_ends):
+        what = ", ".join(names[index] for index in open_ends) or "no coordinate, all are periodic"
+        raise SettingsError(f"--range: needs one for each of {what}; got {len(ranges)}")
+    given = dict(zip(open_ends, ranges, strict=False))
+    edges = []
+    for index, flag in enumerate(periodic):
+        column = values[:, index]
+        low, high = given.get(index, (column.min(), np.nextafter(column.max(), np.inf)))
+        if flag:
+            low, high = -np.pi, np.pi
+        if not low < high:
+            raise SettingsError(
+                f"--range {names[index]}: needs low below high, got {low:g} and {high:g}; a coordinate that "
+                "does not vary has no free energy"
+            )
+        edges.append(np.linspace(low, high, bins + 1))
+    return edges

@@ -1,0 +1,184 @@
+"""How far a run has come, read from its folder without touching it: it may be running at this moment."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_json
+from aecv.ground.settings import Settings
+from aecv.workflow.finished import FinishedRun
+from aecv.workflow.records import IterationRecord
+from aecv.workflow.store import ALONG, name_of
+from aecv.workflow.verdict import judge
+
+STALE_S = 900.0
+"""A run that is held by a process and has written nothing for so long deserves a look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Work that is not finished.
+
+    Attributes:
+        place: folder.
+        name: "starts", "sampling", "learning" or "analysis".
+        done_ns, total_ns: simulated time so far and in the end; None for a stage without.
+        remaining_s: at the speed so far [s]; None where that is not known.
+    """
+
+    place: str
+    name: str
+    done_ns: float | None = None
+    total_ns: float | None = None
+    remaining_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a run has come.
+
+    Attributes:
+        system: its name.
+        state: "running", "stopped" or "finished".
+        n_finished, n_asked: iterations; 0 of 0 for a run along a given CV.
+        stage: what is or was being worked on; None for a finished run.
+        records: of the finished iterations.
+        converged: whether the CV repeats itself; None before there is a score.
+        sentences: the verdict so far.
+        idle_s: since something was last written [s].
+    """
+
+    system: str
+    state: str
+    n_finished: int
+    n_asked: int
+    stage: Stage | None
+    records: tuple[IterationRecord, ...]
+    converged: bool | None
+    sentences: tuple[str, ...]
+    idle_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"records": [record.as_dict() for record in self.records]}
+
+
+def status(path: Path) -> Status:
+    """Look at a run.
+
+    Args:
+        path: its folder.
+
+    Raises:
+        StoreError: when there is no run, or a file of it is damaged.
+    """
+    run = FinishedRun(Path(path))
+    records = tuple(_records(run))
+    stage = _stage(run)
+    state = "running" if _is_held(run.path) else "stopped" if stage else "finished"
+    verdict = judge(records, run.settings.convergence) if records else None
+    scored = any(record.score is not None for record in records)
+    is_given = run.iteration_dir(ALONG).is_dir() or run.iteration_dir("starts").is_dir()
+    return Status(
+        system=run.settings.system.name,
+        state=state,
+        n_finished=len(records),
+        n_asked=0 if is_given else run.settings.run.iterations,
+        stage=stage,
+        records=records,
+        converged=verdict.converged if verdict and scored else None,
+        sentences=verdict.sentences if verdict else (),
+        idle_s=_idle(run.path),
+    )
+
+
+def _records(run: FinishedRun) -> Iterator[IterationRecord]:
+    for iteration in run.iterations:
+        path = run.iteration_dir(iteration) / "record.json"
+        try:
+            yield IterationRecord.from_dict(read_json(path))
+        except TypeError as error:
+            raise StoreError(f"{path}: needs the fields of a record, got others ({error})") from error
+
+
+def _stage(run: FinishedRun) -> Stage | None:
+    """The first stage that is not finished, in the order of the work."""
+    for place, name, total in _stages(run):
+        if run.is_done(place, name):
+            continue
+        label = name_of(place)
+        return _sampling(run, label, total) if name == "sampling" else Stage(place=label, name=name)
+    return None
+
+
+def _stages(run: FinishedRun) -> Iterator[tuple[int | str, str, float]]:
+    """Place, stage and simulated time [ns] of everything that the settings ask for."""
+    settings = run.settings
+    if run.iteration_dir("starts").is_dir():  # a run along a given CV
+        yield "starts", "starts", 0.0
+        yield ALONG, "sampling", _given_ns(run, settings)
+        yield ALONG, "analysis", 0.0
+        return
+    yield 0, "starts", 0.0
+    stops = settings.convergence.stop
+    for iteration in range(settings.run.iterations):
+        yield iteration, "sampling", settings.sampling.ns
+        yield iteration, "learning", 0.0
+        if stops and any(run.path.glob(f"production_{iteration:02d}")):
+            break
+    ns = 2.0 * settings.sampling.ns if settings.production.ns is None else settings.production.ns
+    if ns:
+        name = f"production_{(run.iterations or [0])[-1]:02d}"
+        yield name, "sampling", ns
+        yield name, "analysis", 0.0
+
+
+def _given_ns(run: FinishedRun, settings: Settings) -> float:
+    begun = run.iteration_dir(ALONG) / "sampling.begun"
+    return float(read_json(begun)["ns"]) if begun.is_file() else settings.sampling.ns
+
+
+def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:
+    """A sampling that is under way, by the files of its segments."""
+    sampling = run.settings.sampling
+    segments = run.iteration_dir(place) / "segments"
+    written = sorted(segments.glob("segment_*_walker_000.npz"))
+    done = min(total_ns, len(written) * sampling.segment_ps * sampling.walkers / 1000.0)
+    remaining = None
+    if len(written) > 1:
+        first, last = written[0].stat().st_mtime, written[-1].stat().st_mtime
+        per_segment = (last - first) / (len(written) - 1)
+        n_left = (total_ns - done) * 1000.0 / (sampling.segment_ps * sampling.walkers)
+        remaining = per_segment * n_left if per_segment > 0 else None
+    return Stage(place=place, name="sampling", done_ns=done, total_ns=total_ns, remaining_s=remaining)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process works on the run; a folder that cannot be written counts as not held."""
+    lock = path / ".lock"
+    if not lock.is_file() or not os.access(lock, os.W_OK):
+        return False
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _idle(path: Path) -> float:
+    """Since the newest file was written [s]; a clock that was set back gives 0."""
+    newest = max((_written(item) for item in path.rglob("*")), default=time.time())
+    return max(0.0, time.time() - newest)
+
+
+def _written(item: Path) -> float:
+    try:
+        return item.stat().st_mtime
+    except OSError:  # a running process has just replaced it
+        return 0.0
