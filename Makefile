@@ -3,6 +3,7 @@
 #   make ala2     the main job: alanine dipeptide, ten iterations, results in runs/ala2
 #   make test     the fast tests          make test-slow   the others       make test-all   both
 #   make lint     ruff and the floors     make types       mypy             make ci         what .ci/run runs
+#   make coverage  the lines that all tests run, in build/coverage
 #   make test-torchforce   the engine contract with openmm-torch, in .venv-torchforce (7 GB)
 #
 # ARGS goes to the job or to pytest:  make ala2 ARGS="--seed 2 --ns 1"   make test ARGS="-k kernels"
@@ -23,7 +24,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 # openmm-torch wants its own torch, so its environment is another one.
 TORCHFORCE := VENV="$(TORCHFORCE_VENV)" TORCH="torch==2.9.1" EXTRAS="test,torchforce"
 
-.PHONY: help venv venv-torchforce test-torchforce test-with-openmm-torch ala2 test test-slow test-all lint format types ci benchmarks wheel clean
+.PHONY: help venv venv-torchforce test-torchforce test-with-openmm-torch ala2 test test-slow test-all coverage lint format types ci benchmarks wheel clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +50,10 @@ test-slow: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m "slow or not slow" --timeout=1200 $(ARGS)
+
+# Engines run in processes of their own too; kernels are compiled, and their lines are seen as Python's only by name.
+coverage: $(INSTALLED)
+	$(PYTEST) -m "slow or not slow" --timeout=1200 --cov --cov-report=term:skip-covered --cov-report=html:build/coverage $(ARGS)
 
 venv-torchforce:
 	$(MAKE) venv $(TORCHFORCE)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aecv.ground.errors import CVError
+from aecv.ground.errors import CVError, first_line
 from aecv.ground.files import replacing
 from aecv.models.alignment import align
 from aecv.numerics.encoder import Encoder
@@ -112,15 +112,15 @@ def read_module(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any] | No
     try:
         with _quiet():
             module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-    except (RuntimeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # torch raises what its parsing of a damaged file happens to hit
+        reason = first_line(error)
         raise CVError(
             f"{path}: needs a complete TorchScript file (torch.jit.save), torch says: {reason}; "
             "export the model again with torch.jit.script"
         ) from error
     try:
         return module.eval(), json.loads(extra[METADATA_NAME]) if extra[METADATA_NAME] else None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text at all: TorchScript checks no sums
         raise CVError(f"{path}: its {METADATA_NAME} needs to be JSON, got: {error}") from error
 
 

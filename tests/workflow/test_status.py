@@ -1,5 +1,6 @@
 """How far a run has come, without touching it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -48,8 +49,6 @@ def test_a_run_that_another_process_holds(copy: Path) -> None:
 
 def test_a_sampling_is_told_by_its_segments(copy: Path) -> None:
     """Five of ten segments of 1 ps, two walkers; half a second between two of them."""
-    import os
-
     for name in ("sampling", "learning"):
         (copy / "iteration_02" / f"{name}.done").unlink()
     segments = copy / "iteration_02" / "segments"
@@ -64,6 +63,21 @@ def test_a_sampling_is_told_by_its_segments(copy: Path) -> None:
     assert (stage.place, stage.name, stage.total_ns) == ("iteration_02", "sampling", 0.02)
     assert stage.done_ns == pytest.approx(0.01)
     assert stage.remaining_s == pytest.approx(2.5)
+
+
+def test_a_clock_that_was_set_back_misleads_nobody(copy: Path) -> None:
+    """Files from the future: no negative times, and no estimate from segments in the wrong order."""
+    (copy / "iteration_02" / "sampling.done").unlink()
+    segments = copy / "iteration_02" / "segments"
+    segments.mkdir()
+    for index in range(3):
+        path = segments / f"segment_{index:05d}_walker_000.npz"
+        np.savez(path, frames=np.zeros(1))
+        os.utime(path, (4e9 - index, 4e9 - index))
+    found = status(copy)
+    assert found.idle_s == 0.0
+    assert found.stage is not None
+    assert found.stage.remaining_s is None
 
 
 def test_a_production_that_is_missing_is_next(copy: Path) -> None:
