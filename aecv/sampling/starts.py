@@ -14,7 +14,8 @@ from aecv.ground.errors import MolecularSystemError, SimulationError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context, read_structure
+from aecv.sampling.structure import read_coordinates
+from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
 
 logger = logging.getLogger(__name__)
 
@@ -257,16 +258,18 @@ def _given(molecular_system: MolecularSystem) -> FloatArray:
     atoms = [(a.residue.name, a.name) for a in molecular_system.topology.atoms()]
     frames = []
     for path in molecular_system.spec.start_paths:
-        topology, positions = read_structure(path)
-        came = [(a.residue.name, a.name) for a in topology.atoms()]
-        if came != atoms:
-            pairs = list(zip(atoms, came, strict=False))
-            row = next((k for k, (need, has) in enumerate(pairs) if need != has), len(pairs))
+        coordinates = read_coordinates(path)
+        # formats without names of atoms can only be counted
+        came = [("", "")] * len(coordinates.positions) if coordinates.names is None else coordinates.names
+        pairs = list(zip(atoms, came, strict=False))
+        compared = coordinates.names is not None
+        row = next((k for k, (need, has) in enumerate(pairs) if compared and need != has), len(pairs))
+        if row < len(atoms) or len(came) != len(atoms):
             raise MolecularSystemError(
                 f"{path}: needs the {len(atoms)} atoms of {molecular_system.spec.structure_path.name} in the "
                 f"same order, got {len(came)} atoms and the first difference at atom {row + 1}"
             )
-        frames.append(positions)
+        frames.append(coordinates.positions)
     return np.array(frames)
 
 
