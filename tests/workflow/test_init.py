@@ -46,7 +46,7 @@ def test_a_peptide_gets_a_system_that_can_be_built() -> None:
     spec = load_system("mine")
     settings = spec.settings
     assert settings.system.name == "mine"
-    assert settings.system.forcefield == ("amber14-all.xml", "implicit/obc2.xml")
+    assert settings.system.forcefield == ("amber99sbildn.xml", "amber99_obc.xml")
     assert (settings.system.nonbonded, settings.system.constraints) == ("NoCutoff", "none")
     assert settings.dynamics.timestep_ps == 0.001
     built = build(spec)
@@ -231,7 +231,7 @@ def test_a_box_counts_as_water_when_water_fills_it() -> None:
     assert guesses.guess_nonbonded(full).value == "PME"
     assert guesses.guess_starts(full).value == "one"
     assert guesses.guess_nonbonded(crystal).value == "NoCutoff"
-    assert "is that of a crystal or of none" in guesses.guess_nonbonded(crystal).why
+    assert "20 waters do not fill it" in guesses.guess_nonbonded(crystal).why
     # less than half the box
     assert guesses.guess_cutoff(full, "forcefield") == pytest.approx(0.9)
     assert guesses.guess_cutoff(water_box(2000, 4.0), "charmm") == pytest.approx(1.2)
