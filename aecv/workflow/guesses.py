@@ -15,8 +15,8 @@ from aecv.sampling.findings import SOLVENT, WATER
 PROTEIN = "amber14-all.xml"
 SOLVATED = (PROTEIN, "amber14/tip3pfb.xml")
 IMPLICIT = ("amber99sbildn.xml", "amber99_obc.xml")
-"""The model of implicit/obc2.xml too, which consists of OpenMM's custom forces, however: 4 to 10 times as slow
-on a CPU (62 and 166 atoms, one thread)."""
+"""The model of implicit/obc2.xml too, which consists of OpenMM's custom forces, however: 4 to 10 times as
+slow on a CPU (62 and 166 atoms, one thread)."""
 _CANDIDATES = {
     True: (SOLVATED, ("charmm36.xml", "charmm36/water.xml")),
     False: (IMPLICIT, (PROTEIN, "implicit/obc2.xml"), ("charmm36.xml", "implicit/obc2.xml")),
