@@ -58,7 +58,9 @@ def main(
     if result.problem is not None:
         click.echo(f"error: cannot run: {result.problem}", err=True)
         click.get_current_context().exit(EXIT_ERROR)
-    click.echo(f"next: aecv iterate --system {system_name}")
+    click.echo(
+        f"next: aecv iterate --system {system_name}; a short trial first: --iters 2 --ns 1 --out runs/trial"
+    )
 
 
 def _lines(result: "Examination") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 
 import mdtraj
 import numpy as np
@@ -14,6 +15,8 @@ from aecv.numerics.encoder import align
 
 BoolArray = NDArray[np.bool_]
 
+FEW = 4
+"""Observables of which every pair is mapped."""
 _MOST_LETTERS = 120
 """Of what mdtraj says about a selection."""
 
@@ -115,6 +118,16 @@ class ObservableSet:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.kinds)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs whose free energy is mapped: all of a few observables, else neighbours in their order.
+
+        A dozen would have 66 maps.
+        """
+        if len(self.names) <= FEW:
+            return tuple(combinations(self.names, 2))
+        return tuple(pairwise(self.names))
 
     @property
     def periodic_names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from aecv.ground.errors import MolecularSystemError, SimulationError
+from aecv.ground.errors import ExplosionError, MolecularSystemError, SimulationError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
@@ -97,14 +97,33 @@ def find_starts(
         platform: as in `make_context`.
 
     Raises:
-        SimulationError: when the hot run or a minimisation explodes, or no minimum keeps its stereochemistry.
+        ExplosionError: when the hot run explodes, with half the time step too. SimulationError: when a
+            minimisation does, or no minimum keeps its stereochemistry.
         MolecularSystemError: when a given start does not fit the structure.
     """
+    try:
+        return _find_starts(molecular_system, settings, seed, platform, timestep=None)
+    except ExplosionError as error:
+        logger.warning("starts: %s; repeated with half the time step", error)
+    timestep = 0.5 * molecular_system.spec.settings.dynamics.timestep_ps
+    return _find_starts(molecular_system, settings, seed, platform, timestep=timestep)
+
+
+def _find_starts(
+    molecular_system: MolecularSystem,
+    settings: StartSettings,
+    seed: int,
+    platform: PlatformChoice | str | None,
+    *,
+    timestep: float | None,
+) -> Starts:
+    """See `find_starts`; the time step of the hot run [ps], None for that of the settings."""
     context, integrator = make_context(
         molecular_system,
         platform=platform,
         seed=seed_31bit(seed, "starts", "hot"),
         temperature=settings.hot_temperature_k,
+        timestep=timestep,
     )
     firsts = molecular_system.start_positions
     if settings.mode == "given":
@@ -249,8 +268,11 @@ def _after(
     try:
         integrator.step(n_steps)
     except openmm.OpenMMException as error:
-        raise SimulationError(f"{doing} failed ({error}); lower the temperature") from error
-    return checked_state(context, doing=doing)[0]
+        raise ExplosionError(f"{doing} failed ({error}); lower the temperature") from error
+    try:
+        return checked_state(context, doing=doing)[0]
+    except SimulationError as error:
+        raise ExplosionError(str(error)) from error
 
 
 def _given(molecular_system: MolecularSystem) -> FloatArray:

@@ -215,3 +215,12 @@ def test_an_rmsd_of_atoms_on_a_line_is_refused(ala2: mdtraj.Trajectory) -> None:
 def test_an_rmsd_has_one_selection() -> None:
     with pytest.raises(ValueError, match="an rmsd needs one selection of all its atoms, got 2"):
         ObservableSettings(kind="rmsd", atoms=("name CA", "name C"))
+
+
+def test_of_many_observables_only_neighbours_are_mapped() -> None:
+    def pairs(n: int) -> tuple[tuple[str, str], ...]:
+        return ObservableSet(kinds=dict.fromkeys("abcdefgh"[:n], "angle"), indices={}).pairs
+
+    assert pairs(1) == ()
+    assert [len(pairs(n)) for n in (2, 3, 4)] == [1, 3, 6]
+    assert pairs(5) == (("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"))

@@ -19,6 +19,7 @@ from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, SegmentSeed, UnbiasedEngine, WalkerState
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.second_try import SecondTry, with_timestep
+from aecv.sampling.starts import find_starts
 from aecv.sampling.system import MolecularSystem, build, choose_platform, make_context
 from aecv.sampling.walkers import Ensemble, Round, make_plan
 from aecv.workflow.segments import SegmentFolder
@@ -196,3 +197,18 @@ def test_the_run_remembers_how_often_it_happened(tmp_path: Path) -> None:
     again.save(Round(ensemble=replace(start, rounds_done=2), results=(result(False),)))
     again.save(Round(ensemble=replace(start, rounds_done=3), results=(result(True),)))
     assert again.n_repeated == 2
+
+
+def test_a_hot_run_that_explodes_is_repeated_with_half_the_time_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = system_of(0.004).spec.settings.starts.model_copy(update={"hot_ps": 4.0, "candidates": 2})
+    with caplog.at_level(logging.WARNING, logger="aecv"):
+        found = find_starts(system_of(0.004), settings, 1)
+    assert found.report.n_candidates == 3
+    assert [m.endswith("; repeated with half the time step") for m in caplog.messages] == [True]
+    # as if it had been asked for: frames at the same times
+    expected = find_starts(system_of(0.002), settings, 1)
+    np.testing.assert_array_equal(found.hot_frames, expected.hot_frames)
+    with pytest.raises(ExplosionError, match=r"hot run at 1000 K .*; (check the|lower the temp)"):
+        find_starts(system_of(0.01), settings, 1)
