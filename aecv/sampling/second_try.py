@@ -59,7 +59,7 @@ class SecondTry:
         return replace(result, increment=increment, repeated=True)
 
     def _given_up(self, job: SegmentJob, first: ExplosionError, second: ExplosionError) -> ExplosionError:
-        found = self._diagnosis(second) or self._diagnosis(first)
+        found = what_went_wrong(self._system, second) or what_went_wrong(self._system, first)
         settings = self._system.spec.settings
         what = f"; {found}" if found is not None else ""
         is_biased = job.accumulators is not None
@@ -75,16 +75,17 @@ class SecondTry:
             second.after,
         )
 
-    def _diagnosis(self, error: ExplosionError) -> Diagnosis | None:
-        """The physical forces where it went wrong, or just before."""
-        for positions in (error.after, error.positions):
-            if positions is None or not np.isfinite(positions).all():
-                continue
-            try:
-                return diagnose(self._system, positions)
-            except SimulationError:
-                continue
-        return None
+
+def what_went_wrong(system: MolecularSystem, error: ExplosionError) -> Diagnosis | None:
+    """The physical forces where it exploded, or when it was last looked at; None where neither is known."""
+    for positions in (error.after, error.positions):
+        if positions is None or not np.isfinite(positions).all():
+            continue
+        try:
+            return diagnose(system, positions)
+        except SimulationError:
+            continue
+    return None
 
 
 def with_timestep(system: MolecularSystem, scale: float) -> MolecularSystem:

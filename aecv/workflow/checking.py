@@ -8,13 +8,14 @@ import openmm
 from openmm import unit
 
 from aecv.ground.cores import usable_cores
-from aecv.ground.errors import AecvError, MolecularSystemError, SimulationError
+from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, SimulationError
 from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.models.spec import SystemSpec
 from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.second_try import what_went_wrong
 from aecv.sampling.starts import minimise
 from aecv.sampling.structure import read_coordinates
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
@@ -97,6 +98,12 @@ def examine(spec: SystemSpec, *, n_steps: int = N_STEPS) -> Examination:
     try:
         _look(result, system)
         _run(result, system, n_steps)
+    except ExplosionError as error:
+        found = what_went_wrong(system, error)
+        result.problem = (
+            f"{error}{f'; {found}' if found else ''}; lower dynamics.timestep_ps "
+            f'({spec.settings.dynamics.timestep_ps:g}), or set system.constraints = "HBonds"'
+        )
     except SimulationError as error:
         result.problem = str(error)
     return result
