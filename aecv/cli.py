@@ -8,6 +8,8 @@ from aecv.command import CONTEXT
 from aecv.ground.errors import suggestion
 
 COMMANDS = {
+    "init": "A folder for a molecule of your own, with everything guessed and explained.",
+    "check": "Whether a system runs, how fast, and what looks wrong about it.",
     "iterate": "Learn a collective variable: the whole loop for a system.",
     "sample": "Extended ABF along a given CV: observables, a file of ours or of others.",
     "train": "A CV from frames and weights that are there.",
@@ -52,6 +54,8 @@ def main() -> None:
 
     \b
     Examples:
+      aecv init my_system --pdb my.pdb
+      aecv check my_system
       aecv iterate --system ala2 --iters 10
       aecv sample --system ala2 --cv phi,psi --ns 10
       aecv export runs/ala2 --to plumed --form plain

@@ -18,7 +18,8 @@ from aecv.models.spec import SystemSpec, load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, fastest_frequency
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, make_context, read_structure
+from aecv.sampling.structure import read_structure
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, make_context
 
 FRAME_STEPS = 100
 Kind = Callable[..., ContextEngine]

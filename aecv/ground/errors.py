@@ -5,6 +5,7 @@ A message says: place, what is needed, what came, what to do.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class AecvError(Exception):
@@ -33,6 +34,24 @@ class AlignmentError(CVError):
 
 class SimulationError(AecvError):
     """Molecular dynamics failed: it exploded, or its bias is not what it should be."""
+
+
+class ExplosionError(SimulationError):
+    """Molecular dynamics left what is physical; another try with a shorter time step may pass.
+
+    Attributes:
+        positions: of all atoms when they were last looked at and sound [nm], shape (N, 3); None where that is
+            not known.
+        after: of all atoms afterwards; None where these are not known.
+    """
+
+    def __init__(self, message: str, positions: Any = None, after: Any = None) -> None:
+        super().__init__(message, positions, after)
+        self.positions = positions
+        self.after = after
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class SamplingError(AecvError):

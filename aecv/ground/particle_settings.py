@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator, model_validator
 
+from aecv.ground.molecule_settings import check_molecule
 from aecv.ground.section import Section
 
 if TYPE_CHECKING:
@@ -12,7 +13,17 @@ if TYPE_CHECKING:
 
 MOST_PHASE = 0.3
 """Largest omega dt of the spring along z: the frequency is then off by (omega dt)^2/24 = 0.4 %."""
-_MOLECULAR = ("starts", "nonbonded", "cutoff_nm", "constraints", "hydrogen_mass_da")
+_MOLECULAR = (
+    "topology",
+    "include",
+    "parameters",
+    "starts",
+    "nonbonded",
+    "cutoff_nm",
+    "constraints",
+    "hydrogen_mass_da",
+    "implicit_solvent",
+)
 
 
 class ParticleSettings(Section):
@@ -58,15 +69,7 @@ def check_kind(settings: "Settings") -> None:
     """
     system, particle = settings.system, settings.particle
     if particle is None:
-        if system.structure is None or not system.forcefield:
-            raise ValueError(
-                "a molecule needs system.structure and system.forcefield, a particle on a potential needs a "
-                "section [particle]; give one of the two"
-            )
-        if not settings.cv.align:
-            raise ValueError(
-                "cv.align = false is for [particle] systems; a molecule turns and drifts, so leave it true"
-            )
+        check_molecule(settings)
         return
     if system.structure is not None or system.forcefield:
         raise ValueError(

@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from aecv.ground.errors import suggestion
+from aecv.ground.molecule_settings import NAME, MolecularSettings
 from aecv.ground.particle_settings import ParticleSettings, check_kind
 from aecv.ground.section import Section as _Section
 
-NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
-"""What may become part of a path, a column or a TOML key."""
 RESERVED = ("time", "weight", "walker", "xi")
 """Columns of colvar.dat and keys of the record that an observable must not take."""
 
@@ -21,28 +20,6 @@ MOST_NS_STEPS = 1e13
 """Steps of an iteration: more than any machine makes in a year."""
 MOST_BINS = 30_000
 """Bins of a grid that a free energy is integrated on in seconds."""
-
-
-class MolecularSettings(_Section):
-    """[system]: what is simulated; structure and force field are those of a molecule, see [particle]."""
-
-    name: str = Field(pattern=NAME, description="names the run folder and the CV")
-    description: str = Field("", description="for people")
-    structure: str | None = Field(
-        None, description=".pdb or .cif in this folder; its chirality and peptide bonds are the reference"
-    )
-    forcefield: tuple[str, ...] = Field(
-        (), description="OpenMM force-field files, OpenMM's own or in this folder"
-    )
-    starts: tuple[str, ...] = Field((), description='further structures, for starts.mode = "given"')
-    nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = Field(
-        "NoCutoff", description="treatment of long-range interactions"
-    )
-    cutoff_nm: float = Field(1.0, gt=0, description="for every choice but NoCutoff")
-    constraints: Literal["none", "HBonds", "AllBonds"] = Field("none", description="bonds of fixed length")
-    hydrogen_mass_da: float | None = Field(
-        None, gt=0, description="repartitioned mass of hydrogens; left out: as it is"
-    )
 
 
 class DynamicsSettings(_Section):
@@ -66,15 +43,19 @@ class CVAtomSettings(_Section):
 class ObservableSettings(_Section):
     """[observables.NAME]: a quantity for checks and pictures; one mdtraj selection per atom."""
 
-    kind: Literal["dihedral", "angle", "distance", "coordinate"]
-    atoms: tuple[str, ...] = Field(description="one mdtraj selection per atom")
+    kind: Literal["dihedral", "angle", "distance", "coordinate", "rmsd"]
+    atoms: tuple[str, ...] = Field(
+        description="one mdtraj selection per atom; of an rmsd one of all its atoms, laid over the structure"
+    )
     axis: Literal["x", "y", "z"] | None = Field(None, description="of a coordinate [nm]")
 
     @model_validator(mode="after")
     def _count(self) -> "ObservableSettings":
         if (self.kind == "coordinate") != (self.axis is not None):
             raise ValueError("a coordinate needs axis = 'x', 'y' or 'z', and only a coordinate has one")
-        needed = {"dihedral": 4, "angle": 3, "distance": 2, "coordinate": 1}[self.kind]
+        needed = {"dihedral": 4, "angle": 3, "distance": 2, "coordinate": 1, "rmsd": 1}[self.kind]
+        if self.kind == "rmsd" and len(self.atoms) != 1:
+            raise ValueError(f"an rmsd needs one selection of all its atoms, got {len(self.atoms)}")
         if len(self.atoms) != needed:
             raise ValueError(f"a {self.kind} needs {needed} atom selections, got {len(self.atoms)}")
         return self

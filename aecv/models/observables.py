@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 
 import mdtraj
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.ground.errors import MolecularSystemError
+from aecv.ground.errors import AlignmentError, MolecularSystemError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.settings import ObservableSettings
+from aecv.numerics.encoder import align
 
 BoolArray = NDArray[np.bool_]
 
+FEW = 4
+"""Observables of which every pair is mapped."""
 _MOST_LETTERS = 120
 """Of what mdtraj says about a selection."""
 
@@ -60,40 +64,70 @@ class ObservableSet:
     """Observables whose atoms are found once.
 
     Attributes:
-        kinds: per observable "dihedral", "angle", "distance" or "coordinate".
-        indices: per observable its atoms, shape (4,), (3,), (2,) or (1,).
+        kinds: per observable "dihedral", "angle", "distance", "coordinate" or "rmsd".
+        indices: per observable its atoms, shape (4,), (3,), (2,) or (1,); of an rmsd (n,).
         axes: per coordinate 0, 1 or 2 for x, y or z.
+        references: per rmsd the positions it is measured from, shape (n, 3) [nm].
     """
 
     kinds: dict[str, str]
     indices: dict[str, IntArray]
     axes: dict[str, int] = field(default_factory=dict)
+    references: dict[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
     def prepare(
-        cls, topology: mdtraj.Topology, settings: Mapping[str, ObservableSettings]
+        cls,
+        topology: mdtraj.Topology,
+        settings: Mapping[str, ObservableSettings],
+        *,
+        positions: ArrayLike | None = None,
     ) -> "ObservableSet":
         """Find the atoms of every observable.
 
+        Args:
+            positions: of the structure [nm], shape (N, 3), which an rmsd is measured from.
+
         Raises:
-            MolecularSystemError: when a selection does not name exactly one atom.
+            MolecularSystemError: when a selection does not name exactly one atom; of an rmsd, at least three
+                that are not on a line.
         """
         indices = {
             name: np.concatenate(
                 [
-                    select_atoms(topology, text, place=f"observables.{name}.atoms[{k}]", exactly_one=True)
+                    select_atoms(
+                        topology,
+                        text,
+                        place=f"observables.{name}.atoms[{k}]",
+                        exactly_one=observable.kind != "rmsd",
+                    )
                     for k, text in enumerate(observable.atoms)
                 ]
             )
             for name, observable in settings.items()
         }
+        references = {
+            name: _reference(name, indices[name], positions)
+            for name, observable in settings.items()
+            if observable.kind == "rmsd"
+        }
         kinds: dict[str, str] = {name: item.kind for name, item in settings.items()}
         axes = {name: "xyz".index(item.axis) for name, item in settings.items() if item.axis is not None}
-        return cls(kinds=kinds, indices=indices, axes=axes)
+        return cls(kinds=kinds, indices=indices, axes=axes, references=references)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.kinds)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs whose free energy is mapped: all of a few observables, else neighbours in their order.
+
+        A dozen would have 66 maps.
+        """
+        if len(self.names) <= FEW:
+            return tuple(combinations(self.names, 2))
+        return tuple(pairwise(self.names))
 
     @property
     def periodic_names(self) -> tuple[str, ...]:
@@ -102,7 +136,7 @@ class ObservableSet:
 
     def label(self, name: str) -> str:
         """The name with its unit, for pictures; dihedrals are shown as angles and go without."""
-        units = {"distance": " [nm]", "coordinate": " [nm]", "angle": " [rad]"}
+        units = {"distance": " [nm]", "coordinate": " [nm]", "rmsd": " [nm]", "angle": " [rad]"}
         return name + units.get(self.kinds[name], "")
 
     def compute(self, xyz: ArrayLike) -> dict[str, FloatArray]:
@@ -113,7 +147,7 @@ class ObservableSet:
 
         Returns:
             Per name an array of shape (F,): dihedrals in (-pi, pi] with the IUPAC sign [rad], angles in
-            [0, pi] [rad], distances and coordinates [nm].
+            [0, pi] [rad], distances, coordinates and RMSDs [nm].
 
         Raises:
             MolecularSystemError: when the array does not have that shape.
@@ -123,15 +157,55 @@ class ObservableSet:
         values = {}
         for name, kind in self.kinds.items():
             points = np.asarray(frames[:, self.indices[name]], dtype=float)
+            if kind == "rmsd":
+                values[name] = rmsd(points, self.references[name])
+                continue
             values[name] = points[:, 0, self.axes[name]] if kind == "coordinate" else compute[kind](points)
         return values
 
 
 def compute_observables(
-    topology: mdtraj.Topology, xyz: ArrayLike, settings: Mapping[str, ObservableSettings]
+    topology: mdtraj.Topology,
+    xyz: ArrayLike,
+    settings: Mapping[str, ObservableSettings],
+    *,
+    positions: ArrayLike | None = None,
 ) -> dict[str, FloatArray]:
     """Every observable of every frame; see `ObservableSet` when there are several arrays of frames."""
-    return ObservableSet.prepare(topology, settings).compute(xyz)
+    return ObservableSet.prepare(topology, settings, positions=positions).compute(xyz)
+
+
+def rmsd(points: FloatArray, reference: FloatArray) -> FloatArray:
+    """Root-mean-square distance of atoms from a reference after optimal superposition, unweighted [nm].
+
+    sqrt(min_R sum_i |R (x_i - <x>) - (y_i - <y>)|^2 / n); (F, n, 3) and (n, 3) -> (F,).
+
+    Raises:
+        AlignmentError: for a frame whose superposition is not unique.
+    """
+    target = reference - reference.mean(axis=0)
+    apart = align(reference, points) - target
+    return np.asarray(np.sqrt(np.einsum("fai,fai->f", apart, apart) / len(target)))
+
+
+def _reference(name: str, indices: IntArray, positions: ArrayLike | None) -> FloatArray:
+    """The positions that an rmsd is measured from; they need to have an orientation."""
+    place = f"observables.{name}"
+    if positions is None:
+        raise MolecularSystemError(f"{place}: an rmsd needs the positions of the structure, got none")
+    if len(indices) < 3:
+        raise MolecularSystemError(
+            f"{place}: an rmsd needs at least 3 atoms to superpose, got {len(indices)}; widen the selection, "
+            "or take kind = 'distance'"
+        )
+    reference = np.asarray(positions, dtype=float)[indices]
+    try:
+        align(reference, reference[None])
+    except AlignmentError as error:
+        raise MolecularSystemError(
+            f"{place}: an rmsd needs atoms that are not on a line; widen the selection"
+        ) from error
+    return reference
 
 
 def dihedrals(points: FloatArray) -> FloatArray:

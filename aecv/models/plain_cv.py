@@ -56,6 +56,12 @@ def observable_cv(
             )
     if not 1 <= len(names) <= 3 or len(set(names)) != len(names):
         raise CVError(f"CV: needs 1 to 3 different observables, got {', '.join(names) or 'none'}")
+    for name in names:
+        if observables.kinds[name] == "rmsd":
+            raise CVError(
+                f"CV: '{name}' is an RMSD, which is measured and drawn but cannot be biased along; take "
+                "dihedrals, angles or distances, or write it as a function in torch (see sample_along)"
+            )
     periodic = tuple(observables.kinds[name] == "dihedral" for name in names)
     cv_range = np.full((len(names), 2), np.nan)
     for row, name, is_periodic in zip(cv_range, names, periodic, strict=True):

@@ -8,9 +8,8 @@ from pathlib import Path
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.layers import Layer, load_toml, merge, override, parse_override, setter, validate
 from aecv.ground.settings import Settings
+from aecv.models.system_files import FILE_NAME, all_files, check_files
 from aecv.numerics.expression import Expression, parse_expression
-
-FILE_NAME = "system.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +19,8 @@ class SystemSpec:
     Attributes:
         settings: the validated settings: system.toml, then the --config file, then --set.
         directory: the folder that holds system.toml, absolute.
-        hash: SHA-256 (hexadecimal) over system.toml, the structure files, the names of the force-field files
-            and those of these files that lie in the folder.
+        hash: SHA-256 (hexadecimal) over system.toml, the structure, topology and parameter files, the names
+            of the force-field files and those of these files that lie in the folder, and what they include.
     """
 
     settings: Settings
@@ -58,6 +57,22 @@ class SystemSpec:
     def start_paths(self) -> tuple[Path, ...]:
         """Further structures that the system offers as starts."""
         return tuple(self.directory / name for name in self.settings.system.starts)
+
+    @property
+    def topology_path(self) -> Path:
+        """The Amber, Gromacs or CHARMM topology, or OpenMM System, that brings the forces.
+
+        Raises:
+            MolecularSystemError: for a system whose forces come from force-field files, or a particle.
+        """
+        if self.settings.system.topology is None:
+            raise MolecularSystemError(f"system '{self.name}': needs a topology file, it has none")
+        return self.directory / self.settings.system.topology
+
+    @property
+    def parameter_paths(self) -> tuple[Path, ...]:
+        """Files of parameters of a CHARMM topology."""
+        return tuple(self.directory / name for name in self.settings.system.parameters)
 
     @property
     def forcefield_files(self) -> tuple[str, ...]:
@@ -98,7 +113,7 @@ def load_system(
     layers += [(f"--set {text}", override(*parse_override(text))) for text in overrides]
     source = " with ".join(name for name, _ in layers)
     settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
-    _check_files(directory, settings)
+    check_files(directory, settings)
     if settings.particle is not None:
         origin = setter(("particle", "potential"), layers)
         parse_expression(settings.particle.potential, place=f"particle.potential (from {origin})")
@@ -125,12 +140,6 @@ def check_unchanged(spec: SystemSpec) -> None:
         )
 
 
-def _structures(settings: Settings) -> tuple[str, ...]:
-    """Structure files that the settings name: none for a particle."""
-    system = settings.system
-    return system.starts if system.structure is None else (system.structure, *system.starts)
-
-
 def _shipped_root() -> Path | None:
     """The folder of shipped systems: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
@@ -155,30 +164,11 @@ def _find(name_or_path: str | Path) -> Path:
     )
 
 
-def _check_files(directory: Path, settings: Settings) -> None:
-    system, source = settings.system, directory / FILE_NAME
-    named = [("structure" if name == system.structure else "starts", name) for name in _structures(settings)]
-    for key, name in [*named, *(("forcefield", name) for name in system.forcefield)]:
-        if Path(name).is_absolute() or not (directory / name).resolve().is_relative_to(directory):
-            raise MolecularSystemError(
-                f"{source}: system.{key} needs a path inside the system's folder, got '{name}'; "
-                "copy the file there"
-            )
-    for key, name in named:
-        if not (directory / name).is_file():
-            present = [item.name for item in directory.iterdir() if item.is_file()]
-            raise MolecularSystemError(
-                f"{source}: system.{key} names '{name}', not in {directory}{suggestion(name, present)}"
-            )
-
-
 def _hash(directory: Path, settings: Settings) -> str:
     digest = hashlib.sha256()
-    system = settings.system
-    local = [name for name in system.forcefield if (directory / name).is_file()]
-    for name in (FILE_NAME, *_structures(settings), *local):
+    for name in all_files(directory, settings):
         digest.update(f"file {name}\n".encode())
         digest.update(hashlib.sha256((directory / name).read_bytes()).digest())
-    for name in system.forcefield:
+    for name in settings.system.forcefield:
         digest.update(f"forcefield {name}\n".encode())
     return digest.hexdigest()

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from aecv.ground import seeds
-from aecv.ground.errors import SimulationError
+from aecv.ground.errors import ExplosionError
 from aecv.numerics.abf import Accumulators
 
 FloatArray = NDArray[np.float64]
 
+UNSEEN_STEPS = 1000
+"""Steps after which positions are looked at, at the latest."""
 FASTEST_NM_PS = 100.0
 """No atom is faster while a simulation is sound: hydrogen at 1000 K has a thermal speed of 5 nm/ps."""
 
@@ -96,6 +98,7 @@ class SegmentResult:
         lam: extended variable at the frames, shape (n_frames, d) [CV]; d = 0 without bias.
         increment: samples of this segment alone; None without bias.
         wall_s: time spent in the integrator [s], for benchmarks of an engine.
+        repeated: whether the segment exploded at first and was repeated with half the time step.
     """
 
     state: WalkerState
@@ -103,6 +106,7 @@ class SegmentResult:
     lam: FloatArray
     increment: Accumulators | None
     wall_s: float
+    repeated: bool = False
 
 
 class Engine(Protocol):
@@ -112,7 +116,7 @@ class Engine(Protocol):
         """Run one segment.
 
         Raises:
-            SimulationError: when the dynamics explode or the bias is not live.
+            ExplosionError: when the dynamics explode. SimulationError: when the bias is not live.
         """
         ...
 
@@ -179,16 +183,26 @@ def advance(
         shape (n_atoms, 3) [nm].
 
     Raises:
-        SimulationError: when OpenMM refuses to go on, a position is not finite, or an atom moved faster
-            than FASTEST_NM_PS.
+        ExplosionError: when OpenMM refuses to go on, a position is not finite, or an atom moved faster than
+            FASTEST_NM_PS; this is looked at every UNSEEN_STEPS.
         KeyboardInterrupt: when a signal came while OpenMM called back.
     """
+    positions = np.asarray(previous, dtype=float)
+    for done in range(0, n_steps, UNSEEN_STEPS):
+        positions = _advance(context, integrator, min(UNSEEN_STEPS, n_steps - done), positions)
+    return positions
+
+
+def _advance(
+    context: openmm.Context, integrator: openmm.Integrator, n_steps: int, previous: FloatArray
+) -> FloatArray:
+    """Positions after some steps, which are looked at once."""
     try:
         integrator.step(n_steps)
     except openmm.OpenMMException as error:
         if str(error) in _NO_TEXT:
             raise KeyboardInterrupt from error
-        raise _exploded(context, f"OpenMM stopped: {error}") from error
+        raise _exploded(context, f"OpenMM stopped: {error}", previous) from error
     positions = read_positions(context.getState(positions=True))
     reach = FASTEST_NM_PS * n_steps * integrator.getStepSize().value_in_unit(unit.picosecond)
     moved = np.abs(positions - previous).max(axis=1)
@@ -196,14 +210,15 @@ def advance(
         atom = int(np.argmax(np.nan_to_num(moved, nan=np.inf)))
         far = f"moved {moved[atom]:.3g} nm in {n_steps} steps"
         what = far if np.isfinite(moved[atom]) else "is not finite"
-        raise _exploded(context, f"the position of atom {atom} {what}")
+        raise _exploded(context, f"the position of atom {atom} {what}", previous, positions)
     return positions
 
 
-def _exploded(context: openmm.Context, what: str) -> SimulationError:
-    return SimulationError(
-        f"dynamics: exploded near step {context.getStepCount()} of its segment: {what}; what was saved "
-        "before is kept; begin a new run with a smaller dynamics.timestep_ps or a larger eabf.sigma_bins"
+def _exploded(
+    context: openmm.Context, what: str, before: FloatArray, after: FloatArray | None = None
+) -> ExplosionError:
+    return ExplosionError(
+        f"dynamics: exploded near step {context.getStepCount()} of its segment: {what}", before, after
     )
 
 

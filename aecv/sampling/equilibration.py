@@ -6,7 +6,8 @@ from openmm import unit
 from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.sampling import dynamics
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
+from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
 
 
@@ -26,8 +27,8 @@ def equilibrate(
     settings = system.spec.settings
     root = settings.run.seed
     n_steps = round(settings.sampling.equilibration_ps / settings.dynamics.timestep_ps)
-    context, integrator = make_context(system, platform=platform, seed=seed_31bit(root, "equilibration"))
-    engine = UnbiasedEngine(context, integrator)
+    context, _ = make_context(system, platform=platform, seed=seed_31bit(root, "equilibration"))
+    engine = EngineRecipe(system=system, platform=platform).make()
     walkers = []
     for walker in range(n_walkers):
         context.setPositions(starts[walker % len(starts)])

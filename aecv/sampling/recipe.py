@@ -1,6 +1,6 @@
 """What an engine is made from, as it travels to the process that runs it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import torch
@@ -10,6 +10,7 @@ from aecv.models.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine, UnbiasedEngine
 from aecv.sampling.engines.choice import make_biased_engine
+from aecv.sampling.second_try import SecondTry, with_timestep
 from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
 
 
@@ -44,18 +45,25 @@ class EngineRecipe:
     key: str = field(init=False, default_factory=lambda: uuid4().hex)
 
     def make(self, device: str | None = None) -> Engine:
-        """The engine.
+        """The engine, which repeats a segment that explodes once with half the time step.
 
         Args:
             device: index of a GPU; None for OpenMM's choice.
         """
         platform = self.platform if device is None else self.platform.on_device(device)
+        return SecondTry(
+            self._make(self.system, platform, 1.0),
+            lambda: self._make(with_timestep(self.system, 0.5), platform, 0.5),
+            self.system,
+        )
+
+    def _make(self, system: MolecularSystem, platform: PlatformChoice, scale: float) -> Engine:
+        """The engine itself, of a system whose time step was scaled."""
         if self.bias is None:
             # the seed only fills the time until the first segment sets its own
-            return UnbiasedEngine(*make_context(self.system, platform=platform, seed=1))
+            return UnbiasedEngine(*make_context(system, platform=platform, seed=1))
         bias = self.bias
+        extended = replace(bias.extended, timestep_ps=scale * bias.extended.timestep_ps)
         # CVs that go through torch: one thread a process, and the same sums in all of them
         torch.set_num_threads(1)
-        return make_biased_engine(
-            bias.engine, self.system, bias.cv, bias.extended, platform=platform, probe=bias.probe
-        )
+        return make_biased_engine(bias.engine, system, bias.cv, extended, platform=platform, probe=bias.probe)

@@ -10,11 +10,12 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from aecv.ground.errors import MolecularSystemError, SimulationError
+from aecv.ground.errors import ExplosionError, MolecularSystemError, SimulationError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context, read_structure
+from aecv.sampling.structure import read_coordinates
+from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +97,33 @@ def find_starts(
         platform: as in `make_context`.
 
     Raises:
-        SimulationError: when the hot run or a minimisation explodes, or no minimum keeps its stereochemistry.
+        ExplosionError: when the hot run explodes, with half the time step too. SimulationError: when a
+            minimisation does, or no minimum keeps its stereochemistry.
         MolecularSystemError: when a given start does not fit the structure.
     """
+    try:
+        return _find_starts(molecular_system, settings, seed, platform, timestep=None)
+    except ExplosionError as error:
+        logger.warning("starts: %s; repeated with half the time step", error)
+    timestep = 0.5 * molecular_system.spec.settings.dynamics.timestep_ps
+    return _find_starts(molecular_system, settings, seed, platform, timestep=timestep)
+
+
+def _find_starts(
+    molecular_system: MolecularSystem,
+    settings: StartSettings,
+    seed: int,
+    platform: PlatformChoice | str | None,
+    *,
+    timestep: float | None,
+) -> Starts:
+    """See `find_starts`; the time step of the hot run [ps], None for that of the settings."""
     context, integrator = make_context(
         molecular_system,
         platform=platform,
         seed=seed_31bit(seed, "starts", "hot"),
         temperature=settings.hot_temperature_k,
+        timestep=timestep,
     )
     firsts = molecular_system.start_positions
     if settings.mode == "given":
@@ -248,8 +268,11 @@ def _after(
     try:
         integrator.step(n_steps)
     except openmm.OpenMMException as error:
-        raise SimulationError(f"{doing} failed ({error}); lower the temperature") from error
-    return checked_state(context, doing=doing)[0]
+        raise ExplosionError(f"{doing} failed ({error}); lower the temperature") from error
+    try:
+        return checked_state(context, doing=doing)[0]
+    except SimulationError as error:
+        raise ExplosionError(str(error)) from error
 
 
 def _given(molecular_system: MolecularSystem) -> FloatArray:
@@ -257,16 +280,18 @@ def _given(molecular_system: MolecularSystem) -> FloatArray:
     atoms = [(a.residue.name, a.name) for a in molecular_system.topology.atoms()]
     frames = []
     for path in molecular_system.spec.start_paths:
-        topology, positions = read_structure(path)
-        came = [(a.residue.name, a.name) for a in topology.atoms()]
-        if came != atoms:
-            pairs = list(zip(atoms, came, strict=False))
-            row = next((k for k, (need, has) in enumerate(pairs) if need != has), len(pairs))
+        coordinates = read_coordinates(path)
+        # formats without names of atoms can only be counted
+        came = [("", "")] * len(coordinates.positions) if coordinates.names is None else coordinates.names
+        pairs = list(zip(atoms, came, strict=False))
+        compared = coordinates.names is not None
+        row = next((k for k, (need, has) in enumerate(pairs) if compared and need != has), len(pairs))
+        if row < len(atoms) or len(came) != len(atoms):
             raise MolecularSystemError(
                 f"{path}: needs the {len(atoms)} atoms of {molecular_system.spec.structure_path.name} in the "
                 f"same order, got {len(came)} atoms and the first difference at atom {row + 1}"
             )
-        frames.append(positions)
+        frames.append(coordinates.positions)
     return np.array(frames)
 
 

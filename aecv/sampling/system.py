@@ -4,7 +4,6 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import mdtraj
@@ -18,6 +17,7 @@ from aecv.models.cv import CV
 from aecv.models.observables import ObservableSet, StereoReference, select_atoms
 from aecv.models.spec import SystemSpec, check_unchanged
 from aecv.numerics.encoder import NO_REFERENCE, align
+from aecv.sampling.molecule import read_molecule
 from aecv.sampling.particle import particle_system, particle_topology
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ def build(spec: SystemSpec) -> MolecularSystem:
             structure, a selection fails, or the domain of a particle does not hold its potential.
     """
     if (particle := spec.settings.particle) is None:
-        topology, positions = read_structure(spec.structure_path)
-        system = _create_system(spec, topology)
+        molecule = read_molecule(spec)
+        topology, positions, system = molecule.topology, molecule.positions, molecule.system
     else:
         topology, positions = particle_topology(), np.array([[*particle.starts_nm[0], 0.0]])
         system = particle_system(spec)
@@ -141,7 +141,7 @@ def build(spec: SystemSpec) -> MolecularSystem:
         system=system,
         cv_atom_indices=cv_atoms,
         masses=np.array(masses),
-        observables=ObservableSet.prepare(mdtraj_topology, spec.settings.observables),
+        observables=ObservableSet.prepare(mdtraj_topology, spec.settings.observables, positions=positions),
         stereo=StereoReference.from_structure(mdtraj_topology, positions),
     )
 
@@ -179,45 +179,6 @@ def check_atoms(system: MolecularSystem, cv: CV) -> None:
             f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
             f"{system.n_atoms} atoms; it belongs to another system"
         )
-
-
-def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
-    """Topology and positions [nm], shape (N, 3), of the first model of a .pdb, .cif or .pdbx file.
-
-    Raises:
-        MolecularSystemError: when the file is of another kind, unreadable, empty or without finite positions.
-    """
-    readers = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise MolecularSystemError(
-            f"{path}: needs a structure file ending in {', '.join(readers)}; convert it"
-        )
-    try:
-        content = reader(str(path))
-        positions = np.array(content.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
-    except Exception as error:  # OpenMM's readers raise what their parsing happens to hit
-        what = "has no atoms" if _lacks_atoms(path) else f"needs a readable structure, got: {error}"
-        raise MolecularSystemError(f"{path}: {what}") from error
-    if len(positions) == 0:
-        raise MolecularSystemError(f"{path}: has no atoms")
-    unknown = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-    if len(unknown):
-        atom = list(content.topology.atoms())[unknown[0]]
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise MolecularSystemError(
-            f"{path}: needs finite positions, those of atom {atom.name} of residue {atom.residue.name} "
-            f"{atom.residue.id} (index {atom.index}){more} are not"
-        )
-    return content.topology, positions
-
-
-def _lacks_atoms(path: Path) -> bool:
-    """Whether a file that can be read holds no record of an atom; .pdb and .cif begin them alike."""
-    if not path.is_file():
-        return False
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return not any(line.startswith(("ATOM", "HETATM")) for line in lines)
 
 
 def choose_platform(n_atoms: int, requested: str = "auto", *, devices: Sequence[str] = ()) -> PlatformChoice:
@@ -310,44 +271,6 @@ def make_context(
         ) from error
     context.setPositions(molecular_system.positions)
     return context, integrator
-
-
-def _create_system(spec: SystemSpec, topology: app.Topology) -> openmm.System:
-    settings = spec.settings.system
-    methods = {
-        name: getattr(app, name) for name in ("NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME")
-    }
-    options: dict[str, Any] = {
-        "nonbondedMethod": methods[settings.nonbonded],
-        "constraints": None if settings.constraints == "none" else getattr(app, settings.constraints),
-    }
-    if settings.nonbonded != "NoCutoff":
-        options["nonbondedCutoff"] = settings.cutoff_nm
-    if settings.hydrogen_mass_da is not None:
-        options["hydrogenMass"] = settings.hydrogen_mass_da
-    if settings.nonbonded in ("CutoffPeriodic", "PME") and topology.getPeriodicBoxVectors() is None:
-        raise MolecularSystemError(
-            f"{spec.structure_path}: system.nonbonded = '{settings.nonbonded}' needs a box, the file has "
-            "none; add CRYST1 or choose NoCutoff"
-        )
-    try:
-        # The centre of mass decouples from everything internal, also under Langevin dynamics. The remover
-        # that createSystem adds only keeps molecules from drifting away, where float32 frames lose digits.
-        return app.ForceField(*spec.forcefield_files).createSystem(topology, **options)
-    except Exception as error:  # OpenMM raises ValueError, KeyError, OSError and plain Exception here
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MolecularSystemError(
-            f"{spec.structure_path}: force field {', '.join(settings.forcefield)} needs to know every "
-            f"residue and file, got: {detail}{_forcefield_hint(spec, detail)}"
-        ) from error
-
-
-def _forcefield_hint(spec: SystemSpec, detail: str) -> str:
-    """The nearest force-field file of OpenMM for a name that it does not know."""
-    root = Path(app.__file__).parent / "data"
-    known = [str(path.relative_to(root)) for path in root.rglob("*.xml")]
-    missing = [n for n in spec.settings.system.forcefield if n in detail and n not in known]
-    return suggestion(missing[0], known) if missing else ""
 
 
 def _choice(name: str, why: str) -> PlatformChoice:

@@ -1,7 +1,6 @@
 """Free energies of an iteration, as numbers and as files in the formats of PLUMED and Colvars."""
 
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +118,11 @@ def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
 
 
 def _write_observable_fes(folder: Path, estimates: Estimates, system: MolecularSystem) -> None:
-    """F along each observable and each pair of them, from the weights of the frames, with standard errors."""
+    """F along each observable and pairs of them, from the weights of the frames, with standard errors."""
     observables = estimates.frames.observables
-    for n_bins, n_names in ((N_BINS_1D, 1), (N_BINS_2D, 2)):
-        for names in combinations(observables, n_names):
+    alone = [(name,) for name in observables]
+    for n_bins, groups in ((N_BINS_1D, alone), (N_BINS_2D, system.observables.pairs)):
+        for names in groups:
             values = np.stack([observables[name] for name in names], axis=1)
             periodic = [name in system.observables.periodic_names for name in names]
             edges = [

@@ -1,7 +1,6 @@
 """Pictures of the production, drawn from its files."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
         )
     if profiles:
         plots.save(plots.profile_with_error(profiles), pictures / "production_profiles.png")
-    for pair in combinations(names, 2):
+    for pair in system.observables.pairs:
         stem = "_".join(pair)
         exact = folder / f"fes_{stem}.exact.dat"
         labels = tuple(system.observables.label(name) for name in pair)

@@ -255,4 +255,4 @@ def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
         periods=() if cv is None else tuple(cv.periods.tolist()),
     ).save(task.folder / "samples.npz")
     # apart from the arrays, which are the same in every run with the same seed
-    write_json(task.folder / "timing.json", {"wall_s": segments.wall_s})
+    write_json(task.folder / "timing.json", {"wall_s": segments.wall_s, "n_repeated": segments.n_repeated})

@@ -57,6 +57,7 @@ class SegmentFolder:
         self._start = start
         self._snapshots: list[tuple[float, FloatArray]] = []
         self._wall_s = 0.0
+        self._n_repeated = 0
         self._since = time.perf_counter()
         self._unsaved: list[tuple[SegmentResult, ...]] = []
 
@@ -73,6 +74,7 @@ class SegmentFolder:
         stored = read_arrays(path)
         try:
             self._wall_s = float(stored["wall_s"])
+            self._n_repeated = int(stored.get("n_repeated", 0))  # older runs do not have it
             self._snapshots = list(
                 zip(stored["history_shares"].tolist(), stored["history_samples"], strict=True)
             )
@@ -86,6 +88,7 @@ class SegmentFolder:
         """Take what a round brought; after `plan.rounds_per_save` of them write it, then the ensemble."""
         index, plan = round_.ensemble.rounds_done, self._plan
         self._unsaved.append(round_.results)
+        self._n_repeated += sum(result.repeated for result in round_.results)
         now = time.perf_counter()
         self._wall_s, self._since = self._wall_s + now - self._since, now
         total = round_.ensemble.total
@@ -109,6 +112,11 @@ class SegmentFolder:
         return self._wall_s
 
     @property
+    def n_repeated(self) -> int:
+        """Segments that exploded at first and were repeated with half the time step."""
+        return self._n_repeated
+
+    @property
     def history(self) -> History:
         shares = np.array([share for share, _ in self._snapshots], dtype=float)
         return History(shares=shares, samples=np.array([samples for _, samples in self._snapshots]))
@@ -127,6 +135,7 @@ class SegmentFolder:
         packed = pack_states(ensemble.states)
         packed["rounds_done"] = np.array(ensemble.rounds_done)
         packed["wall_s"] = np.array(self._wall_s)
+        packed["n_repeated"] = np.array(self._n_repeated)
         packed["history_shares"] = self.history.shares
         packed["history_samples"] = self.history.samples
         if ensemble.increments is not None:

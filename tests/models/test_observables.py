@@ -170,3 +170,57 @@ def test_a_system_without_peptides_has_nothing_to_count() -> None:
         topology.add_atom(name, mdtraj.element.argon, residue)
     stereo = StereoReference.from_structure(topology, np.zeros((2, 3)))
     assert stereo.count_changes(np.zeros((5, 2, 3))) == (0, 0)
+
+
+def test_rmsd_is_that_of_mdtraj_after_superposition(ala2: mdtraj.Trajectory) -> None:
+    """mdtraj sums in single precision."""
+    rng = np.random.default_rng(3)
+    frames = ala2.xyz + rng.normal(scale=0.05, size=(20, *ala2.xyz.shape[1:]))
+    settings = {"rmsd": ObservableSettings(kind="rmsd", atoms=("mass > 2",))}
+    observables = ObservableSet.prepare(ala2.topology, settings, positions=ala2.xyz[0])
+    values = observables.compute(frames)["rmsd"]
+    heavy = ala2.topology.select("mass > 2")
+    expected = mdtraj.rmsd(mdtraj.Trajectory(frames, ala2.topology), ala2, atom_indices=heavy)
+    np.testing.assert_allclose(values, expected, atol=2e-5)
+    # a turn about z by 90 degrees and a shift leave nothing
+    turned = ala2.xyz[:, :, [1, 0, 2]] * [-1.0, 1.0, 1.0] + 0.7
+    np.testing.assert_allclose(observables.compute(turned)["rmsd"], 0.0, atol=1e-6)
+    assert observables.label("rmsd") == "rmsd [nm]"
+    assert observables.periodic_names == ()
+
+
+@pytest.mark.parametrize(
+    ("selection", "positions", "message"),
+    [
+        ("name CA", True, r"observables\.far: an rmsd needs at least 3 atoms to superpose, got 1"),
+        ("name XX", True, r"observables\.far\.atoms\[0\]: 'name XX' selects none"),
+        ("mass > 2", False, r"observables\.far: an rmsd needs the positions of the structure"),
+    ],
+)
+def test_a_bad_rmsd_is_refused(
+    ala2: mdtraj.Trajectory, selection: str, positions: bool, message: str
+) -> None:
+    settings = {"far": ObservableSettings(kind="rmsd", atoms=(selection,))}
+    with pytest.raises(MolecularSystemError, match=message):
+        ObservableSet.prepare(ala2.topology, settings, positions=ala2.xyz[0] if positions else None)
+
+
+def test_an_rmsd_of_atoms_on_a_line_is_refused(ala2: mdtraj.Trajectory) -> None:
+    settings = {"far": ObservableSettings(kind="rmsd", atoms=("index 0 1 2",))}
+    line = np.outer(np.arange(ala2.n_atoms), [0.1, 0.0, 0.0])
+    with pytest.raises(MolecularSystemError, match="needs atoms that are not on a line"):
+        ObservableSet.prepare(ala2.topology, settings, positions=line)
+
+
+def test_an_rmsd_has_one_selection() -> None:
+    with pytest.raises(ValueError, match="an rmsd needs one selection of all its atoms, got 2"):
+        ObservableSettings(kind="rmsd", atoms=("name CA", "name C"))
+
+
+def test_of_many_observables_only_neighbours_are_mapped() -> None:
+    def pairs(n: int) -> tuple[tuple[str, str], ...]:
+        return ObservableSet(kinds=dict.fromkeys("abcdefgh"[:n], "angle"), indices={}).pairs
+
+    assert pairs(1) == ()
+    assert [len(pairs(n)) for n in (2, 3, 4)] == [1, 3, 6]
+    assert pairs(5) == (("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"))

@@ -250,3 +250,11 @@ def test_plain_cvs_travel_to_other_processes() -> None:
         frames = FRAMES[:, : cv.n_atoms]
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(cv))(frames), cv(frames))
     assert replace(cv, cv_range=np.array([[0.0, 1.0]])).periodic == (False,)
+
+
+def test_an_rmsd_is_no_cv() -> None:
+    observables = ObservableSet(
+        kinds={"far": "rmsd"}, indices={"far": np.arange(3)}, references={"far": np.eye(3)}
+    )
+    with pytest.raises(CVError, match=r"'far' is an RMSD, .* cannot be biased along; take dihedrals"):
+        observable_cv(observables, ("far",))

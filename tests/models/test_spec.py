@@ -83,7 +83,7 @@ def test_folder_without_system_toml(tmp_path: Path) -> None:
         load_system(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../ala2.pdb", "/etc/hostname"])
+@pytest.mark.parametrize("name", ["../ala2.pdb", "/etc/hostname.pdb"])
 def test_paths_stay_inside_the_folder(own_system: Path, name: str) -> None:
     (own_system.parent / "ala2.pdb").write_text("outside", encoding="utf-8")
     _edit(own_system, '"ala2.pdb"', f'"{name}"')

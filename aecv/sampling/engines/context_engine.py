@@ -14,7 +14,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from aecv.ground.errors import SimulationError
+from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.models.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
@@ -96,8 +96,11 @@ class ContextEngine(ABC):
             try:
                 positions = self._advance(job.frame_steps, positions)
             except (SimulationError, KeyboardInterrupt):
-                if self._bias.raised is not None:
-                    raise self._bias.raised from None
+                raised = self._bias.raised
+                if isinstance(raised, ExplosionError) and raised.positions is None:
+                    raised.positions = np.asarray(positions, dtype=float)
+                if raised is not None:
+                    raise raised from None
                 raise
             frames[frame], lam[frame] = positions, self._bias.pending_lam
             if not self._is_verified:

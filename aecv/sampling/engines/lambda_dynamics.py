@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.errors import SimulationError
+from aecv.ground.errors import ExplosionError
 from aecv.models.cv import CV, shortest
 from aecv.models.torchscript import evaluate_with_gradient
 from aecv.numerics import kernels
@@ -111,7 +111,7 @@ class LambdaDynamics:
         xi, gradient = evaluate_with_gradient(self._cv.module, positions[None])
         return self.pulled(xi[0], gradient[0])[1]
 
-    def failure(self, positions: FloatArray, step: int, why: str) -> SimulationError:
+    def failure(self, positions: FloatArray, step: int, why: str) -> ExplosionError:
         """What to say of an evaluation that failed: positions that are not finite are named first.
 
         Args:
@@ -119,4 +119,4 @@ class LambdaDynamics:
             why: the fault where the positions are finite.
         """
         why = not_finite(positions) or why
-        return SimulationError(f"extended ABF at step {step}, lambda {self._lam[kernels.LAM]}: {why}")
+        return ExplosionError(f"extended ABF at step {step}, lambda {self._lam[kernels.LAM]}: {why}")

@@ -22,7 +22,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from aecv.ground.errors import CVError, SettingsError, SimulationError
+from aecv.ground.errors import CVError, ExplosionError, SettingsError, SimulationError
 from aecv.models.cv import CV, shortest
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.colvar import read_colvar
@@ -156,7 +156,7 @@ class PlumedEngine:
         if job.accumulators is None:
             raise SimulationError("engine: extended ABF needs accumulators to start from, got none")
         if fault := not_finite(job.state.positions[self._cv.atom_indices]):
-            raise SimulationError(f"engine plumed: {fault}")
+            raise ExplosionError(f"engine plumed: {fault}")
         began = time.perf_counter()
         if not self._is_verified:
             self._verify_live(job)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aecv.ground.errors import CVError, SimulationError
+from aecv.ground.errors import CVError, ExplosionError, SimulationError
 from aecv.models.cv import CV
 from aecv.models.plain_cv import require_script
 from aecv.models.spring import script_springs
@@ -139,7 +139,7 @@ class TensorBias(LambdaDynamics):
             raise self._failed(step, positions, "the CV or its gradient is not finite")
         return torch.tensor(energy, dtype=torch.float64), forces.contiguous()
 
-    def _failed(self, step: int, positions: Tensor, why: str) -> SimulationError:
+    def _failed(self, step: int, positions: Tensor, why: str) -> ExplosionError:
         return self.failure(positions.detach().double().cpu().numpy(), step, why)
 
 

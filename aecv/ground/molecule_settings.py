@@ -1,0 +1,178 @@
+"""[system]: the files that describe a molecule, and how its forces are computed."""
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from aecv.ground.section import Section
+
+if TYPE_CHECKING:
+    from aecv.ground.settings import Settings
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+"""What may become part of a path, a column or a TOML key."""
+
+TOPOLOGIES = {
+    ".prmtop": "amber",
+    ".parm7": "amber",
+    ".top": "gromacs",
+    ".psf": "charmm",
+    ".xml": "openmm",
+}
+"""Format of a topology file by its ending."""
+
+TITLES = {
+    "forcefield": "force-field files",
+    "amber": "an Amber topology",
+    "gromacs": "a Gromacs topology",
+    "charmm": "a CHARMM structure file (PSF)",
+    "openmm": "an OpenMM System",
+}
+STRUCTURES = {
+    "forcefield": (".pdb", ".cif", ".pdbx"),
+    "amber": (".inpcrd", ".rst7", ".crd", ".rst", ".pdb", ".cif"),
+    "gromacs": (".gro", ".pdb", ".cif"),
+    "charmm": (".pdb", ".cif", ".crd"),
+    "openmm": (".pdb", ".cif", ".pdbx"),
+}
+"""Endings of files with coordinates, by format."""
+PARAMETERS = (".prm", ".par", ".rtf", ".str", ".inp", ".top")
+"""Endings of CHARMM's files of parameters."""
+_FORCES = ("nonbonded", "cutoff_nm", "constraints", "hydrogen_mass_da")
+_PERIODIC = ("CutoffPeriodic", "PME")
+
+ImplicitSolvent = Literal["none", "HCT", "OBC1", "OBC2", "GBn", "GBn2"]
+
+
+class MolecularSettings(Section):
+    """[system]: what is simulated; structure and force field are those of a molecule, see [particle]."""
+
+    name: str = Field(pattern=NAME, description="names the run folder and the CV")
+    description: str = Field("", description="for people")
+    structure: str | None = Field(
+        None,
+        description="coordinates: .pdb or .cif; .inpcrd, .rst7 (Amber), .gro (Gromacs), .crd (CHARMM) beside "
+        "a topology; their chirality and peptide bonds are the reference",
+    )
+    forcefield: tuple[str, ...] = Field(
+        (), description="OpenMM force-field files, OpenMM's own or in this folder; or give a topology"
+    )
+    topology: str | None = Field(
+        None,
+        description="in place of forcefield: .prmtop or .parm7 (Amber), .top (Gromacs), .psf (CHARMM), or "
+        ".xml (an OpenMM System)",
+    )
+    include: str | None = Field(
+        None, description="folder in this one where a Gromacs .top looks for the files that it includes"
+    )
+    parameters: tuple[str, ...] = Field(
+        (), description="of a CHARMM .psf: .rtf, .prm, .str files; without them it has no forces"
+    )
+    starts: tuple[str, ...] = Field((), description='further structures, for starts.mode = "given"')
+    nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = Field(
+        "NoCutoff", description="treatment of long-range interactions"
+    )
+    cutoff_nm: float = Field(1.0, gt=0, description="for every choice but NoCutoff")
+    constraints: Literal["none", "HBonds", "AllBonds"] = Field("none", description="bonds of fixed length")
+    hydrogen_mass_da: float | None = Field(
+        None, gt=0, description="repartitioned mass of hydrogens; left out: as it is"
+    )
+    implicit_solvent: ImplicitSolvent = Field(
+        "none",
+        description="generalised Born model of an Amber or CHARMM topology; with forcefield name a file such "
+        "as implicit/obc2.xml there",
+    )
+
+    @property
+    def format(self) -> str:
+        """One of TITLES: what kind of file the forces come from."""
+        return "forcefield" if self.topology is None else TOPOLOGIES[suffix(self.topology)]
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether the settings ask for a periodic box; the file of an OpenMM System says it itself."""
+        return self.nonbonded in _PERIODIC
+
+
+def suffix(name: str) -> str:
+    """The ending of a file's name in lower case, with its dot."""
+    return PurePath(name).suffix.lower()
+
+
+def check_molecule(settings: "Settings") -> None:
+    """The files and keys of [system] make one description of a molecule.
+
+    Raises:
+        ValueError: with what does not fit.
+    """
+    system = settings.system
+    if system.structure is None or not (system.forcefield or system.topology):
+        raise ValueError(
+            "a molecule needs system.structure and system.forcefield (or system.topology), a particle on a "
+            "potential needs a section [particle]; give one of the two"
+        )
+    if system.topology is not None and suffix(system.topology) not in TOPOLOGIES:
+        raise ValueError(
+            f"system.topology needs a file ending in {', '.join(TOPOLOGIES)}, got '{system.topology}'"
+        )
+    if system.topology is not None and system.forcefield:
+        raise ValueError(
+            f"system.topology '{system.topology}' brings its own forces, and system.forcefield others; take "
+            "one of the two out"
+        )
+    if suffix(system.structure) not in STRUCTURES[system.format]:
+        raise ValueError(
+            f"system.structure of {TITLES[system.format]} needs a file ending in "
+            f"{', '.join(STRUCTURES[system.format])}, got '{system.structure}'"
+        )
+    _check_companions(system)
+    _check_forces(system)
+    if not settings.cv.align:
+        raise ValueError(
+            "cv.align = false is for [particle] systems; a molecule turns and drifts, so leave it true"
+        )
+
+
+def _check_companions(system: MolecularSettings) -> None:
+    """Keys that one format alone has."""
+    if system.include is not None and system.format != "gromacs":
+        raise ValueError("system.include is for a Gromacs .top; take it out")
+    if system.format == "charmm" and not system.parameters:
+        raise ValueError(
+            f"system.topology '{system.topology}' holds no force constants: system.parameters needs the "
+            ".rtf, .prm and .str files that it was made with"
+        )
+    if system.parameters and system.format != "charmm":
+        raise ValueError("system.parameters are those of a CHARMM .psf; take them out")
+    unknown = [name for name in system.parameters if suffix(name) not in PARAMETERS]
+    if unknown:
+        raise ValueError(
+            f"system.parameters needs files ending in {', '.join(PARAMETERS)}, got '{unknown[0]}'"
+        )
+
+
+def _check_forces(system: MolecularSettings) -> None:
+    """Keys that would contradict the file that the forces come from."""
+    if system.format == "openmm":
+        fields = type(system).model_fields
+        set_anyway = [key for key in _FORCES if getattr(system, key) != fields[key].default]
+        if set_anyway:
+            raise ValueError(
+                f"system.{set_anyway[0]} is part of the OpenMM System in '{system.topology}' already; take "
+                "it out here, or make that file anew"
+            )
+    if system.implicit_solvent == "none":
+        return
+    if system.format not in ("amber", "charmm"):
+        remedy = (
+            'name a file such as "implicit/obc2.xml" in system.forcefield'
+            if system.format == "forcefield"
+            else "take it out"
+        )
+        raise ValueError(f"system.implicit_solvent is for Amber and CHARMM topologies; {remedy}")
+    if system.is_periodic:
+        raise ValueError(
+            f"system.implicit_solvent '{system.implicit_solvent}' has no box: system.nonbonded needs to be "
+            f"NoCutoff or CutoffNonPeriodic, got '{system.nonbonded}'"
+        )

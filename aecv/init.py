@@ -1,0 +1,92 @@
+"""`aecv init`: a folder for a molecule of one's own, with everything guessed and explained."""
+
+from pathlib import Path
+
+import click
+
+from aecv.command import Command
+
+WIDTH = 14
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(cls=Command)
+@click.argument("folder", metavar="NAME", type=_FILE)
+@click.option(
+    "--pdb",
+    "--structure",
+    "--inpcrd",
+    "--gro",
+    "--crd",
+    "structure",
+    required=True,
+    type=_FILE,
+    help="Coordinates: .pdb or .cif; .inpcrd, .rst7, .gro, .crd beside a topology.",
+)
+@click.option(
+    "--topology",
+    "--prmtop",
+    "--top",
+    "--psf",
+    "--xml",
+    "topology",
+    type=_FILE,
+    help="What brings the forces: Amber .prmtop, Gromacs .top, CHARMM .psf, OpenMM System .xml.",
+)
+@click.option(
+    "--forcefield",
+    multiple=True,
+    metavar="FILE",
+    help="A force-field file, OpenMM's own or yours; may be repeated.  [default: guessed]",
+)
+@click.option(
+    "--parameters", multiple=True, type=_FILE, help="Of a CHARMM .psf: .rtf, .prm, .str; may be repeated."
+)
+@click.option("--include", type=_FILE, help="Folder of the files that a Gromacs .top includes.")
+@click.option("--add-hydrogens", is_flag=True, help="Add the hydrogens that are missing, at pH 7.")
+@click.option("--drop-solvent", is_flag=True, help="Leave water and ions of the structure out.")
+def main(
+    folder: Path,
+    structure: Path,
+    topology: Path | None,
+    forcefield: tuple[str, ...],
+    parameters: tuple[Path, ...],
+    include: Path | None,
+    add_hydrogens: bool,
+    drop_solvent: bool,
+) -> None:
+    """Write a folder NAME with a system.toml in which everything is guessed and explained.
+
+    The files are copied there. Nothing is overwritten.
+
+    \b
+    Examples:
+      aecv init my_peptide --pdb peptide.pdb
+      aecv init chignolin --pdb 5awl.pdb --add-hydrogens --drop-solvent
+      aecv init complex --prmtop complex.prmtop --inpcrd complex.inpcrd
+      aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
+    """
+    from aecv.workflow.proposal import Sources, initialise
+
+    made = initialise(
+        folder,
+        Sources(
+            structure=structure,
+            topology=topology,
+            forcefield=forcefield,
+            parameters=parameters,
+            include=include,
+            add_hydrogens=add_hydrogens,
+            drop_solvent=drop_solvent,
+        ),
+    )
+    for name, text in made.notes:
+        click.echo(f"{name:<{WIDTH}}{text}")
+    for index, finding in enumerate(made.findings):
+        click.echo(f"{'warning' if index == 0 else '':<{WIDTH}}{finding}")
+    click.echo(f"written to {made.folder}: system.toml, in which every value has its reason")
+    click.echo(f"next: aecv check {made.folder}")
+
+
+if __name__ == "__main__":
+    main()

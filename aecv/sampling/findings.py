@@ -1,0 +1,154 @@
+"""What looks wrong about a structure, in sentences that say what to do."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import openmm
+from openmm import app
+from scipy.spatial import cKDTree
+
+from aecv.ground.errors import suggestion
+from aecv.ground.grid import FloatArray
+from aecv.models.spec import SystemSpec
+from aecv.sampling.diagnosis import atom_name
+
+WATER = frozenset(("HOH", "WAT", "SOL", "TIP3", "TIP4", "TP3M", "SPC", "H2O", "DOD"))
+"""Names of residues that are water."""
+_IONS = "NA CL K NA+ CL- K+ CLA SOD POT LI CS RB MG CA ZN BR IOD F"
+SOLVENT = WATER | frozenset(_IONS.split(" "))
+"""Names of residues that are water or ions."""
+CLASH_NM = 0.15
+"""Heavy atoms without a bond between them are farther apart than this: two bonds are 0.21 nm and more."""
+TOUCH_NM = 0.08
+"""The same where a hydrogen is one of the two: two bonds are 0.15 nm and more."""
+LONG_BOND_NM = 0.3
+"""No bond is longer: disulfides and metals reach 0.25 nm."""
+_MANY = 4
+
+
+def missing_hydrogens(topology: app.Topology) -> Iterator[str]:
+    """Residues with carbon and without hydrogen."""
+    bare = []
+    residues = [residue for residue in topology.residues() if residue.name not in SOLVENT]
+    for residue in residues:
+        symbols = [atom.element.symbol for atom in residue.atoms() if atom.element is not None]
+        if "C" in symbols and "H" not in symbols:
+            bare.append(residue)
+    if bare:
+        yield (
+            f"missing hydrogens: {len(bare)} of {len(residues)} residues have none ({_listed(bare)}); X-ray "
+            "structures come without; let aecv add them: aecv init NAME --pdb FILE --add-hydrogens"
+        )
+
+
+def unknown_residues(spec: SystemSpec, topology: app.Topology) -> Iterator[str]:
+    """Residues that no template of the force field fits, and what may be the matter."""
+    try:
+        forcefield = app.ForceField(*spec.forcefield_files)
+        unmatched = forcefield.getUnmatchedResidues(topology)
+    except Exception:  # the force field itself is at fault, and the error of building says so
+        return
+    for residue in unmatched[:_MANY]:
+        yield f"not in the force field: {_title(residue)}: {_why_unknown(forcefield, residue)}"
+    if len(unmatched) > _MANY:
+        yield f"not in the force field: {len(unmatched) - _MANY} more residues"
+
+
+def _why_unknown(forcefield: app.ForceField, residue: app.topology.Residue) -> str:
+    templates = forcefield._templates  # OpenMM has no other way to ask for names
+    atoms = list(residue.atoms())
+    if residue.name not in templates:
+        return (
+            f"it knows no residue of that name{suggestion(residue.name, templates)}; water and ions need a "
+            "file of their own (amber14/tip3p.xml), a ligand parameters of its own, for example as an Amber "
+            "topology (--prmtop)"
+        )
+    if not any(atom.element is not None and atom.element.symbol == "H" for atom in atoms):
+        return "its hydrogens are missing"
+    names, expected = {a.name for a in atoms}, {a.name for a in templates[residue.name].atoms}
+    chain = list(residue.chain.residues())
+    if residue in (chain[0], chain[-1]):
+        return (
+            "it ends its chain, and an end needs all of its atoms: H, H2 and H3 at the first residue, OXT at "
+            "the last one, or caps (ACE, NME)"
+        )
+    return (
+        f"its atoms are not those of {residue.name} (missing: {_words(expected - names)}; not known there: "
+        f"{_words(names - expected)})"
+    )
+
+
+def clashes(topology: app.Topology, system: openmm.System | None, positions: FloatArray) -> Iterator[str]:
+    """Atoms that are too close without a bond between them."""
+    bonded = bond_pairs(topology, system)
+    is_light = np.array([a.element is None or a.element.symbol == "H" for a in topology.atoms()])
+    found = []
+    for first, second in sorted(cKDTree(positions).query_pairs(CLASH_NM)):
+        distance = float(np.linalg.norm(positions[first] - positions[second]))
+        limit = TOUCH_NM if is_light[first] or is_light[second] else CLASH_NM
+        if distance < limit and (first, second) not in bonded:
+            found.append((distance, first, second))
+    if found:
+        distance, first, second = min(found)
+        more = f", and {len(found) - 1} more pairs" if len(found) > 1 else ""
+        names = f"{atom_name(topology, first)} and {atom_name(topology, second)}"
+        yield (
+            f"clash: {names} are {distance:.3f} nm apart "
+            f"without a bond{more}; look for alternative locations or molecules laid over each other"
+        )
+
+
+def long_bonds(
+    topology: app.Topology, system: openmm.System | None, positions: FloatArray, box: FloatArray | None
+) -> Iterator[str]:
+    """Bonds across a periodic box, or across a gap in a chain."""
+    pairs = np.array(sorted(bond_pairs(topology, system)), dtype=int).reshape(-1, 2)
+    if not len(pairs):
+        return
+    apart = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    lengths = np.linalg.norm(apart, axis=1)
+    worst = int(lengths.argmax())
+    if lengths[worst] <= LONG_BOND_NM:
+        return
+    names = " and ".join(atom_name(topology, int(index)) for index in pairs[worst])
+    count = int(np.count_nonzero(lengths > LONG_BOND_NM))
+    more = f", and {count - 1} more" if count > 1 else ""
+    half = 0.5 * float(np.diag(box).min()) if box is not None else np.inf
+    if lengths[worst] > half:
+        yield (
+            f"wrapped molecule: the bond between {names} is {lengths[worst]:.2f} nm long{more}, more than "
+            "half the box: molecules need to be whole (gmx trjconv -pbc whole, cpptraj autoimage), since the "
+            "CV sees positions as they are"
+        )
+    else:
+        yield (
+            f"long bond: {names} are {lengths[worst]:.2f} nm apart{more}: residues are missing between them, "
+            "or the chain needs an end (TER) there"
+        )
+
+
+def bond_pairs(topology: app.Topology, system: openmm.System | None) -> set[tuple[int, int]]:
+    """Pairs of bonded atoms, lower index first: of the topology, the harmonic bonds and the constraints.
+
+    Rigid water has its two hydrogens among them.
+    """
+    pairs = {(bond[0].index, bond[1].index) for bond in topology.bonds()}
+    if system is not None:
+        pairs |= {tuple(system.getConstraintParameters(i)[:2]) for i in range(system.getNumConstraints())}
+        for force in system.getForces():
+            if isinstance(force, openmm.HarmonicBondForce):
+                pairs |= {tuple(force.getBondParameters(i)[:2]) for i in range(force.getNumBonds())}
+    return {(min(pair), max(pair)) for pair in pairs}
+
+
+def _listed(residues: list[app.topology.Residue]) -> str:
+    names = ", ".join(_title(residue) for residue in residues[:_MANY])
+    return f"{names}, ..." if len(residues) > _MANY else names
+
+
+def _title(residue: app.topology.Residue) -> str:
+    return f"{residue.name} {residue.id}"
+
+
+def _words(names: set[str]) -> str:
+    return " ".join(sorted(names)[:8]) or "none"

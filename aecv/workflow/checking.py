@@ -1,0 +1,221 @@
+"""Try a system before a run: build it, minimise it, take some steps, and say what looks wrong."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from aecv.ground.cores import usable_cores
+from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, SimulationError
+from aecv.ground.grid import FloatArray
+from aecv.ground.seeds import seed_31bit
+from aecv.models.spec import SystemSpec
+from aecv.sampling import dynamics, findings
+from aecv.sampling.diagnosis import HUGE, diagnose
+from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.second_try import what_went_wrong
+from aecv.sampling.starts import minimise
+from aecv.sampling.structure import read_coordinates
+from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+
+N_STEPS = 1000
+_WARM_UP = 100
+"""Steps before the clock starts: a GPU compiles its kernels at the first one."""
+_BUSY = 0.5
+"""Share of a core below which the measured speed says little."""
+_HOT = 5.0
+"""Standard deviations of the kinetic energy above its mean from which a run is too hot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """How long the dynamics of `iterate` take, without training and without the bias [s].
+
+    Attributes:
+        steps_per_s: of one process, measured.
+        processes: that run side by side.
+        starts, iterations, production: of the parts of a run.
+        production_ns: simulated time of the production.
+    """
+
+    steps_per_s: float
+    processes: int
+    starts: float
+    iterations: float
+    production: float
+    production_ns: float
+
+    @property
+    def total(self) -> float:
+        return self.starts + self.iterations + self.production
+
+
+@dataclass(kw_only=True)
+class Examination:
+    """What came of trying a system.
+
+    Attributes:
+        spec: what was tried.
+        system: None where it cannot be built.
+        platform: where it runs, and why.
+        energy_before, energy_after: potential energy of the structure and after minimising it [kJ/mol].
+        temperature_k: after the steps; `n_steps` were taken.
+        times: None where the steps could not be taken.
+        findings: what looks wrong.
+        problem: why it cannot run; None where it can.
+    """
+
+    spec: SystemSpec
+    system: MolecularSystem | None = None
+    platform: PlatformChoice | None = None
+    energy_before: float | None = None
+    energy_after: float | None = None
+    temperature_k: float | None = None
+    n_steps: int = 0
+    times: Times | None = None
+    findings: list[str] = field(default_factory=list)
+    problem: str | None = None
+
+
+def examine(spec: SystemSpec, *, n_steps: int = N_STEPS) -> Examination:
+    """Build a system, look at it, minimise it and run it for some steps without bias.
+
+    What is wrong with the system goes into the result; nothing is raised for it.
+
+    Raises:
+        SettingsError: when the platform that the settings name does not work.
+    """
+    result = Examination(spec=spec)
+    try:
+        system = result.system = build(spec)
+    except MolecularSystemError as error:
+        result.problem = str(error)
+        result.findings += _of_files(spec)
+        return result
+    result.platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
+    try:
+        _look(result, system)
+        _run(result, system, n_steps)
+    except ExplosionError as error:
+        found = what_went_wrong(system, error)
+        result.problem = (
+            f"{error}{f'; {found}' if found else ''}; lower dynamics.timestep_ps "
+            f'({spec.settings.dynamics.timestep_ps:g}), or set system.constraints = "HBonds"'
+        )
+    except SimulationError as error:
+        result.problem = str(error)
+    return result
+
+
+def _of_files(spec: SystemSpec) -> list[str]:
+    """What can be said of a structure that no System could be made for."""
+    try:
+        coordinates = read_coordinates(spec.structure_path)
+    except AecvError:
+        return []
+    topology = coordinates.topology
+    if topology is None:
+        return []
+    said = list(findings.missing_hydrogens(topology))
+    if spec.settings.system.format == "forcefield":
+        said += findings.unknown_residues(spec, topology)
+    said += findings.clashes(topology, None, coordinates.positions)
+    said += findings.long_bonds(topology, None, coordinates.positions, coordinates.box)
+    return said
+
+
+def _look(result: Examination, system: MolecularSystem) -> None:
+    """The structure as it comes, before anything moves."""
+    positions = system.positions
+    if system.spec.settings.particle is None:
+        topology, box = system.topology, _box(system)
+        result.findings += findings.missing_hydrogens(topology)
+        result.findings += findings.clashes(topology, system.system, positions)
+        result.findings += findings.long_bonds(topology, system.system, positions, box)
+    diagnosis = diagnose(system, positions)
+    result.energy_before = diagnosis.energy
+    if not diagnosis.largest < HUGE:
+        result.findings.append(f"huge force in the structure as it comes: {diagnosis}")
+
+
+def _box(system: MolecularSystem) -> FloatArray | None:
+    if not system.system.usesPeriodicBoundaryConditions():
+        return None
+    vectors = system.system.getDefaultPeriodicBoxVectors()
+    return np.array([v.value_in_unit(unit.nanometer) for v in vectors], dtype=float)
+
+
+def _run(result: Examination, system: MolecularSystem, n_steps: int) -> None:
+    """Minimise, warm up, and take the steps against the clock."""
+    settings = system.spec.settings
+    seed = seed_31bit(settings.run.seed, "check")
+    context, integrator = make_context(system, platform=result.platform, seed=seed)
+    minimum, result.energy_after = minimise(context, system.start_positions[0])
+    diagnosis = diagnose(system, minimum)
+    # bonds of fixed length carry forces at a minimum too
+    if not diagnosis.largest < HUGE and system.system.getNumConstraints() == 0:
+        result.findings.append(f"huge force after minimising: {diagnosis}")
+    context.setPositions(minimum)
+    context.setVelocitiesToTemperature(settings.dynamics.temperature_k, seed)
+    state = dynamics.final_state(context, lam=np.empty(0), lam_velocity=np.empty(0))
+    engine = UnbiasedEngine(context, integrator)
+    began, at_work = time.perf_counter(), time.process_time()
+    for segment, steps in enumerate((_WARM_UP, n_steps)):
+        began, at_work = time.perf_counter(), time.process_time()
+        name = SegmentSeed(root=settings.run.seed, stage="check", walker=0, segment=segment)
+        state = engine.run(SegmentJob(state=state, n_steps=steps, frame_steps=_frame(steps), seed=name)).state
+    wall = time.perf_counter() - began
+    rate, share = n_steps / wall, (time.process_time() - at_work) / wall
+    if share < _BUSY and _on_cpu(result):
+        result.findings.append(
+            f"busy machine: the steps got {share:.0%} of a core, so that they may be {1 / share:.0f} times "
+            "as fast when nothing else runs"
+        )
+    result.n_steps = n_steps
+    result.temperature_k, spread = _temperature(context)
+    if result.temperature_k > settings.dynamics.temperature_k * (1 + _HOT * spread):
+        result.findings.append(
+            f"too hot: {result.temperature_k:.0f} K after {n_steps} steps at "
+            f"{settings.dynamics.temperature_k:g} K; lower dynamics.timestep_ps, or set "
+            'system.constraints = "HBonds"'
+        )
+    result.times = _times(result, rate)
+
+
+def _frame(n_steps: int) -> int:
+    """Explosions are looked for ten times on the way."""
+    return max(1, n_steps // 10) if n_steps % 10 == 0 else n_steps
+
+
+def _temperature(context: openmm.Context) -> tuple[float, float]:
+    """Instantaneous temperature [K], and sqrt(2/n) for n degrees of freedom, its relative spread."""
+    system = context.getSystem()
+    massive = sum(
+        system.getParticleMass(i).value_in_unit(unit.dalton) > 0 for i in range(system.getNumParticles())
+    )
+    n = 3 * massive - system.getNumConstraints()
+    kinetic = context.getState(energy=True).getKineticEnergy()
+    return float((2 * kinetic / (n * unit.MOLAR_GAS_CONSTANT_R)).value_in_unit(unit.kelvin)), (2 / n) ** 0.5
+
+
+def _on_cpu(result: Examination) -> bool:
+    return result.platform is not None and result.platform.platform.getName() in ("Reference", "CPU")
+
+
+def _times(result: Examination, rate: float) -> Times:
+    settings = result.spec.settings
+    processes = min(settings.sampling.walkers, usable_cores()) if _on_cpu(result) else 1
+    per_ps = 1.0 / (settings.dynamics.timestep_ps * rate)
+    production = 2 * settings.sampling.ns if settings.production.ns is None else settings.production.ns
+    hot_ps = settings.starts.hot_ps if settings.starts.mode == "auto" else 0.0
+    equilibration = settings.sampling.equilibration_ps * settings.sampling.walkers
+    return Times(
+        steps_per_s=rate,
+        processes=processes,
+        starts=per_ps * (hot_ps + equilibration),
+        iterations=per_ps * 1000.0 * settings.sampling.ns * settings.run.iterations / processes,
+        production=per_ps * 1000.0 * production / processes,
+        production_ns=production,
+    )

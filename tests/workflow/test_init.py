@@ -1,0 +1,269 @@
+"""aecv init: what is guessed, that it is validated, and every refusal with its words."""
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import openmm
+import pytest
+from click.testing import CliRunner, Result
+from openmm import app
+
+from aecv.cli import main
+from aecv.models.spec import load_system
+from aecv.sampling.structure import read_structure
+from aecv.sampling.system import build
+from aecv.workflow import guesses
+from aecv.workflow.guesses import Contents
+from tests.sampling import three_atoms
+from tests.sampling.three_atoms import write_system
+
+ALA2 = load_system("ala2").structure_path
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def init(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["init", *map(str, arguments)], catch_exceptions=False)
+
+
+def without_hydrogens(target: Path) -> Path:
+    lines = ALA2.read_text(encoding="utf-8").splitlines()
+    kept = [
+        line for line in lines if not (line.startswith(("ATOM", "HETATM")) and line[76:78].strip() == "H")
+    ]
+    target.write_text("\n".join(line for line in kept if not line.startswith("CONECT")) + "\n")
+    return target
+
+
+def test_a_peptide_gets_a_system_that_can_be_built() -> None:
+    result = init("mine", "--pdb", ALA2)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == "next: aecv check mine"
+    spec = load_system("mine")
+    settings = spec.settings
+    assert settings.system.name == "mine"
+    assert settings.system.forcefield == ("amber99sbildn.xml", "amber99_obc.xml")
+    assert (settings.system.nonbonded, settings.system.constraints) == ("NoCutoff", "none")
+    assert settings.dynamics.timestep_ps == 0.001
+    built = build(spec)
+    # CH3 C N CA CB C N CH3, as in the system that comes with aecv
+    assert built.cv_atom_indices.tolist() == build(load_system("ala2")).cv_atom_indices.tolist()
+    shipped = build(load_system("ala2")).observables.compute(built.positions[None])
+    values = built.observables.compute(built.positions[None])
+    np.testing.assert_allclose(values["phi"], shipped["phi"])
+    np.testing.assert_allclose(values["psi"], shipped["psi"])
+    np.testing.assert_allclose(values["rmsd"], 0.0, atol=1e-9)
+    assert settings.delta_f is not None
+    assert settings.delta_f.observable == "phi"
+
+
+def test_every_value_has_a_reason_above_it() -> None:
+    init("mine", "--pdb", ALA2)
+    lines = Path("mine/system.toml").read_text(encoding="utf-8").splitlines()
+    for key in ("forcefield", "nonbonded", "constraints", "timestep_ps", "platform", "atoms", "ns", "mode"):
+        place = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = "))
+        assert lines[place - 1].startswith("# "), key
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("forcefield", ["--pdb", "tri.pdb", "--forcefield", "tri.xml"]),
+        ("amber", ["--prmtop", "tri.prmtop", "--inpcrd", "tri.inpcrd"]),
+        ("gromacs", ["--top", "tri.top", "--gro", "tri.gro", "--include", "itp"]),
+        ("charmm", ["--psf", "tri.psf", "--pdb", "tri.pdb", "--parameters", "tri.prm"]),
+        ("openmm", ["--xml", "tri_system.xml", "--pdb", "tri.pdb"]),
+    ],
+)
+def test_every_format_becomes_a_system(kind: str, arguments: list[str]) -> None:
+    write_system(Path("files"), kind)
+    paths = [a if a.startswith("--") else f"files/{a}" for a in arguments]
+    result = init("tri_mine", *paths)
+    assert result.exit_code == 0, result.output
+    built = build(load_system("tri_mine"))
+    energy = three_atoms.potential_energy(built.system, built.positions)
+    assert energy == pytest.approx(three_atoms.energy(), rel=2e-5)
+    # two of its three atoms are hydrogens: the CV takes them all the same
+    assert built.cv_atom_indices.tolist() == [0, 1, 2]
+    assert built.spec.settings.dynamics.timestep_ps == 0.001
+    assert built.observables.names == ("end_to_end", "rmsd")
+
+
+def test_an_openmm_system_with_constraints_gets_their_time_step() -> None:
+    write_system(Path("files"), "openmm")
+    system = three_atoms.openmm_system()
+    system.addConstraint(0, 1, 0.1)
+    Path("files/tri_system.xml").write_text(openmm.XmlSerializer.serialize(system), encoding="utf-8")
+    init("tri_mine", "--xml", "files/tri_system.xml", "--pdb", "files/tri.pdb")
+    assert load_system("tri_mine").settings.dynamics.timestep_ps == 0.002
+    assert "# The System has 1 constraints." in Path("tri_mine/system.toml").read_text(encoding="utf-8")
+
+
+def test_missing_hydrogens_are_said_and_can_be_added() -> None:
+    bare = without_hydrogens(Path("bare.pdb"))
+    result = init("bare", "--pdb", bare)
+    assert result.exit_code == 0
+    assert "missing hydrogens: 3 of 3 residues have none (ACE 1, ALA 2, NME 3)" in result.output
+    assert "They do NOT know every residue" in result.output
+    result = init("whole", "--pdb", bare, "--add-hydrogens")
+    assert "0 residues of solvent dropped, 12 hydrogens added" in result.output
+    assert "missing" not in result.output
+    assert build(load_system("whole")).n_atoms == 22
+
+
+def test_crystal_waters_can_be_dropped() -> None:
+    text = ALA2.read_text(encoding="utf-8")
+    water = "HETATM   23  O   HOH A   9       9.000   9.000   9.000  1.00  0.00           O\nEND"
+    Path("wet.pdb").write_text(text.replace("END", water), encoding="utf-8")
+    result = init("wet", "--pdb", "wet.pdb")
+    assert (
+        "1 waters do not fill a box and would evaporate; leave them out with --drop-solvent" in result.output
+    )
+    result = init("dry", "--pdb", "wet.pdb", "--drop-solvent")
+    assert "1 residues of solvent dropped, 0 hydrogens added" in result.output
+    assert build(load_system("dry")).n_atoms == 22
+    Path("water.pdb").write_text(water + "\n", encoding="utf-8")
+    result = init("only", "--pdb", "water.pdb", "--drop-solvent")
+    assert result.exit_code == 1
+    assert "water.pdb: has nothing but water and ions" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ala2", "--pdb", ALA2], "'ala2' is the name of a system that comes with aecv; choose another"),
+        (["2mine", "--pdb", ALA2], "'2mine': a system's name needs to begin with a letter"),
+        (["mine", "--pdb", "none.pdb"], "none.pdb: needs a file, found none"),
+        (["mine", "--pdb", "."], ".: needs a file, found a folder"),
+        (["mine", "--pdb", "notes.txt"], "notes.txt: with force-field files the coordinates need to end in"),
+        (["mine", "--gro", "files/tri.gro"], "it needs a Gromacs topology beside it (--topology)"),
+        (["mine", "--top", "notes.txt", "--gro", "files/tri.gro"], "a .tpr holds none that can be read"),
+        (["mine", "--psf", "files/tri.psf", "--pdb", ALA2], "give its .rtf, .prm and .str files"),
+        (
+            ["mine", "--top", "files/tri.top", "--gro", "files/tri.gro"],
+            "or say where it is: --include FOLDER",
+        ),
+        (
+            ["mine", "--top", "files/tri.top", "--gro", "files/tri.gro", "--include", "nowhere"],
+            "nowhere: needs a folder, for --include",
+        ),
+        (["mine", "--pdb", ALA2, "--include", "files"], "--include: is for a Gromacs topology"),
+        (
+            ["mine", "--xml", "files/tri_system.xml", "--pdb", "files/tri.pdb", "--add-hydrogens"],
+            "its atoms are fixed; --add-hydrogens and --drop-solvent are for a structure with",
+        ),
+        (
+            [
+                "mine",
+                "--xml",
+                "files/tri_system.xml",
+                "--pdb",
+                "files/tri.pdb",
+                "--forcefield",
+                "amber14-all.xml",
+            ],
+            "brings its own forces; leave --forcefield out",
+        ),
+        (["mine", "--xml", "files/tri_system.xml", "--pdb", ALA2], "got 22 positions for 22 atoms and 3"),
+        (["mine", "--pdb", "empty.pdb"], "empty.pdb: has no atoms"),
+        (
+            ["mine", "--psf", "files/tri.psf", "--pdb", "files/tri.pdb", "--parameters", "files/bad.dat"],
+            "system.parameters needs files ending in",
+        ),
+        (
+            ["mine", "--pdb", "bare.pdb", "--forcefield", "amber14/tip3p.xml", "--add-hydrogens"],
+            "cannot add hydrogens, since amber14/tip3p.xml needs to know every residue",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_leaves_nothing(arguments: list[str], message: str) -> None:
+    for kind in ("gromacs", "charmm", "openmm"):
+        write_system(Path("files"), kind)
+    for name in ("notes.txt", "empty.pdb", "files/bad.dat"):
+        Path(name).write_text("nothing\n", encoding="utf-8")
+    without_hydrogens(Path("bare.pdb"))
+    before = sorted(path.name for path in Path().iterdir())
+    result = init(*arguments)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert sorted(path.name for path in Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_nothing_is_overwritten(kind: str) -> None:
+    if kind == "file":
+        Path("mine").write_text("precious", encoding="utf-8")
+    else:
+        Path("mine").mkdir()
+    result = init("mine", "--pdb", ALA2)
+    assert result.exit_code == 1
+    assert (
+        "mine: exists already, and nothing is overwritten; choose another name, or delete it" in result.output
+    )
+    assert Path("mine").is_dir() == (kind == "folder")
+
+
+def test_two_files_of_one_name_are_refused() -> None:
+    Path("a").mkdir()
+    Path("a/x.pdb").write_bytes(ALA2.read_bytes())
+    Path("b").mkdir()
+    Path("b/x.pdb").write_text("<ForceField/>", encoding="utf-8")
+    result = init("mine", "--pdb", "a/x.pdb", "--forcefield", "b/x.pdb")
+    assert result.exit_code == 1
+    assert "another file is also called x.pdb; rename one of them" in result.output
+
+
+def water_box(n: int, width: float) -> Contents:
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for _ in range(n):
+        topology.add_atom("O", mdtraj.element.oxygen, topology.add_residue("HOH", chain))
+    return Contents(topology=topology, positions=np.zeros((n, 3)), box=np.eye(3) * width)
+
+
+def test_a_box_counts_as_water_when_water_fills_it() -> None:
+    """33 waters fill a cubic nanometre."""
+    full, crystal = water_box(200, 2.0), water_box(20, 2.0)
+    assert guesses.guess_nonbonded(full).value == "PME"
+    assert guesses.guess_starts(full).value == "one"
+    assert guesses.guess_nonbonded(crystal).value == "NoCutoff"
+    assert "20 waters do not fill it" in guesses.guess_nonbonded(crystal).why
+    # less than half the box
+    assert guesses.guess_cutoff(full, "forcefield") == pytest.approx(0.9)
+    assert guesses.guess_cutoff(water_box(2000, 4.0), "charmm") == pytest.approx(1.2)
+
+
+def test_the_force_field_is_one_that_knows_every_residue() -> None:
+    topology, _ = read_structure(ALA2)
+    assert guesses.guess_forcefield(topology, is_solvated=True).value == guesses.SOLVATED
+    strange = app.Topology()
+    strange.addAtom("X1", app.element.carbon, strange.addResidue("QQQ", strange.addChain()))
+    assert "do NOT know every residue" in guesses.guess_forcefield(strange, is_solvated=False).why
+
+
+def test_a_real_protein_gets_a_handful_of_dihedrals(shared_data: Path) -> None:
+    result = init("chignolin", "--pdb", shared_data / "chignolin" / "2RVD.pdb")
+    assert result.exit_code == 0, result.output
+    built = build(load_system("chignolin"))
+    assert (built.n_atoms, len(built.cv_atom_indices)) == (166, 30)
+    assert built.observables.names[:4] == ("phi_2", "psi_2", "phi_4", "psi_4")
+    assert len(built.observables.names) == 12
+    # 2RVD's NMR box of 0.1 nm is none
+    assert built.spec.settings.system.nonbonded == "NoCutoff"
+    trajectory = mdtraj.load(str(shared_data / "chignolin" / "2RVD.pdb"))
+    phi = mdtraj.compute_phi(trajectory)[1][0, 0]
+    assert built.observables.compute(built.positions[None])["phi_2"][0] == pytest.approx(phi, abs=1e-5)
+
+
+def test_a_large_protein_gets_one_atom_a_residue(shared_data: Path) -> None:
+    structure = shared_data / "hsp90" / "full_atom" / "3FT8_openfe_prepared.pdb"
+    topology, positions = read_structure(structure)
+    contents = Contents(topology=mdtraj.Topology.from_openmm(topology), positions=positions, box=None)
+    atoms = guesses.guess_cv_atoms(contents)
+    assert atoms.value == "protein and name CA"
+    assert len(contents.topology.select(str(atoms.value))) == len(contents.protein_residues)
+    assert guesses.guess_starts(contents).value == "one"
