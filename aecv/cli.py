@@ -17,6 +17,7 @@ COMMANDS = {
     "fes": "Free energies with error bars from a run, along what you like.",
     "status": "How far a run has come.",
     "export": "The CV and a bias along it, as input for PLUMED or Colvars.",
+    "report": "The story of a run as one page: verdict, figures, structures, settings.",
     "doctor": "What works on this machine, in one screen to paste into a bug report.",
 }
 """Per command, in the order of the help, what it does; `aecv.NAME` holds it as `main`."""

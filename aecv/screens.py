@@ -4,15 +4,16 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aecv.console import duration, number, table_header, table_line, with_error
+from aecv.console import table_header, table_line
 from aecv.ground.settings import Settings
+from aecv.workflow.record_table import duration, number, with_error
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
     from aecv.workflow.learning import Trained
     from aecv.workflow.loop import Outcome
     from aecv.workflow.offline import Score
-    from aecv.workflow.plain import Sampled
     from aecv.workflow.profiles import FreeEnergy
+    from aecv.workflow.sampled import Sampled
     from aecv.workflow.status import Stage, Status
 
 _CROSSING = "into and out of the region of dF"

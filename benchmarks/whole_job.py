@@ -23,12 +23,12 @@ from options import amount, guarded, natural, parser_of
 from runs import Row, print_table, settings_of, write_rows
 from walkers import steps_per_second
 
-from aecv.console import duration
 from aecv.ground.cores import usable_cores
 from aecv.ground.files import read_json
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.walkers import Ensemble
 from aecv.sampling.workers import open_workers
+from aecv.workflow.record_table import duration
 
 
 def main() -> None:

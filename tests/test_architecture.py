@@ -14,7 +14,19 @@ import pytest
 import aecv
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "openmm", "mdtraj", "numba", "pymbar", "scipy", "pydantic", "matplotlib", "distributed")
+HEAVY = (
+    "torch",
+    "openmm",
+    "mdtraj",
+    "numba",
+    "pymbar",
+    "scipy",
+    "pydantic",
+    "matplotlib",
+    "distributed",
+    "plotly",
+    "jinja2",
+)
 
 
 def loaded_by(statement: str) -> set[str]:

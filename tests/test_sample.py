@@ -25,7 +25,7 @@ from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system import MolecularSystem, build
 from aecv.screens import sampled_table
 from aecv.workflow.given import GivenCV
-from aecv.workflow.plain import Sampled
+from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Bias
 from tests.engines.test_plumed_files import EVERYTHING
 from tests.workflow.test_plain import SMALL

@@ -124,6 +124,33 @@ def read_frames(
         yield (angstrom / _ANGSTROM_PER_NM).astype(np.float32)
 
 
+def pick_frames(path: Path, frames: Sequence[int], atom_indices: Sequence[int]) -> FrameArray:
+    """Some frames of a DCD file, wherever they lie in it.
+
+    Args:
+        path: the file.
+        frames: their numbers from 0, in any order.
+        atom_indices: which atoms to return.
+
+    Returns:
+        Positions [nm], shape (len(frames), len(atom_indices), 3).
+
+    Raises:
+        StoreError: as `read_frames`, and for a frame or an atom that the file does not have.
+    """
+    layout = _read_layout(path)
+    chosen, atoms = np.asarray(frames, dtype=np.int64), np.asarray(atom_indices, dtype=np.int64)
+    if chosen.size and not 0 <= chosen.min() <= chosen.max() < layout.n_frames:
+        raise StoreError(f"{path}: has frames 0 to {layout.n_frames - 1}, asked for {chosen.max()}")
+    if atoms.size and not 0 <= atoms.min() <= atoms.max() < layout.n_atoms:
+        raise StoreError(f"{path}: has atoms 0 to {layout.n_atoms - 1}, asked for {atoms.max()}")
+    if not chosen.size:
+        return np.empty((0, len(atoms), 3), dtype=np.float32)
+    records = np.memmap(path, dtype=layout.record, mode="r", offset=layout.offset, shape=(layout.n_frames,))
+    angstrom = np.stack([records[axis][chosen][:, atoms] for axis in "xyz"], axis=2).astype(float)
+    return (angstrom / _ANGSTROM_PER_NM).astype(np.float32)
+
+
 def count_frames(path: Path) -> int:
     """Number of frames in a DCD file; raises as `read_frames`."""
     return _read_layout(path).n_frames

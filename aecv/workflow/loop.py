@@ -20,6 +20,7 @@ from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import SystemSpec
+from aecv.results.report.content import State
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.engines.choice import require_engine
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
@@ -35,6 +36,7 @@ from aecv.workflow.production import Production
 from aecv.workflow.production_pictures import draw_production, remove_production_pictures
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
+from aecv.workflow.reporting import update_report
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
@@ -144,7 +146,7 @@ class _Loop:
             records.append(record)
             on_record(record)
             if not (is_known and self._is_followed(iteration)):
-                self._summarise(records, None)
+                self._summarise(records, None, "running")
             if (
                 self._settings.convergence.stop
                 and not self._run.has_finished(iteration + 1, "learning")
@@ -154,15 +156,17 @@ class _Loop:
                 break
         produced = self._produce(records[-1].index, states)
         self._run.accept(self._settings)
-        return self._summarise(records, produced)
+        return self._summarise(records, produced, "finished")
 
     def _is_followed(self, iteration: int) -> bool:
         """Whether the next iteration, or the production along this one's CV, is finished."""
         name = production.folder_name(iteration)
         return self._run.has_finished(iteration + 1, "learning") or self._run.has_finished(name, "analysis")
 
-    def _summarise(self, records: Sequence[IterationRecord], produced: Production | None) -> Outcome:
-        """Write summary.json and the pictures of what there is."""
+    def _summarise(
+        self, records: Sequence[IterationRecord], produced: Production | None, state: State
+    ) -> Outcome:
+        """Write summary.json, the pictures and the report of what there is."""
         outcome = Outcome(
             records=tuple(records), verdict=judge(records, self._settings.convergence), production=produced
         )
@@ -178,6 +182,7 @@ class _Loop:
             draw_production(self._run, produced.folder, self._system)
         else:
             remove_production_pictures(self._run)
+        update_report(self._run.path, state)
         return outcome
 
     def _check_length(self) -> None:

@@ -10,14 +10,13 @@ The stages are those of the production at the end of the loop; the folder holds
     along/                       frames.dcd, samples.npz, bias.npz, weights.npz, colvar.dat, abf.*, fes_*,
                                  convergence.dat, coverage.json, sampled.json; cv.pt and cv.json unless the CV
                                  is a Python function
-    pictures/
+    pictures/, report.html
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +41,9 @@ from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.reach import check_behaviour, check_starts
-from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.reporting import update_report
 from aecv.workflow.same_system import check_same_system
+from aecv.workflow.sampled import STARTS, Sampled
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
@@ -52,8 +52,6 @@ from aecv.workflow.store import ALONG, RunDirectory
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 
-STARTS = "starts"
-"""Folder of a run where the walkers began; the other one is ALONG."""
 OUTPUTS = ("sampled.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
 NO_FILE = (
     "no cv.pt is written of '{cv}': TorchScript made from a Python function by tracing may be another CV; "
@@ -61,46 +59,6 @@ NO_FILE = (
 )
 N_PROBE = 200
 """Frames on which the CV is verified and the spring's frequency is measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampled:
-    """What came of a run along a given CV; sampled.json.
-
-    Attributes:
-        cv: what the CV is called.
-        folder: where frames, bias and free energies are.
-        ns, steps_per_s: simulated time and its speed, all walkers together.
-        n_frames: frames taken under the frozen bias; n_effective: (sum w)^2 / sum w^2 of them.
-        delta_f_kj_mol, delta_f_interval: of the region of [delta_f], with the 95 % interval [kJ/mol]; None
-            without one.
-        passages: how often walkers went between the basins inside and outside that region.
-        problems: what was not covered.
-        cv_files: files that hold the CV, in the folder.
-        cv_note: why there are none; empty where there are.
-    """
-
-    cv: str
-    folder: str
-    ns: float
-    steps_per_s: float
-    n_frames: int
-    n_effective: float
-    delta_f_kj_mol: float | None
-    delta_f_interval: tuple[float, float] | None
-    passages: int | None
-    problems: tuple[str, ...]
-    cv_files: tuple[str, ...]
-    cv_note: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {key: finite_or_word(value) for key, value in asdict(self).items()}
-
-    @classmethod
-    def load(cls, folder: Path) -> "Sampled":
-        """Read sampled.json."""
-        return cls(**{key: from_json(value) for key, value in read_json(folder / "sampled.json").items()})
 
 
 def sample_along(
@@ -156,6 +114,7 @@ def sample_along(
             result = _conclude(run, cv, system)
             draw_production(run, ALONG, system, starts=STARTS)
             run.mark_done(ALONG, "analysis", inputs, (*OUTPUTS, *result.cv_files))
+            update_report(run.path, "finished")
         return Sampled.load(run.iteration_dir(ALONG))
 
 

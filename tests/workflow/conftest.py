@@ -41,7 +41,7 @@ start lies inside, the other outside.
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes two thirds of the time of a small run."""
-    for name in ("draw_run", "draw_production"):
+    for name in ("draw_run", "draw_production", "update_report"):
         monkeypatch.setattr(f"aecv.workflow.loop.{name}", lambda *_: None)
 
 

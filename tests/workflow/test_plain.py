@@ -18,7 +18,8 @@ from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
 from aecv.workflow.exporting import export
-from aecv.workflow.plain import Sampled, sample_along
+from aecv.workflow.plain import sample_along
+from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Bias, Samples
 from tests.results.plumed_reader import evaluate, read_actions
 

@@ -1,0 +1,235 @@
+"""Free energies by place: along the CV, along observables, and as frames came."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from aecv.ground.grid import FloatArray
+from aecv.results.report.content import Landscape, Place, Stop, Story
+from aecv.results.report.drawing import (
+    BANDS,
+    ENERGY,
+    INK,
+    LINES,
+    MUTED,
+    Slot,
+    Trace,
+    axis,
+    axis_of,
+    band,
+    hover,
+    line,
+    numbers,
+)
+
+Z = 1.96
+MOST_KJ_MOL = 60.0
+"""End of the colours of a map: what lies above is seen, but not told apart."""
+_ROOM = 1.05
+
+
+def energy_slots(story: Story) -> Iterator[Slot]:
+    """All figures that follow the slider of places."""
+    places = story.places
+    path = story.structures.stops if story.structures else ()
+    for key in _keys([place.along_cv for place in places]):
+        shown = [_find(place.along_cv, key) for place in places]
+        yield _landscapes("cv", shown, path)
+    for key in _keys([place.planes for place in places]):
+        yield _landscapes("plane", [_find(place.planes, key) for place in places], path)
+    for key in _keys([place.profiles for place in places]):
+        yield _landscapes("profile", [_find(place.profiles, key) for place in places], ())
+    yield from _in_time(places)
+
+
+def _keys(figures: Sequence[tuple[Landscape, ...]]) -> list[str]:
+    """Names of figures that any place has, in order."""
+    return list(dict.fromkeys(item.key for found in figures for item in found))
+
+
+def _find(figures: tuple[Landscape, ...], key: str) -> Landscape | None:
+    return next((item for item in figures if item.key == key), None)
+
+
+def _landscapes(kind: str, shown: Sequence[Landscape | None], path: Sequence[Stop]) -> Slot:
+    """The same free energy of every place; the path belongs to the last one."""
+    known = [item for item in shown if item is not None]
+    first = known[0]
+    top = max(
+        (float(np.nanmax(item.values)) for item in known if np.isfinite(item.values).any()), default=1.0
+    )
+    is_map = len(first.coordinates) == 2
+    draw = _map if is_map else _profile
+    frames = [() if item is None else draw(item, min(top, MOST_KJ_MOL)) for item in shown]
+    if is_map and shown[-1] is not None:
+        frames[-1] = (*frames[-1], *_way(shown[-1], path))
+    labels = " and ".join(item.label for item in first.coordinates)
+    caption = "Hover for F, its standard error, the number of frames and the means of their observables. "
+    if is_map:
+        caption += f"Blank: no frame with a weight; one colour above {MOST_KJ_MOL:g} {ENERGY}." * (
+            top > MOST_KJ_MOL
+        )
+        layout = {"xaxis": axis_of(first.coordinates[0]), "yaxis": axis_of(first.coordinates[1])}
+        if path:
+            caption += (
+                " Circles: the path and the basins of the structures below, at the last step of the slider."
+            )
+    else:
+        caption += "The band is ±1.96 standard errors."
+        layout = {
+            "xaxis": axis_of(first.coordinates[0]),
+            "yaxis": axis(f"F [{ENERGY}]", range=[-0.03 * top, _ROOM * top]),
+        }
+    return Slot(
+        id=f"{kind}-{_safe(first.key)}",
+        section="energies",
+        title=f"F along {labels}",
+        caption=caption.strip(),
+        layout=layout,
+        frames=tuple(frames),
+        group="places",
+    )
+
+
+def _safe(key: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in key)
+
+
+def _map(item: Landscape, top: float) -> tuple[Trace, ...]:
+    """A heat map; the first coordinate runs to the right."""
+    x, y = item.axes
+    return (
+        {
+            "type": "heatmap",
+            "x": numbers(x, 6),
+            "y": numbers(y, 6),
+            "z": numbers(item.values.T),
+            "zmin": 0,
+            "zmax": round(top, 3),
+            "colorscale": "var(--scale)",
+            "colorbar": {"title": {"text": f"F [{ENERGY}]", "side": "right"}, "thickness": 12, "len": 0.9},
+            "hoverongaps": False,
+            "hover": hover(_told(item, transposed=True)),
+            "at": [coordinate.label for coordinate in item.coordinates],
+        },
+    )
+
+
+def _profile(item: Landscape, _: float) -> tuple[Trace, ...]:
+    x = item.axes[0]
+    traces: list[Trace] = []
+    if item.error is not None:
+        traces.append(band(x, item.values - Z * item.error, item.values + Z * item.error, color=BANDS[0]))
+    if item.exact is not None:
+        dash = {"dash": "dash", "width": 2}
+        traces.append(line(x, item.exact, name="exact", color=MUTED, line=dash, hoverinfo="skip"))
+    traces.append(
+        line(x, item.values, name="estimate", color=LINES[0])
+        | {"hover": hover(_told(item)), "at": [item.coordinates[0].label]}
+    )
+    return tuple(trace | {"showlegend": item.exact is not None and "fill" not in trace} for trace in traces)
+
+
+def _told(item: Landscape, *, transposed: bool = False) -> list[tuple[str, str, FloatArray, int]]:
+    """What is told of a bin besides where it is: F first."""
+    told: list[tuple[str, str, FloatArray, int]] = [("F", ENERGY, item.values, 3)]
+    if item.error is not None:
+        told.append(("standard error", ENERGY, item.error, 3))
+    if item.exact is not None:
+        told.append(("exact F", ENERGY, item.exact, 3))
+    if item.n_frames is not None:
+        told.append(("frames", "", item.n_frames.astype(float), 0))
+    told += [(f"mean {quantity.label}", quantity.unit, values, 2) for quantity, values in item.means]
+    return [(label, unit, values.T if transposed else values, digits) for label, unit, values, digits in told]
+
+
+def _way(item: Landscape, path: Sequence[Stop]) -> tuple[Trace, ...]:
+    """Points of the path and numbered basins on a map of the CV or of two observables."""
+    points = [(_where(item, stop), stop) for stop in path]
+    known = [(point, stop) for point, stop in points if point is not None]
+    if not known:
+        return ()
+    xy = np.array([point for point, _ in known])
+    outline = {"color": "var(--path-edge)", "width": 1}
+    basins = [k for k, (_, stop) in enumerate(known) if stop.basin]
+    common: dict[str, Any] = {"type": "scatter", "showlegend": False, "hoverinfo": "text"}
+    return (
+        common
+        | {
+            "mode": "markers",
+            "x": numbers(xy[:, 0], 4),
+            "y": numbers(xy[:, 1], 4),
+            "hovertext": [stop.label for _, stop in known],
+            "marker": {"size": 6, "color": "var(--path)", "line": outline},
+        },
+        common
+        | {
+            "mode": "markers+text",
+            "x": numbers(xy[basins, 0], 4),
+            "y": numbers(xy[basins, 1], 4),
+            "text": [str(known[k][1].basin) for k in basins],
+            "hovertext": [known[k][1].label for k in basins],
+            "textfont": {"color": "var(--path-edge)", "size": 12},
+            "marker": {"size": 19, "color": "var(--path)", "line": outline},
+        },
+    )
+
+
+def _where(item: Landscape, stop: Stop) -> tuple[float, float] | None:
+    """A stop in the plane of a map; None where its coordinates are not known."""
+    values = {f"xi_{k + 1}": float(value) for k, value in enumerate(stop.xi)}
+    values |= {quantity.name: value for quantity, value in stop.observables}
+    found = [values.get(coordinate.name) for coordinate in item.coordinates]
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+
+def _in_time(places: Sequence[Place]) -> Iterator[Slot]:
+    """Delta F and the change of F along the CV as frames came."""
+    found = [place.in_time for place in places]
+    frames: list[tuple[Trace, ...]] = []
+    for item in found:
+        if item is None or item.delta_f is None or item.lower is None or item.upper is None:
+            frames.append(())
+            continue
+        frames.append(
+            (
+                band(item.time_ns, item.lower, item.upper, color=BANDS[0]),
+                line(
+                    item.time_ns,
+                    item.delta_f,
+                    name="ΔF",
+                    color=LINES[0],
+                    mode="lines+markers",
+                    showlegend=False,
+                ),
+            )
+        )
+    if any(frames):
+        yield Slot(
+            id="in-time-delta-f",
+            section="energies",
+            title="ΔF from the frames up to a time",
+            caption="Of these frames alone, with 95 % intervals: it should stop moving before the end.",
+            layout={"xaxis": axis("simulated time, all walkers [ns]"), "yaxis": axis(f"ΔF [{ENERGY}]")},
+            frames=tuple(frames),
+            group="places",
+        )
+    if any(item is not None and item.xi_change is not None for item in found):
+        yield Slot(
+            id="in-time-xi",
+            section="energies",
+            title="How far F along the CV was from its final estimate",
+            caption="Root-mean-square difference of F of the extended variable, below 10 kT.",
+            layout={
+                "xaxis": axis("simulated time, all walkers [ns]"),
+                "yaxis": axis(f"difference [{ENERGY}]", rangemode="tozero"),
+            },
+            frames=tuple(
+                ()
+                if item is None or item.xi_change is None
+                else (line(item.time_ns, item.xi_change, name="F(ξ)", color=INK, mode="lines+markers"),)
+                for item in found
+            ),
+            group="places",
+        )

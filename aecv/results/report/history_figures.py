@@ -1,0 +1,189 @@
+"""Numbers per iteration, the training, and where the walkers were."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from aecv.results.report.content import History, Point, Story, Training, Walkers
+from aecv.results.report.drawing import (
+    ENERGY,
+    LINES,
+    MUTED,
+    Slot,
+    Trace,
+    axis,
+    line,
+    numbers,
+    plain,
+)
+
+MOST_TICKS = 12
+"""Of iterations on an axis."""
+
+
+def history_slots(story: Story) -> Iterator[Slot]:
+    """Scores, Delta F and losses by iteration, then the restarts, then the walkers."""
+    if story.history is not None:
+        yield _scores(story.history)
+        if any(np.isfinite(point.value) for point in (*story.history.pool, *story.history.alone)):
+            yield _delta_f(story.history)
+        yield _loss(story.history)
+    if story.training is not None:
+        yield _training(story.training)
+    if story.walkers is not None:
+        yield _walkers(story.walkers)
+
+
+def _iterations(history: History, *, with_production: bool = False) -> dict[str, object]:
+    """The axis of iterations; the production stands behind the last one."""
+    every = max(1, -(-len(history.index) // MOST_TICKS))
+    places, labels = list(history.index[::every]), [str(k) for k in history.index[::every]]
+    if with_production:
+        places.append(history.index[-1] + 1)
+        labels.append("prod.")
+    return axis("iteration", tickmode="array", tickvals=places, ticktext=labels)
+
+
+def _scores(history: History) -> Slot:
+    x = history.index
+    traces = [
+        line(x, history.required, name="needed (s_min)", color=MUTED, line={"dash": "dash", "shape": "hvh"}),
+        line(x, history.nonlinear, name="nonlinear", color=LINES[2], mode="lines+markers"),
+        line(x, history.unweighted, name="unweighted", color=LINES[4], mode="lines+markers"),
+        line(x, history.score, name="score", color=LINES[0], mode="lines+markers", line={"width": 3}),
+    ]
+    return Slot(
+        id="scores",
+        section="convergence",
+        title="Scores: does the CV repeat itself?",
+        caption="R² of each CV on the one before. The score (weighted, linear) has to reach the dashed line.",
+        layout={"xaxis": _iterations(history), "yaxis": axis("R²")},
+        frames=(tuple(traces),),
+    )
+
+
+def _delta_f(history: History) -> Slot:
+    traces: list[Trace] = []
+    x = np.array(history.index, dtype=float)
+    if history.exact is not None:
+        ends = [x[0], x[-1] + (1 if history.production else 0)]
+        traces.append(line(ends, [history.exact] * 2, name="exact", color=MUTED, line={"dash": "dash"}))
+    traces += [
+        _with_bars(x + 0.08, history.alone, "iteration alone", LINES[1]),
+        _with_bars(x - 0.08, history.pool, "pool", LINES[0]),
+    ]
+    if history.production is not None:
+        traces.append(_with_bars(x[-1:] + 1.0, [history.production], "production", LINES[2]))
+    return Slot(
+        id="delta-f",
+        section="convergence",
+        title="ΔF by iteration",
+        caption=f"ΔF = {history.region}, with 95 % intervals; a missing bar: its end is not known.",
+        layout={
+            "xaxis": _iterations(history, with_production=history.production is not None),
+            "yaxis": axis(f"ΔF [{ENERGY}]"),
+        },
+        frames=(tuple(traces),),
+    )
+
+
+def _with_bars(x: np.ndarray, points: Sequence[Point], name: str, color: str) -> Trace:
+    values = np.array([point.value for point in points])
+    up = np.array([point.upper for point in points]) - values
+    down = values - np.array([point.lower for point in points])
+    return line(x, values, name=name, color=color, mode="markers") | {
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": numbers(up),
+            "arrayminus": numbers(down),
+            "color": color,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "hovertemplate": "%{y:.2f} (+%{error_y.array:.2f} -%{error_y.arrayminus:.2f})",
+    }
+
+
+def _loss(history: History) -> Slot:
+    return Slot(
+        id="loss",
+        section="learning",
+        title="Validation loss by iteration",
+        caption="Of the chosen autoencoder, on held-out blocks, under the weights that train. Iterations "
+        "have other frames, so that it need not fall.",
+        layout={"xaxis": _iterations(history), "yaxis": axis("loss [nm²]", rangemode="tozero")},
+        frames=(
+            (line(history.index, history.loss, name="loss", color=LINES[0], digits=8, mode="lines+markers"),),
+        ),
+    )
+
+
+def _training(training: Training) -> Slot:
+    epochs = np.arange(1, training.validation.shape[1] + 1)
+    others = [k for k in range(len(training.validation)) if k != training.chosen]
+    traces = [
+        line(epochs, training.validation[k], name=f"restart {k}", color=MUTED, digits=8, line={"width": 1})
+        | {"showlegend": False, "opacity": 0.6, "hoverinfo": "skip"}
+        for k in others
+    ]
+    chosen = training.chosen
+    dash = {"dash": "dot"}
+    traces += [
+        line(epochs, training.train[chosen], name="chosen, training", color=LINES[1], digits=8, line=dash),
+        line(epochs, training.validation[chosen], name="chosen, validation", color=LINES[0], digits=8),
+    ]
+    return Slot(
+        id="training",
+        section="learning",
+        title=f"Training in iteration {training.iteration}",
+        caption="Grey: validation losses of the other restarts. Of the good ones the one most like the "
+        "others is chosen.",
+        layout={"xaxis": axis("epoch"), "yaxis": axis("loss [nm²]", type="log", exponentformat="power")},
+        frames=(tuple(traces),),
+    )
+
+
+def _walkers(walkers: Walkers) -> Slot:
+    n_starts = len(walkers.starts)
+    labels = [plain(text) for text in walkers.starts]
+    basin = np.where(walkers.basin < 0, np.nan, walkers.basin.astype(float))
+    text = [[labels[int(k)] if np.isfinite(k) else "" for k in row] for row in basin]
+    scale = []
+    for k in range(n_starts):
+        color = LINES[k % len(LINES)]
+        scale += [[k / n_starts, color], [(k + 1) / n_starts, color]]
+    return Slot(
+        id="walkers",
+        section="coverage",
+        title=f"Basins of the walkers, {walkers.place}",
+        caption="Per walker the start that it was clearly nearest to; blank: between them.",
+        layout={
+            "xaxis": axis("time of each walker [ns]"),
+            "yaxis": axis("walker", tickmode="array", tickvals=list(range(len(basin))), autorange="reversed"),
+        },
+        frames=(
+            (
+                {
+                    "type": "heatmap",
+                    "x": numbers(walkers.time_ns, 5),
+                    "y": list(range(len(basin))),
+                    "z": numbers(basin, 0),
+                    "zmin": -0.5,
+                    "zmax": n_starts - 0.5,
+                    "colorscale": scale,
+                    "colorbar": {
+                        "tickmode": "array",
+                        "tickvals": list(range(n_starts)),
+                        "ticktext": [f"start {k}" for k in range(n_starts)],
+                        "thickness": 12,
+                    },
+                    "text": text,
+                    "hoverongaps": False,
+                    "hovertemplate": "walker %{y}, %{x:.3g} ns<br>%{text}<extra></extra>",
+                    "ygap": 3,
+                },
+            ),
+        ),
+        wide=True,
+    )

@@ -1,0 +1,37 @@
+"""The report of a run: its folder read, and report.html written."""
+
+import logging
+from pathlib import Path
+
+from aecv.ground.files import write_text
+from aecv.results.report.content import State
+from aecv.results.report.page import render
+from aecv.workflow.reporting.reading import read_story
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "report.html"
+
+
+def write_report(run: Path, out: Path | None = None, *, state: State | None = None) -> Path:
+    """Write the report of a run, finished or not; returns its path.
+
+    Args:
+        run: the run's folder.
+        out: the file; report.html in the run's folder when left out.
+        state: whether the run goes on, where that is known.
+
+    Raises:
+        AecvError: when there is no run, or the page cannot be written.
+    """
+    path = out or run / FILE_NAME
+    write_text(path, render(read_story(run, state)))
+    return path
+
+
+def update_report(run: Path, state: State) -> None:
+    """Write the report of a run that this process works on; a failure is a warning, and the run goes on."""
+    try:
+        write_report(run, state=state)
+    except Exception as error:  # hours of simulation do not end for a page, whatever is wrong with it
+        logger.warning("%s: could not be made (%s: %s)", FILE_NAME, type(error).__name__, error)

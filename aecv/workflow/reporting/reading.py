@@ -1,0 +1,386 @@
+"""A run's folder as the story that its report tells; nothing is simulated, built or changed."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aecv.ground.errors import AecvError, StoreError, first_line
+from aecv.ground.files import read_json
+from aecv.ground.layers import to_toml, validate
+from aecv.ground.settings import Settings
+from aecv.results.report.content import History, Place, Point, State, Story, Table, Training
+from aecv.workflow.exact import read_exact_delta_f
+from aecv.workflow.production import Production, folder_name, length_ns
+from aecv.workflow.record_table import COLUMNS, UNITS, with_error
+from aecv.workflow.records import IterationRecord, converged_at, from_json, required_score
+from aecv.workflow.reporting.described import repeating, setting_groups
+from aecv.workflow.reporting.places import Source, chosen_places, numbers_in, read_place
+from aecv.workflow.reporting.state import is_in_use
+from aecv.workflow.reporting.steps import steps_of_loop, steps_of_sample
+from aecv.workflow.reporting.structures import read_structures
+from aecv.workflow.reporting.walkers import read_walkers
+from aecv.workflow.sampled import STARTS, Sampled
+from aecv.workflow.store import ALONG, name_of
+from aecv.workflow.verdict import judge
+
+T = TypeVar("T")
+NAN = float("nan")
+
+
+def read_story(run: Path, state: State | None = None) -> Story:
+    """What a run has come to.
+
+    Args:
+        run: its folder.
+        state: whether it goes on, where the caller knows; None: whether a process holds it, and what is done.
+
+    Raises:
+        StoreError: when the folder holds no run, or run.json cannot be used. Of any other file that is
+            damaged the part is left out, and `Story.missing` tells.
+    """
+    if not (run / "run.json").is_file():
+        raise StoreError(f"{run}: holds no run (no run.json); name the folder that --out was given")
+    manifest = read_json(run / "run.json")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
+        raise StoreError(f"{run}/run.json: needs the settings of a run; restore the file")
+    settings = validate(manifest["settings"], source=f"{run}/run.json")
+    return _Reader(run, manifest, settings, state).read()
+
+
+class _Reader:
+    """One reading: the run, and what could not be read."""
+
+    def __init__(
+        self, run: Path, manifest: Mapping[str, Any], settings: Settings, state: State | None
+    ) -> None:
+        self._run = run
+        self._manifest = manifest
+        self._settings = settings
+        self._state = state
+        self._missing: list[str] = []
+
+    def read(self) -> Story:
+        """The story of either kind of run."""
+        is_sample = (self._run / ALONG).is_dir() or (self._run / STARTS).is_dir()
+        story = self._sampled() if is_sample else self._iterated()
+        return replace(story, missing=tuple(self._missing))
+
+    def _iterated(self) -> Story:
+        settings = self._settings
+        records = self._records()
+        production = self._production(records)
+        verdict = judge(records, settings.convergence)
+        state = self._state or self._found_state(len(records), production is not None)
+        starts = self._run / name_of(0)
+        sources = [
+            Source(folder=self._run / name_of(record.index), name=f"iteration {record.index}")
+            for record in records[1:]
+        ]
+        if production is not None:
+            sources.append(Source(folder=self._run / production.folder, name="production"))
+        latest = sources[-1] if sources else None
+        story = self._frame(
+            what="Iterative learning of a collective variable",
+            state=state,
+            state_words=_progress_words(state, len(records), settings.run.iterations),
+            cv=None,
+        )
+        places, left_out = self._places(sources)
+        return replace(
+            story,
+            converged=verdict.converged if records else None,
+            verdict=verdict.sentences if records else ("no iteration is finished yet",),
+            steps=steps_of_loop(
+                records,
+                settings,
+                folder=str(self._run),
+                state=state,
+                converged=verdict.converged,
+                production=production,
+            ),
+            facts=_facts(records, settings, production),
+            table=_table(records),
+            history=self._part("history of the iterations", lambda: self._history(records, production)),
+            places=places,
+            left_out_places=left_out,
+            training=None
+            if not records
+            else self._part("training", lambda: self._training(records[-1].index)),
+            walkers=None
+            if latest is None
+            else self._part("walkers", lambda: read_walkers(latest, starts, settings)),
+            structures=None
+            if latest is None
+            else self._part("structures", lambda: read_structures(latest, settings)),
+        )
+
+    def _sampled(self) -> Story:
+        folder, settings = self._run / ALONG, self._settings
+        is_done = (folder / "sampled.json").is_file()
+        result = self._part("result", lambda: Sampled.load(folder)) if is_done else None
+        name = f"along {result.cv}" if result else "along the given CV"
+        source = Source(folder=folder, name=name)
+        state = self._state or self._found_state(0, is_done)
+        story = self._frame(
+            what=f"Extended ABF {name}",
+            state=state,
+            state_words={"running": "running", "stopped": "not finished", "finished": "finished"}[state],
+            cv=result.cv if result else "WHAT",
+        )
+        if not is_done:
+            steps = steps_of_sample(None, settings, state)
+            return replace(story, verdict=("nothing to judge yet",), steps=steps)
+        places, _ = self._places([source])
+        return replace(
+            story,
+            verdict=_sampled_words(result),
+            steps=steps_of_sample(result, settings, state),
+            facts=_sampled_facts(result),
+            places=places,
+            walkers=self._part("walkers", lambda: read_walkers(source, self._run / STARTS, settings)),
+            structures=self._part("structures", lambda: read_structures(source, settings)),
+        )
+
+    def _frame(self, *, what: str, state: State, state_words: str, cv: str | None) -> Story:
+        """What stories of both kinds share."""
+        manifest, settings = self._manifest, self._settings
+        versions = [(name, str(text)) for name, text in dict(manifest.get("versions") or {}).items()]
+        facts = [
+            (name, str(manifest[key]))
+            for key, name in (
+                ("platform", "OpenMM platform"),
+                ("seed", "random seed"),
+                ("system_hash", "hash of the system's files"),
+                ("format", "format of the folder"),
+            )
+            if key in manifest
+        ]
+        return Story(
+            system=settings.system.name,
+            description=settings.system.description,
+            what=what,
+            folder=str(self._run),
+            state=state,
+            state_words=state_words,
+            written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            converged=None,
+            verdict=(),
+            steps=(),
+            facts=(),
+            settings=setting_groups(settings),
+            toml=to_toml(settings),
+            versions=tuple(versions + facts),
+            learns=cv is None,
+            command=repeating(manifest, settings, cv),
+        )
+
+    def _found_state(self, n_records: int, has_result: bool) -> State:
+        if is_in_use(self._run):
+            return "running"
+        settings = self._settings
+        is_sample = (self._run / ALONG).is_dir() or (self._run / STARTS).is_dir()
+        if is_sample or length_ns(settings) > 0.0:
+            return "finished" if has_result else "stopped"
+        is_whole = n_records >= settings.run.iterations
+        if not is_whole and settings.convergence.stop:
+            is_whole = converged_at(self._records(), settings.convergence) is not None
+        return "finished" if is_whole else "stopped"
+
+    def _records(self) -> list[IterationRecord]:
+        """Of the finished iterations, from the first one on without a gap."""
+        records: list[IterationRecord] = []
+        while (path := self._run / name_of(len(records)) / "record.json").is_file():
+            record = self._part(str(path.relative_to(self._run)), partial(_record, path))
+            if record is None:
+                break
+            records.append(record)
+        return records
+
+    def _production(self, records: Sequence[IterationRecord]) -> Production | None:
+        """That along the CV of the last iteration; an older one tells of a shorter run."""
+        folder = self._run / folder_name(records[-1].index) if records else None
+        if folder is None or not (folder / "production.json").is_file():
+            return None
+        return self._part(f"{folder.name}/production.json", lambda: _production(folder))
+
+    def _places(self, sources: Sequence[Source]) -> tuple[tuple[Place, ...], str]:
+        """Places with their maps, as many as the page has room for."""
+        if not sources:
+            return (), ""
+        last = self._part(sources[-1].name, lambda: read_place(sources[-1], self._settings))
+        kept = chosen_places(len(sources), numbers_in(last) if last else 0)
+        found = [
+            self._part(sources[k].name, partial(read_place, sources[k], self._settings)) for k in kept[:-1]
+        ]
+        words = ""
+        if len(kept) < len(sources):
+            words = (
+                f"{len(kept)} of {len(sources)} are shown, to keep the page small; the others are in the "
+                "run's folder, in iteration_*/fes_*.dat"
+            )
+        return tuple(place for place in (*found, last) if place is not None), words
+
+    def _history(self, records: Sequence[IterationRecord], production: Production | None) -> History | None:
+        if len(records) < 2:
+            return None
+        settings = self._settings
+        region = settings.delta_f
+        last = self._run / name_of(records[-1].index)
+        words = (
+            ""
+            if region is None
+            else f"F({region.lower:g} < {region.observable} < {region.upper:g}) - F(elsewhere)"
+        )
+        made = None
+        if production is not None and production.delta_f_kj_mol is not None:
+            made = _point(production.delta_f_kj_mol, production.delta_f_interval)
+        return History(
+            index=tuple(record.index for record in records),
+            score=tuple(_or_nan(record.score) for record in records),
+            unweighted=tuple(_or_nan(record.score_unweighted) for record in records),
+            nonlinear=tuple(_or_nan(record.score_nonlinear) for record in records),
+            required=tuple(_or_nan(required_score(record, settings.convergence)) for record in records),
+            loss=tuple(_or_nan(record.loss) for record in records),
+            pool=tuple(_point(record.delta_f_kj_mol, record.delta_f_interval) for record in records),
+            alone=tuple(
+                _point(record.delta_f_iteration_kj_mol, record.delta_f_iteration_interval)
+                for record in records
+            ),
+            production=made,
+            exact=read_exact_delta_f(last),
+            region=words,
+        )
+
+    def _training(self, index: int) -> Training:
+        found = read_json(self._run / name_of(index) / "training.json")
+        return Training(
+            iteration=index,
+            train=_curves(found["train_nm2"]),
+            validation=_curves(found["validation_nm2"]),
+            chosen=int(found["restart"]),
+        )
+
+    def _part(self, what: str, read: Callable[[], T]) -> T | None:
+        """A part of the story, or None and a note."""
+        try:
+            return read()
+        except AecvError as error:
+            self._missing.append(f"{what}: {error}")
+        except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
+            # a file that another program touched may hold anything; the rest of the page is worth having
+            self._missing.append(f"{what}: cannot be read ({type(error).__name__}: {first_line(error)})")
+        return None
+
+
+def _record(path: Path) -> IterationRecord:
+    """A record; of older formats fields that are not there are None, and others are passed over."""
+    found = read_json(path)
+    known = IterationRecord.__dataclass_fields__
+    fields = {**dict.fromkeys(known), "problems": [], **{key: found[key] for key in known if key in found}}
+    for key, value in fields.items():
+        if key not in ("observables", "problems") and not _is_numeric(value):
+            raise ValueError(f"{key} is no number: {value!r}")
+    return IterationRecord.from_dict(fields)
+
+
+def _is_numeric(value: Any) -> bool:
+    """A number, infinity as a word, an interval of them, or nothing."""
+    if isinstance(value, list):
+        return all(_is_numeric(item) for item in value)
+    return value is None or isinstance(value, int | float) or value in ("inf", "-inf")
+
+
+def _production(folder: Path) -> Production:
+    found = read_json(folder / "production.json")
+    known = Production.__dataclass_fields__
+    fields: dict[str, Any] = {**dict.fromkeys(known), "problems": ()}
+    fields |= {key: from_json(found[key]) for key in known if key in found}
+    return Production(**fields)
+
+
+def _curves(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """Curves of unequal length as one array, NaN after their end."""
+    longest = max(map(len, rows))
+    return np.array([[_or_nan(value) for value in row] + [NAN] * (longest - len(row)) for row in rows])
+
+
+def _table(records: Sequence[IterationRecord]) -> Table | None:
+    if not records:
+        return None
+    return Table(
+        caption=UNITS,
+        columns=tuple((column.name, column.meaning) for column in COLUMNS),
+        rows=tuple(tuple(column.cell(record) for column in COLUMNS) for record in records),
+    )
+
+
+def _facts(
+    records: Sequence[IterationRecord], settings: Settings, production: Production | None
+) -> tuple[tuple[str, str], ...]:
+    """The numbers at the top."""
+    if not records:
+        return ()
+    last = records[-1]
+    facts = []
+    best = None if production is None else (production.delta_f_kj_mol, production.delta_f_interval)
+    if best is None or best[0] is None:
+        best = (last.delta_f_kj_mol, last.delta_f_interval)
+    if best[0] is not None:
+        facts.append(("ΔF", f"{with_error(*best)} kJ/mol"))
+    if last.score is not None:
+        required = required_score(last, settings.convergence)
+        facts.append(("last score", f"{last.score:.3f}" + (f" (needs {required:.3f})" if required else "")))
+    ns = sum(record.ns or 0.0 for record in records) + (production.ns if production else 0.0)
+    facts.append(("simulated", f"{ns:g} ns"))
+    facts.append(("wall time of the iterations", _in_words(sum(record.wall_s or 0.0 for record in records))))
+    facts.append(("iterations", f"{len(records)} of {settings.run.iterations}"))
+    return tuple(facts)
+
+
+def _sampled_facts(result: Sampled | None) -> tuple[tuple[str, str], ...]:
+    if result is None:
+        return ()
+    facts = []
+    if result.delta_f_kj_mol is not None:
+        facts.append(("ΔF", f"{with_error(result.delta_f_kj_mol, result.delta_f_interval)} kJ/mol"))
+    facts += [("simulated", f"{result.ns:g} ns"), ("speed", f"{result.steps_per_s:.0f} steps/s")]
+    facts += [("frames", f"{result.n_frames}"), ("effective", f"{result.n_effective:.0f}")]
+    return tuple(facts)
+
+
+def _sampled_words(result: Sampled | None) -> tuple[str, ...]:
+    if result is None:
+        return ("the result cannot be read",)
+    covered = "; ".join(result.problems) or "nothing speaks against it"
+    words = [f"sampled along {result.cv}; coverage: {covered}"]
+    return tuple([*words, result.cv_note] if result.cv_note else words)
+
+
+def _progress_words(state: State, n_done: int, n_asked: int) -> str:
+    if state == "running":
+        return f"running: {n_done} of {n_asked} iterations done"
+    return f"{'stopped after' if state == 'stopped' else 'finished:'} {n_done} of {n_asked} iterations"
+
+
+def _in_words(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes = round(seconds / 60.0)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _point(value: float | None, interval: Sequence[float] | None) -> Point:
+    lower, upper = interval if interval is not None else (NAN, NAN)
+    ends = [end if math.isfinite(end) else NAN for end in (_or_nan(value), _or_nan(lower), _or_nan(upper))]
+    return Point(value=ends[0], lower=ends[1], upper=ends[2])
+
+
+def _or_nan(value: float | None) -> float:
+    return NAN if value is None else float(value)

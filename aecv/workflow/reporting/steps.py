@@ -1,0 +1,166 @@
+"""What to do next, with the command for it, from what a run has shown."""
+
+import math
+import shlex
+from collections.abc import Sequence
+
+from aecv.ground.settings import Settings
+from aecv.results.report.content import State, Step
+from aecv.workflow.production import Production, length_ns
+from aecv.workflow.records import IterationRecord, required_score
+from aecv.workflow.sampled import Sampled
+
+WIDE_KJ_MOL = 1.0
+"""Half width of an interval of Delta F from which on more time is worth while: chemical accuracy is 4.2."""
+
+
+def steps_of_loop(
+    records: Sequence[IterationRecord],
+    settings: Settings,
+    *,
+    folder: str,
+    state: State,
+    converged: bool,
+    production: Production | None,
+) -> tuple[Step, ...]:
+    """Advice on a run of the loop, the most urgent first."""
+    base = ["aecv", "iterate", "--system", settings.system.name, "--out", folder]
+    n = settings.run.iterations
+    if state == "running":
+        return (
+            Step(advice="It is still running: this page is written anew after every iteration; reload it."),
+        )
+    if state == "stopped":
+        return (
+            Step(
+                advice="The run stopped before its end. Continue it with the same options and --resume:",
+                command=shlex.join([*base, "--iters", str(n), "--resume"]),
+            ),
+        )
+    steps = []
+    more = shlex.join([*base, "--iters", str(n + max(4, n // 2)), "--resume"])
+    last = records[-1] if records else None
+    if not converged:
+        steps.append(Step(advice=f"{_why_not(last, settings)} Run more iterations:", command=more))
+    if last is not None and last.problems:
+        steps.append(_coverage(last, settings))
+    if last is not None and (disagreement := _restarts(last, settings)):
+        steps.append(disagreement)
+    steps += _precision(production, settings, base, n)
+    if converged:
+        steps.append(_another_seed(settings))
+        steps.append(
+            Step(
+                advice="Use the CV elsewhere:",
+                command=shlex.join(["aecv", "export", folder, "--to", "plumed", "--out", "plumed"]),
+            )
+        )
+    return tuple(steps)
+
+
+def steps_of_sample(result: Sampled | None, settings: Settings, state: State) -> tuple[Step, ...]:
+    """Advice on a run along a given CV."""
+    if state == "running":
+        return (Step(advice="It is still running: make this page again at its end with aecv report."),)
+    if state == "stopped" or result is None:
+        return (
+            Step(advice="The run stopped before its end. Continue it with the same command and --resume."),
+        )
+    steps = []
+    half = _half(result.delta_f_interval)
+    longer = f"--ns {4.0 * result.ns:g}"
+    if result.problems:
+        steps.append(
+            Step(
+                advice="The walkers did not cover what is known (see Coverage). Begin a new run (--out) that "
+                f"is longer ({longer}), has more walkers (--walkers {2 * settings.sampling.walkers}) or "
+                "diverse starts (--starts auto); or choose a CV that tells the basins apart."
+            )
+        )
+    if half is not None and half > WIDE_KJ_MOL:
+        steps.append(
+            Step(
+                advice=f"The interval of Delta F is wide (±{half:.1f} kJ/mol). Half of it takes four times "
+                f"the time: begin a new run (--out) with {longer}."
+            )
+        )
+    if not steps:
+        steps.append(_another_seed(settings))
+    return tuple(steps)
+
+
+def _why_not(last: IterationRecord | None, settings: Settings) -> str:
+    if last is None or last.score is None:
+        return "One iteration alone cannot be compared with any."
+    required = required_score(last, settings.convergence)
+    if required is not None and last.score < required:
+        return f"The last score, {last.score:.3f}, is below s_min, {required:.3f}: the CV still changes."
+    if last.problems:
+        return (
+            "The CV repeats itself, but the walkers did not cover what is known, so that this does not count."
+        )
+    if required is None:
+        return (
+            f"The last score, {last.score:.3f}, is below the floor of {settings.convergence.floor:g}: the CV "
+            "still changes."
+        )
+    return f"The last score is good, but {settings.convergence.consecutive} in a row are asked for."
+
+
+def _coverage(last: IterationRecord, settings: Settings) -> Step:
+    return Step(
+        advice=f"Coverage of iteration {last.index}: {'; '.join(last.problems)}. If more iterations do not "
+        f"mend it, begin a new run (--out) with longer iterations (--ns {2 * settings.sampling.ns:g}), more "
+        f"walkers (--walkers {2 * settings.sampling.walkers}) or diverse starts (--starts auto)."
+    )
+
+
+def _restarts(last: IterationRecord, settings: Settings) -> Step | None:
+    """Autoencoders of the same frames that disagree more than iterations are allowed to."""
+    required = required_score(last, settings.convergence) or settings.convergence.floor
+    if last.restart_score is None or last.restart_score >= required:
+        return None
+    return Step(
+        advice=f"Autoencoders trained on the same frames agree to {last.restart_score:.3f} only, less than "
+        f"iterations need to ({required:.3f}): no number of iterations will do. Give the training more "
+        f"frames (--ns), more restarts (--set training.restarts={2 * settings.training.restarts}) or another "
+        "number of components (--set autoencoder.latent=...), in a new run."
+    )
+
+
+def _precision(production: Production | None, settings: Settings, base: Sequence[str], n: int) -> list[Step]:
+    """A production where there is none, a longer one where its interval is wide."""
+    command = [*base, "--iters", str(n), "--final-ns"]
+    ns = length_ns(settings)
+    if production is None:
+        longer = 2.0 * settings.sampling.ns
+        return [
+            Step(
+                advice="There is no production: a longer run along the final CV gives the best free "
+                "energies.",
+                command=shlex.join([*command, f"{longer:g}", "--resume"]),
+            )
+        ]
+    half = _half(production.delta_f_interval)
+    if half is None or half <= WIDE_KJ_MOL:
+        return []
+    return [
+        Step(
+            advice=f"The interval of Delta F is wide (±{half:.1f} kJ/mol). Half of it takes some four times "
+            f"the time: delete {production.folder} and make a longer production.",
+            command=shlex.join([*command, f"{4.0 * ns:g}", "--resume"]),
+        )
+    ]
+
+
+def _another_seed(settings: Settings) -> Step:
+    return Step(
+        advice="The starts are all that is known of the basins. A second run with another seed and --out "
+        f"(--seed {settings.run.seed + 1}) looks for more, and shows how far results repeat."
+    )
+
+
+def _half(interval: tuple[float, float] | None) -> float | None:
+    if interval is None or not all(map(math.isfinite, interval)):
+        return None
+    return 0.5 * (interval[1] - interval[0])
