@@ -12,7 +12,7 @@ from aecv.ground.grid import Grid
 from aecv.results.colvar import read_colvar, write_colvar
 from aecv.results.fes import read_fes, write_fes
 from aecv.results.grids import read_multicolumn, write_count, write_gradient, write_pmf
-from aecv.results.trajectory import count_frames, read_frames, write_dcd, write_pdb
+from aecv.results.trajectory import count_frames, pick_frames, read_frames, write_dcd, write_pdb
 
 GRID = Grid(lower=(-1.5, 0.0), upper=(1.5, 1.0), n_bins=(3, 2))
 
@@ -248,6 +248,18 @@ def test_dcd_is_read_by_mdtraj(tmp_path: Path) -> None:
     np.testing.assert_allclose(trajectory.xyz, frames, atol=1e-6)  # float32
     assert trajectory.unitcell_lengths is None
     np.testing.assert_allclose(np.concatenate(list(read_frames(tmp_path / "t.dcd"))), frames, atol=1e-6)
+
+
+def test_some_frames_of_a_dcd(tmp_path: Path) -> None:
+    frames = np.random.default_rng(5).normal(size=(7, 5, 3)).astype(np.float32)
+    write_dcd(tmp_path / "t.dcd", [frames])
+    picked = pick_frames(tmp_path / "t.dcd", [6, 0, 6], [4, 1])
+    np.testing.assert_allclose(picked, frames[[6, 0, 6]][:, [4, 1]], atol=1e-6)
+    assert pick_frames(tmp_path / "t.dcd", [], [0, 1]).shape == (0, 2, 3)
+    with pytest.raises(StoreError, match="has frames 0 to 6, asked for 7"):
+        pick_frames(tmp_path / "t.dcd", [7], [0])
+    with pytest.raises(StoreError, match="has atoms 0 to 4, asked for 5"):
+        pick_frames(tmp_path / "t.dcd", [0], [5])
 
 
 def test_dcd_of_mdtraj_is_read(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from aecv.results.report.drawing import (
     hover,
     line,
     numbers,
+    plain,
 )
 
 Z = 1.96
@@ -111,7 +112,7 @@ def _map(item: Landscape, top: float) -> tuple[Trace, ...]:
             "colorbar": {"title": {"text": f"F [{ENERGY}]", "side": "right"}, "thickness": 12, "len": 0.9},
             "hoverongaps": False,
             "hover": hover(_told(item, transposed=True)),
-            "at": [coordinate.label for coordinate in item.coordinates],
+            "at": [plain(coordinate.label) for coordinate in item.coordinates],
         },
     )
 
@@ -126,7 +127,7 @@ def _profile(item: Landscape, _: float) -> tuple[Trace, ...]:
         traces.append(line(x, item.exact, name="exact", color=MUTED, line=dash, hoverinfo="skip"))
     traces.append(
         line(x, item.values, name="estimate", color=LINES[0])
-        | {"hover": hover(_told(item)), "at": [item.coordinates[0].label]}
+        | {"hover": hover(_told(item)), "at": [plain(item.coordinates[0].label)]}
     )
     return tuple(trace | {"showlegend": item.exact is not None and "fill" not in trace} for trace in traces)
 
@@ -160,7 +161,7 @@ def _way(item: Landscape, path: Sequence[Stop]) -> tuple[Trace, ...]:
             "mode": "markers",
             "x": numbers(xy[:, 0], 4),
             "y": numbers(xy[:, 1], 4),
-            "hovertext": [stop.label for _, stop in known],
+            "hovertext": [plain(stop.label) for _, stop in known],
             "marker": {"size": 6, "color": "var(--path)", "line": outline},
         },
         common
@@ -169,7 +170,7 @@ def _way(item: Landscape, path: Sequence[Stop]) -> tuple[Trace, ...]:
             "x": numbers(xy[basins, 0], 4),
             "y": numbers(xy[basins, 1], 4),
             "text": [str(known[k][1].basin) for k in basins],
-            "hovertext": [known[k][1].label for k in basins],
+            "hovertext": [plain(known[k][1].label) for k in basins],
             "textfont": {"color": "var(--path-edge)", "size": 12},
             "marker": {"size": 19, "color": "var(--path)", "line": outline},
         },

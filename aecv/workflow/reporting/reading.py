@@ -94,8 +94,9 @@ class _Reader:
         places, left_out = self._places(sources)
         return replace(
             story,
-            converged=verdict.converged if records else None,
-            verdict=verdict.sentences if records else ("no iteration is finished yet",),
+            converged=verdict.converged if len(records) > 1 else None,
+            # the last sentence is advice, which the steps give with its command
+            verdict=verdict.sentences[:-1] if len(records) > 1 else ("nothing to judge yet",),
             steps=steps_of_loop(
                 records,
                 settings,

@@ -1,0 +1,33 @@
+"""`aecv report` from the command line."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aecv import report
+from tests.workflow.conftest import small_run  # noqa: F401
+
+pytest.importorskip("plotly", reason='plotly is not installed; pip install -e ".[test]"')
+
+
+def test_no_run_is_an_error_in_a_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(report.main, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert (
+        result.output
+        == f"error: {tmp_path}: holds no run (no run.json); name the folder that --out was given\n"
+    )
+
+
+def test_out_and_open(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    opened: list[str] = []
+    monkeypatch.setattr(report.webbrowser, "open", lambda address: opened.append(address) or True)
+    out = tmp_path / "a page.html"
+    result = CliRunner().invoke(report.main, [str(small_run), "--out", str(out), "--open"])
+    assert result.exit_code == 0, result.output
+    size = out.stat().st_size / 1e6
+    assert result.output == f"written to {out}, {size:.1f} MB\n"
+    assert size < 8.0
+    assert opened == [out.resolve().as_uri()]
+    assert opened[0].endswith("a%20page.html")
