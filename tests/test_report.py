@@ -20,6 +20,15 @@ def test_no_run_is_an_error_in_a_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_page_that_cannot_be_written_does_not_speak_of_resuming(small_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    out = tmp_path / "nowhere" / "page.html"
+    result = CliRunner().invoke(report.main, [str(small_run), "--out", str(out)])
+    assert result.exit_code == 1
+    assert result.output == (
+        f"error: {out}: cannot be written (No such file or directory); choose another --out\n"
+    )
+
+
 def test_out_and_open(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     opened: list[str] = []
     monkeypatch.setattr(report.webbrowser, "open", lambda address: opened.append(address) or True)

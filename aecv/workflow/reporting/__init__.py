@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from aecv.ground.errors import StoreError, WriteError
 from aecv.ground.files import write_text
 from aecv.results.report.content import State
 from aecv.results.report.page import render
@@ -25,7 +26,11 @@ def write_report(run: Path, out: Path | None = None, *, state: State | None = No
         AecvError: when there is no run, or the page cannot be written.
     """
     path = out or run / FILE_NAME
-    write_text(path, render(read_story(run, state)))
+    page = render(read_story(run, state))
+    try:
+        write_text(path, page)
+    except WriteError as error:  # of a run that is there, and not to be resumed for it
+        raise StoreError(f"{path}: cannot be written ({error.reason}); choose another --out") from error
     return path
 
 

@@ -1,6 +1,5 @@
 """A run's folder as the story that its report tells; nothing is simulated, built or changed."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -8,29 +7,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from aecv.ground.errors import AecvError, StoreError, first_line
 from aecv.ground.files import read_json
 from aecv.ground.layers import to_toml, validate
 from aecv.ground.settings import Settings
-from aecv.results.report.content import History, Place, Point, State, Story, Table, Training
-from aecv.workflow.exact import read_exact_delta_f
+from aecv.results.report.content import Place, State, Story
 from aecv.workflow.production import Production, folder_name, length_ns
-from aecv.workflow.record_table import COLUMNS, UNITS, with_error
-from aecv.workflow.records import IterationRecord, converged_at, from_json, required_score
+from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.reporting.described import repeating, setting_groups
+from aecv.workflow.reporting.history import read_history, read_production, read_record, read_training
 from aecv.workflow.reporting.places import Source, chosen_places, numbers_in, read_place
 from aecv.workflow.reporting.state import is_in_use
 from aecv.workflow.reporting.steps import steps_of_loop, steps_of_sample
 from aecv.workflow.reporting.structures import read_structures
 from aecv.workflow.reporting.walkers import read_walkers
+from aecv.workflow.reporting.words import (
+    facts_of_loop,
+    facts_of_sample,
+    progress_words,
+    table_of,
+    verdict_of_sample,
+)
 from aecv.workflow.sampled import STARTS, Sampled
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
 
 T = TypeVar("T")
-NAN = float("nan")
 
 
 def read_story(run: Path, state: State | None = None) -> Story:
@@ -88,7 +90,7 @@ class _Reader:
         story = self._frame(
             what="Iterative learning of a collective variable",
             state=state,
-            state_words=_progress_words(state, len(records), settings.run.iterations),
+            state_words=progress_words(state, len(records), settings.run.iterations),
             cv=None,
         )
         places, left_out = self._places(sources)
@@ -105,14 +107,16 @@ class _Reader:
                 converged=verdict.converged,
                 production=production,
             ),
-            facts=_facts(records, settings, production),
-            table=_table(records),
-            history=self._part("history of the iterations", lambda: self._history(records, production)),
+            facts=self._part("key numbers", lambda: facts_of_loop(records, settings, production)) or (),
+            table=self._part("table", lambda: table_of(records)),
+            history=self._part(
+                "history of the iterations", lambda: read_history(self._run, records, production, settings)
+            ),
             places=places,
             left_out_places=left_out,
             training=None
             if not records
-            else self._part("training", lambda: self._training(records[-1].index)),
+            else self._part("training", lambda: read_training(self._run, records[-1].index)),
             walkers=None
             if latest is None
             else self._part("walkers", lambda: read_walkers(latest, starts, settings)),
@@ -140,9 +144,9 @@ class _Reader:
         places, _ = self._places([source])
         return replace(
             story,
-            verdict=_sampled_words(result),
+            verdict=verdict_of_sample(result),
             steps=steps_of_sample(result, settings, state),
-            facts=_sampled_facts(result),
+            facts=facts_of_sample(result),
             places=places,
             walkers=self._part("walkers", lambda: read_walkers(source, self._run / STARTS, settings)),
             structures=self._part("structures", lambda: read_structures(source, settings)),
@@ -197,7 +201,7 @@ class _Reader:
         """Of the finished iterations, from the first one on without a gap."""
         records: list[IterationRecord] = []
         while (path := self._run / name_of(len(records)) / "record.json").is_file():
-            record = self._part(str(path.relative_to(self._run)), partial(_record, path))
+            record = self._part(str(path.relative_to(self._run)), partial(read_record, path))
             if record is None:
                 break
             records.append(record)
@@ -208,7 +212,7 @@ class _Reader:
         folder = self._run / folder_name(records[-1].index) if records else None
         if folder is None or not (folder / "production.json").is_file():
             return None
-        return self._part(f"{folder.name}/production.json", lambda: _production(folder))
+        return self._part(f"{folder.name}/production.json", lambda: read_production(folder))
 
     def _places(self, sources: Sequence[Source]) -> tuple[tuple[Place, ...], str]:
         """Places with their maps, as many as the page has room for."""
@@ -227,46 +231,6 @@ class _Reader:
             )
         return tuple(place for place in (*found, last) if place is not None), words
 
-    def _history(self, records: Sequence[IterationRecord], production: Production | None) -> History | None:
-        if len(records) < 2:
-            return None
-        settings = self._settings
-        region = settings.delta_f
-        last = self._run / name_of(records[-1].index)
-        words = (
-            ""
-            if region is None
-            else f"F({region.lower:g} < {region.observable} < {region.upper:g}) - F(elsewhere)"
-        )
-        made = None
-        if production is not None and production.delta_f_kj_mol is not None:
-            made = _point(production.delta_f_kj_mol, production.delta_f_interval)
-        return History(
-            index=tuple(record.index for record in records),
-            score=tuple(_or_nan(record.score) for record in records),
-            unweighted=tuple(_or_nan(record.score_unweighted) for record in records),
-            nonlinear=tuple(_or_nan(record.score_nonlinear) for record in records),
-            required=tuple(_or_nan(required_score(record, settings.convergence)) for record in records),
-            loss=tuple(_or_nan(record.loss) for record in records),
-            pool=tuple(_point(record.delta_f_kj_mol, record.delta_f_interval) for record in records),
-            alone=tuple(
-                _point(record.delta_f_iteration_kj_mol, record.delta_f_iteration_interval)
-                for record in records
-            ),
-            production=made,
-            exact=read_exact_delta_f(last),
-            region=words,
-        )
-
-    def _training(self, index: int) -> Training:
-        found = read_json(self._run / name_of(index) / "training.json")
-        return Training(
-            iteration=index,
-            train=_curves(found["train_nm2"]),
-            validation=_curves(found["validation_nm2"]),
-            chosen=int(found["restart"]),
-        )
-
     def _part(self, what: str, read: Callable[[], T]) -> T | None:
         """A part of the story, or None and a note."""
         try:
@@ -277,111 +241,3 @@ class _Reader:
             # a file that another program touched may hold anything; the rest of the page is worth having
             self._missing.append(f"{what}: cannot be read ({type(error).__name__}: {first_line(error)})")
         return None
-
-
-def _record(path: Path) -> IterationRecord:
-    """A record; of older formats fields that are not there are None, and others are passed over."""
-    found = read_json(path)
-    known = IterationRecord.__dataclass_fields__
-    fields = {**dict.fromkeys(known), "problems": [], **{key: found[key] for key in known if key in found}}
-    for key, value in fields.items():
-        if key not in ("observables", "problems") and not _is_numeric(value):
-            raise ValueError(f"{key} is no number: {value!r}")
-    return IterationRecord.from_dict(fields)
-
-
-def _is_numeric(value: Any) -> bool:
-    """A number, infinity as a word, an interval of them, or nothing."""
-    if isinstance(value, list):
-        return all(_is_numeric(item) for item in value)
-    return value is None or isinstance(value, int | float) or value in ("inf", "-inf")
-
-
-def _production(folder: Path) -> Production:
-    found = read_json(folder / "production.json")
-    known = Production.__dataclass_fields__
-    fields: dict[str, Any] = {**dict.fromkeys(known), "problems": ()}
-    fields |= {key: from_json(found[key]) for key in known if key in found}
-    return Production(**fields)
-
-
-def _curves(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
-    """Curves of unequal length as one array, NaN after their end."""
-    longest = max(map(len, rows))
-    return np.array([[_or_nan(value) for value in row] + [NAN] * (longest - len(row)) for row in rows])
-
-
-def _table(records: Sequence[IterationRecord]) -> Table | None:
-    if not records:
-        return None
-    return Table(
-        caption=UNITS,
-        columns=tuple((column.name, column.meaning) for column in COLUMNS),
-        rows=tuple(tuple(column.cell(record) for column in COLUMNS) for record in records),
-    )
-
-
-def _facts(
-    records: Sequence[IterationRecord], settings: Settings, production: Production | None
-) -> tuple[tuple[str, str], ...]:
-    """The numbers at the top."""
-    if not records:
-        return ()
-    last = records[-1]
-    facts = []
-    best = None if production is None else (production.delta_f_kj_mol, production.delta_f_interval)
-    if best is None or best[0] is None:
-        best = (last.delta_f_kj_mol, last.delta_f_interval)
-    if best[0] is not None:
-        facts.append(("ΔF", f"{with_error(*best)} kJ/mol"))
-    if last.score is not None:
-        required = required_score(last, settings.convergence)
-        facts.append(("last score", f"{last.score:.3f}" + (f" (needs {required:.3f})" if required else "")))
-    ns = sum(record.ns or 0.0 for record in records) + (production.ns if production else 0.0)
-    facts.append(("simulated", f"{ns:g} ns"))
-    facts.append(("wall time of the iterations", _in_words(sum(record.wall_s or 0.0 for record in records))))
-    facts.append(("iterations", f"{len(records)} of {settings.run.iterations}"))
-    return tuple(facts)
-
-
-def _sampled_facts(result: Sampled | None) -> tuple[tuple[str, str], ...]:
-    if result is None:
-        return ()
-    facts = []
-    if result.delta_f_kj_mol is not None:
-        facts.append(("ΔF", f"{with_error(result.delta_f_kj_mol, result.delta_f_interval)} kJ/mol"))
-    facts += [("simulated", f"{result.ns:g} ns"), ("speed", f"{result.steps_per_s:.0f} steps/s")]
-    facts += [("frames", f"{result.n_frames}"), ("effective", f"{result.n_effective:.0f}")]
-    return tuple(facts)
-
-
-def _sampled_words(result: Sampled | None) -> tuple[str, ...]:
-    if result is None:
-        return ("the result cannot be read",)
-    covered = "; ".join(result.problems) or "nothing speaks against it"
-    words = [f"sampled along {result.cv}; coverage: {covered}"]
-    return tuple([*words, result.cv_note] if result.cv_note else words)
-
-
-def _progress_words(state: State, n_done: int, n_asked: int) -> str:
-    if state == "running":
-        return f"running: {n_done} of {n_asked} iterations done"
-    return f"{'stopped after' if state == 'stopped' else 'finished:'} {n_done} of {n_asked} iterations"
-
-
-def _in_words(seconds: float) -> str:
-    """Seconds as people say them."""
-    minutes = round(seconds / 60.0)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _point(value: float | None, interval: Sequence[float] | None) -> Point:
-    lower, upper = interval if interval is not None else (NAN, NAN)
-    ends = [end if math.isfinite(end) else NAN for end in (_or_nan(value), _or_nan(lower), _or_nan(upper))]
-    return Point(value=ends[0], lower=ends[1], upper=ends[2])
-
-
-def _or_nan(value: float | None) -> float:
-    return NAN if value is None else float(value)

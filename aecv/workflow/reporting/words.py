@@ -1,0 +1,80 @@
+"""A run in numbers and words: key numbers, the table of iterations, how far it is."""
+
+from collections.abc import Sequence
+
+from aecv.ground.settings import Settings
+from aecv.results.report.content import State, Table
+from aecv.workflow.production import Production
+from aecv.workflow.record_table import COLUMNS, UNITS, with_error
+from aecv.workflow.records import IterationRecord, required_score
+from aecv.workflow.sampled import Sampled
+
+
+def table_of(records: Sequence[IterationRecord]) -> Table | None:
+    """The table of iterations; None without any."""
+    if not records:
+        return None
+    return Table(
+        caption=UNITS,
+        columns=tuple((column.name, column.meaning) for column in COLUMNS),
+        rows=tuple(tuple(column.cell(record) for column in COLUMNS) for record in records),
+    )
+
+
+def facts_of_loop(
+    records: Sequence[IterationRecord], settings: Settings, production: Production | None
+) -> tuple[tuple[str, str], ...]:
+    """The numbers at the top, of a run of the loop."""
+    if not records:
+        return ()
+    last = records[-1]
+    facts = []
+    best = None if production is None else (production.delta_f_kj_mol, production.delta_f_interval)
+    if best is None or best[0] is None:
+        best = (last.delta_f_kj_mol, last.delta_f_interval)
+    if best[0] is not None:
+        facts.append(("ΔF", f"{with_error(*best)} kJ/mol"))
+    if last.score is not None:
+        required = required_score(last, settings.convergence)
+        facts.append(("last score", f"{last.score:.3f}" + (f" (needs {required:.3f})" if required else "")))
+    ns = sum(record.ns or 0.0 for record in records) + (production.ns if production else 0.0)
+    facts.append(("simulated", f"{ns:g} ns"))
+    facts.append(("wall time of the iterations", _in_words(sum(record.wall_s or 0.0 for record in records))))
+    facts.append(("iterations", f"{len(records)} of {settings.run.iterations}"))
+    return tuple(facts)
+
+
+def facts_of_sample(result: Sampled | None) -> tuple[tuple[str, str], ...]:
+    """The numbers at the top, of a run along a given CV."""
+    if result is None:
+        return ()
+    facts = []
+    if result.delta_f_kj_mol is not None:
+        facts.append(("ΔF", f"{with_error(result.delta_f_kj_mol, result.delta_f_interval)} kJ/mol"))
+    facts += [("simulated", f"{result.ns:g} ns"), ("speed", f"{result.steps_per_s:.0f} steps/s")]
+    facts += [("frames", f"{result.n_frames}"), ("effective", f"{result.n_effective:.0f}")]
+    return tuple(facts)
+
+
+def verdict_of_sample(result: Sampled | None) -> tuple[str, ...]:
+    """What can be said of a run along a given CV."""
+    if result is None:
+        return ("the result cannot be read",)
+    covered = "; ".join(result.problems) or "nothing speaks against it"
+    words = [f"sampled along {result.cv}; coverage: {covered}"]
+    return tuple([*words, result.cv_note] if result.cv_note else words)
+
+
+def progress_words(state: State, n_done: int, n_asked: int) -> str:
+    """How far a run of the loop is."""
+    if state == "running":
+        return f"running: {n_done} of {n_asked} iterations done"
+    return f"{'stopped after' if state == 'stopped' else 'finished:'} {n_done} of {n_asked} iterations"
+
+
+def _in_words(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes = round(seconds / 60.0)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
