@@ -138,6 +138,7 @@
       timer = null;
       play.textContent = "play";
       play.setAttribute("aria-pressed", "false");
+      output.setAttribute("aria-live", "polite");
     };
     input.addEventListener("input", () => { stop(); show(Number(input.value)); });
     for (const button of box.querySelectorAll("[data-step]")) {
@@ -153,6 +154,7 @@
       if (timer !== null) { stop(); return; }
       play.textContent = "stop";
       play.setAttribute("aria-pressed", "true");
+      output.setAttribute("aria-live", "off"); // a screen reader would not keep up
       timer = setInterval(() => show((at[group] + 1) % labels.length), group === "stops" ? 300 : 900);
     });
     input.setAttribute("aria-valuetext", labels[at[group]]);

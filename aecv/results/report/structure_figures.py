@@ -1,4 +1,8 @@
-"""The path between the two deepest basins: F along it, and the structures."""
+"""The path between the two deepest basins: F along it, and the structures.
+
+Balls and sticks are drawn by plotly.js, which the page holds anyway. A molecular viewer would draw ribbons
+too, and be another script to carry, license and keep up to date; what a CV moves is seen without.
+"""
 
 from collections.abc import Iterator
 
