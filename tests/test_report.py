@@ -8,8 +8,6 @@ from click.testing import CliRunner
 from aecv import report
 from tests.workflow.conftest import small_run  # noqa: F401
 
-pytest.importorskip("plotly", reason='plotly is not installed; pip install -e ".[test]"')
-
 
 def test_no_run_is_an_error_in_a_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(report.main, [str(tmp_path)])

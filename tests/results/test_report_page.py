@@ -28,8 +28,6 @@ from aecv.results.report.drawing import band, numbers, plain
 from aecv.results.report.page import render, script_json
 from tests.results.report_reader import Page
 
-pytest.importorskip("plotly", reason='plotly is not installed; pip install -e ".[test]"')
-
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\"'&amp; <!-- \u2028 {{ 7 * 7 }}"
 PSI = Quantity(name="psi", label="ψ", unit="rad")
 XI = (Quantity(name="xi_1", label="ξ₁", unit=""), Quantity(name="xi_2", label="ξ₂", unit=""))

@@ -35,8 +35,6 @@ from tests.workflow import hand
 from tests.workflow.test_exact import SMALL as SMALL_TOY
 from tests.workflow.test_plain import SMALL as SMALL_GIVEN
 
-pytest.importorskip("plotly", reason='plotly is not installed; pip install -e ".[test]"')
-
 
 @pytest.fixture
 def copied(small_run: Path, tmp_path: Path) -> Path:
