@@ -18,7 +18,7 @@ from aecv.ground.errors import SettingsError
 from aecv.sampling.engines.choice import engine_names
 from tests.conftest import REPOSITORY
 
-HEAVY = "{'torch', 'openmm', 'numba', 'matplotlib', 'mdtraj', 'pydantic', 'numpy'}"
+HEAVY = "{'plotly', 'jinja2', 'torch', 'openmm', 'numba', 'matplotlib', 'mdtraj', 'pydantic', 'numpy'}"
 
 
 def run(*arguments: str) -> Result:
