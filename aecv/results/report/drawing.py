@@ -130,12 +130,17 @@ def _runs(known: np.ndarray) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def hover(lines: Sequence[tuple[str, str, FloatArray | list[Any], int]]) -> list[dict[str, Any]]:
-    """Lines of the text beside the pointer: label, unit, values per point and digits.
+def hover(lines: Sequence[tuple[str, str, FloatArray | None, int]]) -> list[dict[str, Any]]:
+    """Lines of the text beside the pointer: label, unit, values per point (None: those drawn) and digits.
 
     The page puts them together: written out per point they would be most of its size.
     """
     return [
-        {"label": plain(label), "unit": plain(unit), "values": numbers(values, digits), "digits": digits}
+        {
+            "label": plain(label),
+            "unit": plain(unit),
+            "values": None if values is None else numbers(values, digits),
+            "digits": digits,
+        }
         for label, unit, values, digits in lines
     ]

@@ -132,17 +132,20 @@ def _profile(item: Landscape, _: float) -> tuple[Trace, ...]:
     return tuple(trace | {"showlegend": item.exact is not None and "fill" not in trace} for trace in traces)
 
 
-def _told(item: Landscape, *, transposed: bool = False) -> list[tuple[str, str, FloatArray, int]]:
+def _told(item: Landscape, *, transposed: bool = False) -> list[tuple[str, str, FloatArray | None, int]]:
     """What is told of a bin besides where it is: F first."""
-    told: list[tuple[str, str, FloatArray, int]] = [("F", ENERGY, item.values, 3)]
+    told: list[tuple[str, str, FloatArray, int]] = []
     if item.error is not None:
-        told.append(("standard error", ENERGY, item.error, 3))
+        told.append(("standard error", ENERGY, item.error, 2))
     if item.exact is not None:
-        told.append(("exact F", ENERGY, item.exact, 3))
+        told.append(("exact F", ENERGY, item.exact, 2))
     if item.n_frames is not None:
         told.append(("frames", "", item.n_frames.astype(float), 0))
     told += [(f"mean {quantity.label}", quantity.unit, values, 2) for quantity, values in item.means]
-    return [(label, unit, values.T if transposed else values, digits) for label, unit, values, digits in told]
+    turned = [
+        (label, unit, values.T if transposed else values, digits) for label, unit, values, digits in told
+    ]
+    return [("F", ENERGY, None, 2), *turned]
 
 
 def _way(item: Landscape, path: Sequence[Stop]) -> tuple[Trace, ...]:

@@ -35,10 +35,10 @@
     return value;
   }
 
-  function told(lines, where, pick) {
+  function told(lines, where, drawn, pick) {
     const texts = where.slice();
     for (const line of lines) {
-      const value = pick(line.values);
+      const value = line.values === null ? drawn : pick(line.values);
       if (value === null || value === undefined) continue;
       texts.push(`${line.label} ${value.toFixed(line.digits)}${line.unit ? " " + line.unit : ""}`);
     }
@@ -52,9 +52,10 @@
     if (!hover) return drawn;
     if (trace.type === "heatmap") {
       drawn.text = trace.z.map((row, j) => row.map((z, i) => z === null ? "" : told(
-        hover, [`${names[0]} ${trace.x[i].toFixed(2)}, ${names[1]} ${trace.y[j].toFixed(2)}`], (v) => v[j][i])));
+        hover, [`${names[0]} ${trace.x[i].toFixed(2)}, ${names[1]} ${trace.y[j].toFixed(2)}`], z, (v) => v[j][i])));
     } else {
-      drawn.text = trace.x.map((x, i) => trace.y[i] === null ? "" : told(hover, [`${names[0]} ${x.toFixed(2)}`], (v) => v[i]));
+      drawn.text = trace.x.map((x, i) => trace.y[i] === null ? "" : told(
+        hover, [`${names[0]} ${x.toFixed(2)}`], trace.y[i], (v) => v[i]));
     }
     drawn.hovertemplate = "%{text}<extra></extra>";
     return drawn;
