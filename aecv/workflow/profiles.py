@@ -20,9 +20,9 @@ from aecv.workflow.basins import KnownStarts
 from aecv.workflow.estimates import Estimates, estimate
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.learning_stage import weighted_pool
-from aecv.workflow.plain import STARTS
 from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool
 from aecv.workflow.reweighted import ReweightedFrames, all_frames
+from aecv.workflow.sampled import STARTS
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import ALONG, Place
 
