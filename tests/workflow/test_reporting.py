@@ -7,13 +7,14 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
-from aecv.ground.settings import Settings
+from aecv.ground.settings import ObservableSettings, Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.spec import load_system
 from aecv.results.colvar import read_colvar
@@ -27,7 +28,7 @@ from aecv.workflow.record_table import COLUMNS
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.reporting import update_report, write_report
 from aecv.workflow.reporting.described import repeating, setting_groups
-from aecv.workflow.reporting.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
+from aecv.workflow.reporting.places import MOST_NUMBERS, UNITS, Source, chosen_places, grid_of, read_place
 from aecv.workflow.reporting.reading import read_story
 from aecv.workflow.reporting.state import is_in_use
 from aecv.workflow.reporting.steps import steps_of_loop
@@ -292,6 +293,11 @@ def test_three_components_are_shown_in_their_planes(tmp_path: Path) -> None:
     assert first.n_frames.tolist() == [[0, 2], [0, 0]]
     ((_, phi),) = first.means
     assert abs(phi[0, 1]) == pytest.approx(np.pi)  # the mean direction of 3 and -3 is that of pi, not 0
+
+
+def test_every_kind_of_observable_has_a_unit() -> None:
+    kinds = get_args(ObservableSettings.model_fields["kind"].annotation)
+    assert set(kinds) == set(UNITS)
 
 
 def test_many_places_are_thinned() -> None:

@@ -22,7 +22,8 @@ MOST_NUMBERS = 300_000
 MOST_PLANES = 3
 """Of pairs of observables per place."""
 _SYMBOLS = {"phi": "φ", "psi": "ψ", "omega": "ω", "theta": "θ", "chi": "χ"}
-_UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm", "rmsd": "nm"}
+UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm", "rmsd": "nm"}
+"""Of each kind of observable."""
 _COMPONENTS = "₁₂₃"
 
 
@@ -37,9 +38,7 @@ class Source:
 def quantity(name: str, settings: Settings) -> Quantity:
     """An observable as figures write it."""
     found = settings.observables.get(name)
-    return Quantity(
-        name=name, label=_SYMBOLS.get(name, name), unit=_UNITS[found.kind] if found else ""
-    )
+    return Quantity(name=name, label=_SYMBOLS.get(name, name), unit=UNITS[found.kind] if found else "")
 
 
 def component(index: int) -> Quantity:
