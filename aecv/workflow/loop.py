@@ -36,7 +36,7 @@ from aecv.workflow.production import Production
 from aecv.workflow.production_pictures import draw_production, remove_production_pictures
 from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at
-from aecv.workflow.reporting import update_report
+from aecv.workflow.reporting import told_when_stopped, update_report
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
@@ -107,7 +107,10 @@ def iterate(
     workers = workers or ThisProcess()
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
-    with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
+    with (
+        open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run,
+        told_when_stopped(run.path),
+    ):
         return _Loop(run, system, platform, workers, progress, frames).run(on_record)
 
 

@@ -165,7 +165,8 @@ class Pool:
 
 def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
     """The frames of an unbiased iteration, all with the same weight, or of a user with the weights given."""
-    own = samples.weights
+    given = samples.weights
+    own = np.ones(samples.n_frames) if given is None else given
     kept = np.flatnonzero(own > 0)
     frames = kept[:: stride(len(kept), max_frames)]
     return _pool(
@@ -174,7 +175,7 @@ def unbiased_pool(samples: Samples, max_frames: int) -> Pool:
         sample=None,
         last_frames=kept,
         last_sample=None,
-        last_weights=own,
+        last_weights=own / own.sum(),
     )
 
 

@@ -107,10 +107,10 @@ class Samples:
         return int(self.arrays["n_turned"])
 
     @property
-    def weights(self) -> FloatArray:
-        """Boltzmann weights that a user gave with the frames, else equal ones; sum 1, shape (n,)."""
+    def weights(self) -> FloatArray | None:
+        """Boltzmann weights that a user gave with the frames, sum 1, shape (n,); None for frames of ours."""
         found: Any = self.arrays.get("weights")
-        return np.full(self.n_frames, 1.0 / self.n_frames) if found is None else found
+        return found
 
     @property
     def n_frames(self) -> int:

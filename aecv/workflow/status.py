@@ -1,18 +1,16 @@
 """How far a run has come, read from its folder without touching it: it may be running at this moment."""
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json
 from aecv.ground.settings import Settings
 from aecv.workflow.finished import FinishedRun
+from aecv.workflow.in_use import is_in_use
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
@@ -81,7 +79,7 @@ def status(path: Path) -> Status:
     run = FinishedRun(Path(path))
     records = tuple(_records(run))
     stage = _stage(run)
-    state = "running" if _is_held(run.path) else "stopped" if stage else "finished"
+    state = "running" if is_in_use(run.path) else "stopped" if stage else "finished"
     verdict = judge(records, run.settings.convergence) if records else None
     scored = any(record.score is not None for record in records)
     is_given = run.iteration_dir(ALONG).is_dir() or run.iteration_dir("starts").is_dir()
@@ -157,18 +155,6 @@ def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:
         n_left = (total_ns - done) * 1000.0 / (sampling.segment_ps * sampling.walkers)
         remaining = per_segment * n_left if per_segment > 0 else None
     return Stage(place=place, name="sampling", done_ns=done, total_ns=total_ns, remaining_s=remaining)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a process works on the run; a folder that cannot be written counts as not held."""
-    lock = path / ".lock"
-    if not lock.is_file() or not os.access(lock, os.W_OK):
-        return False
-    try:
-        with filelock.FileLock(lock, timeout=0):
-            return False
-    except filelock.Timeout:
-        return True
 
 
 def _idle(path: Path) -> float:

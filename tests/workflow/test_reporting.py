@@ -21,16 +21,16 @@ from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes, write_fes
 from aecv.results.report.content import Story
 from aecv.workflow import reporting
+from aecv.workflow.in_use import is_in_use
 from aecv.workflow.loop import iterate
 from aecv.workflow.plain import sample_along
 from aecv.workflow.production import Production
 from aecv.workflow.record_table import COLUMNS
 from aecv.workflow.records import IterationRecord
-from aecv.workflow.reporting import update_report, write_report
+from aecv.workflow.reporting import told_when_stopped, update_report, write_report
 from aecv.workflow.reporting.described import repeating, setting_groups
 from aecv.workflow.reporting.places import MOST_NUMBERS, UNITS, Source, chosen_places, grid_of, read_place
 from aecv.workflow.reporting.reading import read_story
-from aecv.workflow.reporting.state import is_in_use
 from aecv.workflow.reporting.steps import steps_of_loop
 from aecv.workflow.samples import Samples
 from tests.results.report_reader import Page
@@ -152,6 +152,20 @@ def test_without_biased_iterations_there_is_the_story_so_far(copied: Path, tmp_p
     for name in ("iteration_00",):
         shutil.rmtree(copied / name)
     assert "stopped after 0 of 3 iterations" in page_of(copied, tmp_path / "page.html").text
+
+
+def test_what_stops_a_run_is_on_its_page(copied: Path, tmp_path: Path) -> None:
+    """The page said that the run goes on; without a page there is nothing to tell."""
+    shutil.rmtree(copied / "production_02")
+    write_report(copied, state="running")
+    assert "stopped after" not in (copied / "report.html").read_text()
+    with pytest.raises(KeyboardInterrupt), told_when_stopped(copied):
+        raise KeyboardInterrupt
+    assert "stopped after 3 of 3 iterations" in (copied / "report.html").read_text()
+    (copied / "report.html").unlink()
+    with pytest.raises(KeyboardInterrupt), told_when_stopped(copied):
+        raise KeyboardInterrupt
+    assert not (copied / "report.html").exists()
 
 
 @pytest.mark.parametrize(

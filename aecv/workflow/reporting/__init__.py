@@ -1,6 +1,8 @@
 """The report of a run: its folder read, and report.html written."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aecv.ground.errors import StoreError, WriteError
@@ -32,6 +34,17 @@ def write_report(run: Path, out: Path | None = None, *, state: State | None = No
     except WriteError as error:  # of a run that is there, and not to be resumed for it
         raise StoreError(f"{path}: cannot be written ({error.reason}); choose another --out") from error
     return path
+
+
+@contextmanager
+def told_when_stopped(run: Path) -> Iterator[None]:
+    """An error or an interruption changes the page that is there to that of a stopped run."""
+    try:
+        yield
+    except BaseException:
+        if (run / FILE_NAME).is_file():
+            update_report(run, "stopped")
+        raise
 
 
 def update_report(run: Path, state: State) -> None:

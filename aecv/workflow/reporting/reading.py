@@ -12,12 +12,12 @@ from aecv.ground.files import read_json
 from aecv.ground.layers import to_toml, validate
 from aecv.ground.settings import Settings
 from aecv.results.report.content import Place, State, Story
+from aecv.workflow.in_use import is_in_use
 from aecv.workflow.production import Production, folder_name, length_ns
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.reporting.described import repeating, setting_groups
 from aecv.workflow.reporting.history import read_history, read_production, read_record, read_training
 from aecv.workflow.reporting.places import Source, chosen_places, numbers_in, read_place
-from aecv.workflow.reporting.state import is_in_use
 from aecv.workflow.reporting.steps import steps_of_loop, steps_of_sample
 from aecv.workflow.reporting.structures import read_structures
 from aecv.workflow.reporting.walkers import read_walkers
