@@ -1,23 +1,99 @@
-"""aecv: collective variables learned by autoencoders, and free energies along them."""
+"""aecv: collective variables learned by autoencoders, and free energies along them.
 
+    import aecv
+
+    ala2 = aecv.load_system("ala2", overrides=["sampling.ns=1"])
+    outcome = aecv.iterate(ala2, "runs/short")
+    cv = aecv.load_cv("runs/short")
+
+The names of `__all__` are the Python API. Each is loaded from its module when it is first asked for, so that
+`import aecv` costs nothing.
+"""
+
+import importlib
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aecv.ground.errors import AecvError
+    from aecv.models.cv import CV
     from aecv.models.cv_files import load_cv
+    from aecv.models.spec import load_system
+    from aecv.sampling.workers import open_workers
+    from aecv.workflow.exporting import export
+    from aecv.workflow.input_frames import FrameFiles
+    from aecv.workflow.loop import iterate
+    from aecv.workflow.offline import score, score_in_run, train
+    from aecv.workflow.plain import sample_along
+    from aecv.workflow.profiles import free_energy
+    from aecv.workflow.status import status
 
 try:
     __version__ = version("aecv")
 except PackageNotFoundError:  # used from a checkout that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["__version__", "load_cv"]
+# A type checker reads the imports above, and wants __all__ in full; a test holds all three together.
+_HOMES = {
+    "load_system": "aecv.models.spec",
+    "iterate": "aecv.workflow.loop",
+    "sample_along": "aecv.workflow.plain",
+    "open_workers": "aecv.sampling.workers",
+    "FrameFiles": "aecv.workflow.input_frames",
+    "train": "aecv.workflow.offline",
+    "load_cv": "aecv.models.cv_files",
+    "CV": "aecv.models.cv",
+    "score": "aecv.workflow.offline",
+    "score_in_run": "aecv.workflow.offline",
+    "free_energy": "aecv.workflow.profiles",
+    "status": "aecv.workflow.status",
+    "export": "aecv.workflow.exporting",
+    "AecvError": "aecv.ground.errors",
+}
+"""Where each name of the API lives."""
+
+__all__ = [
+    "CV",
+    "AecvError",
+    "FrameFiles",
+    "__version__",
+    "export",
+    "free_energy",
+    "iterate",
+    "load_cv",
+    "load_system",
+    "open_workers",
+    "sample_along",
+    "score",
+    "score_in_run",
+    "status",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """`aecv.load_cv` without paying for its imports in `import aecv`."""
-    if name == "load_cv":
-        from aecv.models.cv_files import load_cv
+    """A name of the API, from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'aecv' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
-        return load_cv
-    raise AttributeError(f"module 'aecv' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+class _FrontDoor(ModuleType):
+    """This module, where `aecv.iterate` is the function whatever was imported before.
+
+    Python binds a submodule to its package, and the commands are modules of the same names: without this,
+    `from aecv.iterate import main` would turn `aecv.iterate` into the command's module.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor

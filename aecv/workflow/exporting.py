@@ -33,7 +33,7 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 
 def export(
     run_or_cv: Path | str | CV,
-    out: Path,
+    out: Path | str,
     *,
     target: Target = "plumed",
     form: Form = "pytorch",
@@ -93,6 +93,7 @@ def export(
         texts["README.md"] = plumed_readme(cv, plan, form, files, timestep)
     else:
         texts["README.md"] = colvars_readme(cv, plan, form, files)
+    out = Path(out)
     with new_folder(out) as folder:
         if has_module:
             _write_module(source.cv, folder / "cv.pt")

@@ -72,7 +72,7 @@ class Outcome:
 
 def iterate(
     spec: SystemSpec,
-    out: Path,
+    out: Path | str,
     *,
     resume: bool = False,
     frames: FrameFiles | None = None,
@@ -108,7 +108,9 @@ def iterate(
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with (
-        open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run,
+        open_run(
+            Path(out), spec, platform=platform.platform.getName(), engine_versions=engine_versions
+        ) as run,
         told_when_stopped(run.path),
     ):
         return _Loop(run, system, platform, workers, progress, frames).run(on_record)

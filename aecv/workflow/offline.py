@@ -58,7 +58,7 @@ class Score:
 
 
 def train(
-    spec: SystemSpec, frames: FrameFiles, out: Path, *, power: float = 1.0, progress: Progress = silent
+    spec: SystemSpec, frames: FrameFiles, out: Path | str, *, power: float = 1.0, progress: Progress = silent
 ) -> Trained:
     """Train an autoencoder on given frames and weights; no dynamics.
 
@@ -81,7 +81,7 @@ def train(
         StoreError: when `out` exists already or cannot be written.
     """
     system = build(spec)
-    with new_folder(out) as folder:
+    with new_folder(Path(out)) as folder:
         found = read_frames(frames, system)
         trained = train_cv(
             folder,
@@ -97,7 +97,7 @@ def train(
     return trained
 
 
-def score_in_run(new: CV, old: CV, run: Path, iteration: int | None = None) -> Score:
+def score_in_run(new: CV, old: CV, run: Path | str, iteration: int | None = None) -> Score:
     """Compare two CVs on the frames of an iteration of a run, with their Boltzmann weights.
 
     Args:

@@ -64,7 +64,7 @@ N_PROBE = 200
 def sample_along(
     spec: SystemSpec,
     cv: CV | Sequence[str] | Callable[[MolecularSystem], CV],
-    out: Path,
+    out: Path | str,
     *,
     ns: float | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -101,7 +101,9 @@ def sample_along(
         settings, "along", length_ns, settings.production.frozen_stages, cv.n_components
     )
     open_run = RunDirectory.resume if resume else RunDirectory.create
-    with open_run(out, spec, platform=platform.platform.getName(), engine_versions=engine_versions) as run:
+    with open_run(
+        Path(out), spec, platform=platform.platform.getName(), engine_versions=engine_versions
+    ) as run:
         run.note(early)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         recipe = EngineRecipe(system=system, platform=platform)

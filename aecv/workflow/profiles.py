@@ -55,10 +55,12 @@ class FreeEnergy:
     alone: bool
     n_frames: int
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write a file in PLUMED's format, errors in its last column."""
         found = self.profile
-        write_fes(path, self.axes, found.estimate, self.names, self.periodic, error=found.standard_error)
+        write_fes(
+            Path(path), self.axes, found.estimate, self.names, self.periodic, error=found.standard_error
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +73,7 @@ class _Weighed:
 
 
 def free_energy(
-    run: Path,
+    run: Path | str,
     along: Sequence[str] | CV,
     *,
     place: Place | None = None,

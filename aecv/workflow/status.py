@@ -67,7 +67,7 @@ class Status:
         return asdict(self) | {"records": [record.as_dict() for record in self.records]}
 
 
-def status(path: Path) -> Status:
+def status(path: Path | str) -> Status:
     """Look at a run.
 
     Args:

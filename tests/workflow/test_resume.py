@@ -48,9 +48,10 @@ KILLED_AT_TOO = (
 
 
 WITHOUT_PICTURES = (
-    "import aecv.iterate, aecv.workflow.loop as loop\n"
+    "import aecv.workflow.loop as loop\n"
+    "from aecv.iterate import main\n"
     "loop.draw_run = loop.draw_production = lambda *_: None\n"
-    "aecv.iterate.main()"
+    "main()"
 )
 
 
