@@ -4,6 +4,7 @@
 #   make test     the fast tests          make test-slow   the others       make test-all   both
 #   make lint     ruff and the floors     make types       mypy             make ci         what .ci/run runs
 #   make coverage  the lines that all tests run, in build/coverage
+#   make docs     the pages of docs/ in build/docs, the tutorial run anew; begin at build/docs/index.html
 #   make test-torchforce   the engine contract with openmm-torch, in .venv-torchforce (7 GB)
 #
 # ARGS goes to the job or to pytest:  make ala2 ARGS="--seed 2 --ns 1"   make test ARGS="-k kernels"
@@ -19,12 +20,13 @@ ARGS ?=
 # Absolute, since the job may be started from another folder.
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.aecv-installed
+DOCS_INSTALLED := $(VENV)/.aecv-docs-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 # openmm-torch wants its own torch, so its environment is another one.
 TORCHFORCE := VENV="$(TORCHFORCE_VENV)" TORCH="torch==2.9.1" EXTRAS="test,torchforce"
 
-.PHONY: help venv venv-torchforce test-torchforce test-with-openmm-torch ala2 test test-slow test-all coverage lint format types ci benchmarks wheel clean
+.PHONY: help venv venv-torchforce test-torchforce test-with-openmm-torch ala2 test test-slow test-all coverage lint format types ci benchmarks docs wheel clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +82,15 @@ types: $(INSTALLED)
 
 benchmarks: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[$(EXTRAS),docs]"
+	@touch $@
+
+# A warning is an error: links that lead nowhere, docstrings and formulas that cannot be read, a tutorial that fails.
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m sphinx -b html -W --keep-going -E -q docs build/docs $(ARGS)
+	@echo "built: build/docs/index.html"
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
