@@ -35,7 +35,8 @@ from aecv.command import (
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
-    help="What another program's model takes instead of positions: a TOML or JSON list, see the README.",
+    help="What another program's model takes instead of positions: a TOML or JSON list, see "
+    "docs/howto/own_cv.md.",
 )
 @click.option(
     "--length-unit",

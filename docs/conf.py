@@ -10,7 +10,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "_extensions")]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import aecv
+import aecv  # noqa: E402 - it is found only now
 
 project = "aecv"
 author = "aecv authors"

@@ -21,7 +21,7 @@ def _escaped(line: str) -> str:
 
 
 def plain(lines: list[str]) -> list[str]:
-    """Lines of reStructuredText for those of a docstring: sections for napoleon, formulas as literal blocks."""
+    """Lines of a docstring as reStructuredText: sections as they are, formulas literal."""
     result: list[str] = []
     in_section, in_formula = False, False
     for number, line in enumerate(lines):

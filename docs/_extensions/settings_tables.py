@@ -82,7 +82,9 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(repr, value))}]`"
-    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
+    text = (
+        str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
+    )
     return f"`{text}`"
 
 
