@@ -27,6 +27,8 @@ extensions = [
 ]
 exclude_patterns = ["_extensions"]
 
+smartquotes = False  # --set is an option, not a dash
+
 html_theme = "furo"
 html_title = f"aecv {version}"
 html_show_sphinx = False
@@ -43,7 +45,7 @@ suppress_warnings = ["myst.strikethrough"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1200
 nb_merge_streams = True
 
 # Backticks in docstrings link to what they name where it has a page, and are code where not.

@@ -10,6 +10,7 @@ from sphinx.application import Sphinx
 
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
 _SPECIAL = re.compile(r"([\\*|])|(?<=\w)(_)(?!\w)")
+_NAMES = re.compile(r"^(    \w+)((?:, \w+)+)(?=: )")
 _SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields):$")
 
 
@@ -29,6 +30,8 @@ def plain(lines: list[str]) -> list[str]:
             in_section = True
         elif in_section and line and not line.startswith(" "):
             in_section = False
+        if in_section:  # names that share an explanation; with a space Sphinx takes the first for a type
+            line = _NAMES.sub(lambda found: found[0].replace(", ", ","), line)
         is_indented = line.startswith("    ") and not in_section
         if is_indented and not in_formula and not (number and lines[number - 1].strip()):
             result += ["::", ""]
