@@ -22,7 +22,7 @@ _COMMAND = re.compile(
 )
 OF_OTHERS = {"--name", "--nthreads", "--protocol", "--no-deps"}
 """Options in sentences that belong to other programs."""
-FILES = (".pt", ".npz", ".json", ".toml", ".log", ".png")
+FILES = (".pt", ".npz", ".json", ".toml", ".log", ".png", ".dat")
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
