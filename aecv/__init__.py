@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from aecv.models.cv_files import load_cv
     from aecv.models.spec import load_system
     from aecv.sampling.workers import open_workers
+    from aecv.workflow.checking import examine
     from aecv.workflow.exporting import export
     from aecv.workflow.input_frames import FrameFiles
     from aecv.workflow.loop import iterate
     from aecv.workflow.offline import score, score_in_run, train
     from aecv.workflow.plain import sample_along
     from aecv.workflow.profiles import free_energy
+    from aecv.workflow.proposal import Sources, initialise
+    from aecv.workflow.reporting import write_report
     from aecv.workflow.status import status
 
 try:
@@ -37,7 +40,10 @@ except PackageNotFoundError:  # used from a checkout that is not installed
 
 # A type checker reads the imports above, and wants __all__ in full; a test holds all three together.
 _HOMES = {
+    "initialise": "aecv.workflow.proposal",
+    "Sources": "aecv.workflow.proposal",
     "load_system": "aecv.models.spec",
+    "examine": "aecv.workflow.checking",
     "iterate": "aecv.workflow.loop",
     "sample_along": "aecv.workflow.plain",
     "open_workers": "aecv.sampling.workers",
@@ -50,6 +56,7 @@ _HOMES = {
     "free_energy": "aecv.workflow.profiles",
     "status": "aecv.workflow.status",
     "export": "aecv.workflow.exporting",
+    "write_report": "aecv.workflow.reporting",
     "AecvError": "aecv.ground.errors",
 }
 """Where each name of the API lives."""
@@ -58,9 +65,12 @@ __all__ = [
     "CV",
     "AecvError",
     "FrameFiles",
+    "Sources",
     "__version__",
+    "examine",
     "export",
     "free_energy",
+    "initialise",
     "iterate",
     "load_cv",
     "load_system",
@@ -70,6 +80,7 @@ __all__ = [
     "score_in_run",
     "status",
     "train",
+    "write_report",
 ]
 
 

@@ -84,6 +84,10 @@ def examine(spec: SystemSpec, *, n_steps: int = N_STEPS) -> Examination:
 
     What is wrong with the system goes into the result; nothing is raised for it.
 
+    Args:
+        spec: the system with its settings.
+        n_steps: of dynamics against the clock, after minimising and a warm-up.
+
     Raises:
         SettingsError: when the platform that the settings name does not work.
     """

@@ -74,7 +74,11 @@ class Initialised:
 
 
 def initialise(folder: Path, sources: Sources) -> Initialised:
-    """Write a system's folder.
+    """Write a system's folder: its files and a system.toml with everything guessed and explained.
+
+    Args:
+        folder: a new one; its name becomes the system's.
+        sources: the files that describe the molecule; they are copied into the folder.
 
     Raises:
         MolecularSystemError: when a file is missing, of an unknown kind, or cannot be read.
