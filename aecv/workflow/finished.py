@@ -34,7 +34,7 @@ class FinishedRun:
     def __post_init__(self) -> None:
         if not (self.path / "run.json").is_file():
             there = self.path if self.path.is_dir() else self.path.parent
-            names = [item.name for item in there.iterdir()] if there.is_dir() else []
+            names = [item.parent.name for item in there.glob("*/run.json")]
             raise StoreError(
                 f"{self.path}: needs the folder of a run, with run.json, there is none"
                 f"{suggestion(self.path.name, names)}"

@@ -117,10 +117,8 @@ def guess_nonbonded(contents: Contents) -> Guess:
     if contents.box is None:
         why = "The files have no periodic box: all pairs interact."
     else:
-        why = (
-            f"The file has a box, but {contents.n_water or 'no'} waters do not fill it: taken as a molecule "
-            "alone, in which all pairs interact."
-        )
+        water = f"{contents.n_water} waters do not fill it" if contents.n_water else "no water is in it"
+        why = f"The file has a box, but {water}: taken as a molecule alone, in which all pairs interact."
     return Guess(value="NoCutoff", why=why, other='"CutoffNonPeriodic" for thousands of atoms')
 
 
