@@ -68,6 +68,8 @@ def main(
     """
     path = out or Path(f"fes_{_slug(along)}.dat")
     picture = path.with_suffix(".png")
+    if path == picture:
+        raise SettingsError("--out: names the table; its picture gets .png beside it, choose another ending")
     for file in (path, picture):
         if file.exists():
             raise SettingsError(f"{file}: exists already; delete it or choose another --out")

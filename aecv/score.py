@@ -44,8 +44,10 @@ def main(
     files = frame_files(options)
     if (files is None) == (system_name is not None):
         raise SettingsError("score: --frames needs --system, and --system is of --frames; give both or none")
-    if files is not None and run is not None:
-        raise SettingsError("score: takes the frames of --run or those of --frames; give one")
+    if files is not None and (run is not None or iteration is not None):
+        raise SettingsError(
+            "score: takes frames of a run (--run, --iteration) or those of --frames; give one"
+        )
     from aecv import screens
     from aecv.models.cv_files import load_cv
     from aecv.models.spec import load_system

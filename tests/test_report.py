@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from aecv import report
+from aecv.ground.errors import StoreError
+from aecv.workflow.reporting import write_report
 from tests.workflow.conftest import small_run  # noqa: F401
 
 
@@ -16,6 +18,17 @@ def test_no_run_is_an_error_in_a_line(tmp_path: Path) -> None:
         result.output
         == f"error: {tmp_path}: holds no run (no run.json); name the folder that --out was given\n"
     )
+
+
+def test_it_replaces_a_report_and_nothing_else(small_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    notes = tmp_path / "notes.md"
+    notes.write_text("mine")
+    with pytest.raises(StoreError, match=r"notes.md: exists already and is no report"):
+        write_report(small_run, notes)
+    assert notes.read_text() == "mine"
+    page = write_report(small_run, tmp_path / "page.html")
+    page.write_text(page.read_text() + "<!-- old -->")
+    assert "<!-- old -->" not in write_report(small_run, page).read_text()
 
 
 def test_a_page_that_cannot_be_written_does_not_speak_of_resuming(small_run: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -76,7 +76,7 @@ class SystemSpec:
 
     @property
     def forcefield_files(self) -> tuple[str, ...]:
-        """Force-field files for OpenMM: a path where the folder holds the file, else a name OpenMM knows."""
+        """Force-field files: a path where the folder holds the file, else a name that OpenMM knows."""
         return tuple(
             str(self.directory / name) if (self.directory / name).is_file() else name
             for name in self.settings.system.forcefield

@@ -82,7 +82,7 @@ def included_files(directory: Path, settings: Settings) -> tuple[str, ...]:
         found += gromacs_includes(top, (directory / (system.include or "."),))
     for name in system.forcefield:
         if (directory / name).is_file():
-            found += _forcefield_includes(directory / name)
+            found += forcefield_includes(directory / name)
     names = []
     for path in found:
         if not path.resolve().is_relative_to(directory):
@@ -145,23 +145,28 @@ def _gromacs_includes(
             yield from _gromacs_includes(place, folders, defined, (*chain, place))
 
 
-def _forcefield_includes(path: Path, chain: tuple[Path, ...] = ()) -> Iterator[Path]:
+def forcefield_includes(path: Path, chain: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Files beside a force-field file that it includes; others of that name are OpenMM's own."""
-    for element in _xml_root(path).findall("Include"):
+    for element in xml_root(path).findall("Include"):
         place = path.parent / element.get("file", "")
         if place.is_file() and place not in chain:
             yield place
-            yield from _forcefield_includes(place, (*chain, path))
+            yield from forcefield_includes(place, (*chain, path))
 
 
-def _xml_root(path: Path) -> ElementTree.Element:
+def xml_root(path: Path) -> ElementTree.Element:
+    """The root of an XML file without entities.
+
+    Raises:
+        MolecularSystemError: when it cannot be read.
+    """
     text = "\n".join(_lines(path))
     if re.search(r"<!ENTITY", text):  # a few of them can be made to fill any memory
-        raise MolecularSystemError(f"{path}: needs a force-field file without entity definitions")
+        raise MolecularSystemError(f"{path}: needs an XML file without entity definitions")
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise MolecularSystemError(f"{path}: needs a readable force-field file, got: {error}") from error
+        raise MolecularSystemError(f"{path}: needs a readable XML file, got: {error}") from error
 
 
 def _lines(path: Path) -> list[str]:

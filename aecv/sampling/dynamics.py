@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from aecv.ground import seeds
-from aecv.ground.errors import ExplosionError
+from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.numerics.abf import Accumulators
 
 FloatArray = NDArray[np.float64]
 
 UNSEEN_STEPS = 1000
 """Steps after which positions are looked at, at the latest."""
+_OF_POSITIONS = ("nan", "coordinate", "position", "constraint", "energy", "neighbor", "finite")
+"""Words of OpenMM where atoms are where they should not be; without one of them the machine is to blame."""
 FASTEST_NM_PS = 100.0
 """No atom is faster while a simulation is sound: hydrogen at 1000 K has a thermal speed of 5 nm/ps."""
 
@@ -202,6 +204,10 @@ def _advance(
     except openmm.OpenMMException as error:
         if str(error) in _NO_TEXT:
             raise KeyboardInterrupt from error
+        if not any(word in str(error).lower() for word in _OF_POSITIONS):
+            raise SimulationError(
+                f"dynamics: OpenMM stopped: {error}; what was saved before is kept"
+            ) from error
         raise _exploded(context, f"OpenMM stopped: {error}", previous) from error
     positions = read_positions(context.getState(positions=True))
     reach = FASTEST_NM_PS * n_steps * integrator.getStepSize().value_in_unit(unit.picosecond)

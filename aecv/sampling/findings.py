@@ -11,6 +11,7 @@ from aecv.ground.errors import suggestion
 from aecv.ground.grid import FloatArray
 from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
+from aecv.sampling.molecule import forcefield_of
 
 WATER = frozenset(("HOH", "WAT", "SOL", "TIP3", "TIP4", "TP3M", "SPC", "H2O", "DOD"))
 """Names of residues that are water."""
@@ -44,7 +45,7 @@ def missing_hydrogens(topology: app.Topology) -> Iterator[str]:
 def unknown_residues(spec: SystemSpec, topology: app.Topology) -> Iterator[str]:
     """Residues that no template of the force field fits, and what may be the matter."""
     try:
-        forcefield = app.ForceField(*spec.forcefield_files)
+        forcefield = forcefield_of(spec)
         unmatched = forcefield.getUnmatchedResidues(topology)
     except Exception:  # the force field itself is at fault, and the error of building says so
         return

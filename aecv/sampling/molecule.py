@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import openmm
@@ -18,6 +19,7 @@ from aecv.ground.errors import MolecularSystemError, first_line, suggestion
 from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import TITLES
 from aecv.models.spec import SystemSpec
+from aecv.models.system_files import forcefield_includes, xml_root
 from aecv.sampling.structure import Coordinates, read_coordinates
 
 _UNSAFE = ("PythonForce",)
@@ -67,7 +69,9 @@ def _from_forcefield(spec: SystemSpec, coordinates: Coordinates) -> tuple[app.To
     try:
         # The centre of mass decouples from everything internal, also under Langevin dynamics. The remover
         # that createSystem adds only keeps molecules from drifting away, where float32 frames lose digits.
-        return topology, app.ForceField(*spec.forcefield_files).createSystem(topology, **_options(spec))
+        return topology, forcefield_of(spec).createSystem(topology, **_options(spec))
+    except MolecularSystemError:
+        raise
     except Exception as error:  # OpenMM raises ValueError, KeyError, OSError and plain Exception here
         detail = first_line(error)
         raise MolecularSystemError(
@@ -120,14 +124,15 @@ def _from_openmm(spec: SystemSpec, coordinates: Coordinates) -> tuple[app.Topolo
     topology, path = coordinates.topology, spec.topology_path
     assert topology is not None
     with _reading(spec):
-        text = path.read_text(encoding="utf-8")
-        unsafe = [name for name in _UNSAFE if f'type="{name}"' in text]
+        root = xml_root(path)
+        unsafe = {element.get("type") for element in root.iter()} & set(_UNSAFE)
         if unsafe:
             raise MolecularSystemError(
-                f"{path}: has a {unsafe[0]}, in which Python code is hidden that would run when it is read; "
+                f"{path}: has a {unsafe.pop()}, which hides Python code that would run when it is read; "
                 "write the System without it"
             )
-        system = openmm.XmlSerializer.deserialize(text)
+        # written anew: what OpenMM reads is what was looked at
+        system = openmm.XmlSerializer.deserialize(ElementTree.tostring(root, encoding="unicode"))
     if not isinstance(system, openmm.System):
         raise MolecularSystemError(
             f"{path}: needs an OpenMM System, got {type(system).__name__}; write it by "
@@ -242,6 +247,56 @@ def _making_forces(spec: SystemSpec) -> Iterator[None]:
             f"{spec.topology_path}: needs parameters for all of its atoms and terms, and settings that fit "
             f"it, got: {first_line(error)}"
         ) from error
+
+
+def forcefield_of(spec: SystemSpec) -> app.ForceField:
+    """The force field of the named files: those in the system's folder, else OpenMM's own.
+
+    OpenMM alone would look in the current folder first, which no hash covers, and run the scripts that a file
+    may hold.
+
+    Raises:
+        MolecularSystemError: for a name that is neither, or a file of the folder with a script.
+    """
+    return app.ForceField(*(str(_forcefield_path(spec, name)) for name in spec.settings.system.forcefield))
+
+
+def _forcefield_path(spec: SystemSpec, name: str) -> Path:
+    path = spec.directory / name
+    if path.is_file():
+        for file in (path, *forcefield_includes(path)):
+            _check_harmless(file)
+        return path
+    found = _of_openmm(name)
+    if found is None:
+        raise MolecularSystemError(
+            f"{spec.directory}: system.forcefield names '{name}', neither in the system's folder nor "
+            f"one of OpenMM's files{_forcefield_hint(spec, name)}"
+        )
+    return found
+
+
+def _of_openmm(name: str) -> Path | None:
+    """A file of OpenMM's, or of a package that brings force fields for it."""
+    places = (Path(folder) / name for folder in app.forcefield._getDataDirectories())
+    return next((place for place in places if place.is_file()), None)
+
+
+def _check_harmless(path: Path) -> None:
+    """Refuse what would run code, or take a file from the current folder."""
+    root = xml_root(path)
+    if root.findall("Script") or root.findall("InitializationScript"):
+        raise MolecularSystemError(
+            f"{path}: holds a script, which would run as Python code; make a System of it yourself where you "
+            "trust it, and give that as system.topology (XmlSerializer.serialize)"
+        )
+    for element in root.findall("Include"):
+        name = element.get("file", "")
+        if not (path.parent / name).is_file() and (Path(name).is_file() or _of_openmm(name) is None):
+            raise MolecularSystemError(
+                f"{path}: includes '{name}', which needs to lie beside it or to be one of OpenMM's files; "
+                "copy it there"
+            )
 
 
 def _forcefield_hint(spec: SystemSpec, detail: str) -> str:

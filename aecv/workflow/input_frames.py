@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mdtraj
@@ -90,9 +90,15 @@ def read_frames(files: FrameFiles, system: MolecularSystem, *, atoms: IntArray |
     chosen = system.cv_atom_indices if atoms is None else atoms
     positions, changes = [], np.zeros(2, dtype=int)
     observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
-    for path, first, frames in _pieces(files, system):
+    n_frames = 0
+    for path, first, everything in _pieces(files, system):
+        # every n-th of all files together, as the weights are
+        frames = everything[-n_frames % files.stride :: files.stride]
+        n_frames += len(everything)
+        if not len(frames):
+            continue
         if not np.isfinite(frames).all():
-            bad = first + int(np.argmax(~np.isfinite(frames).all(axis=(1, 2))))
+            bad = first + int(np.argmax(~np.isfinite(everything).all(axis=(1, 2))))
             raise SamplingError(f"{path}: needs finite positions, those of frame {bad} are not; leave it out")
         positions.append(frames[:, chosen])
         for name, values in system.observables.compute(frames).items():
@@ -104,10 +110,22 @@ def read_frames(files: FrameFiles, system: MolecularSystem, *, atoms: IntArray |
     return InputFrames(
         positions=kept,
         observables={name: np.concatenate(values) for name, values in observables.items()},
-        weights=_weights(files, len(kept)),
+        weights=_weights(files, n_frames),
         n_inverted=int(changes[0]),
         n_turned=int(changes[1]),
     )
+
+
+def check_frames(files: FrameFiles, system: MolecularSystem) -> None:
+    """Look at the first frames of every file, before hours are spent on what comes before they are read.
+
+    Raises:
+        SamplingError: as `read_frames`, but for what stands further behind.
+    """
+    for path in (*files.trajectories, *(extra for extra in (files.topology, files.weights) if extra)):
+        _check_there(path)
+    for path in files.trajectories:
+        next(_pieces(replace(files, trajectories=(path,)), system), None)
 
 
 def _pieces(files: FrameFiles, system: MolecularSystem) -> Iterator[tuple[Path, int, NDArray[np.float32]]]:
@@ -116,20 +134,20 @@ def _pieces(files: FrameFiles, system: MolecularSystem) -> Iterator[tuple[Path, 
     for path in files.trajectories:
         _check_there(path)
         first = 0
-        for piece in _read(path, topology or system.mdtraj_topology, files.stride):
+        for piece in _read(path, topology or system.mdtraj_topology):
             if first == 0:
                 _check_atoms(path if topology is None else files.topology or path, piece.topology, system)
             if piece.unitcell_lengths is not None and len(list(system.mdtraj_topology.bonds)):
                 piece.topology = system.mdtraj_topology  # bonds are what tells that a molecule is cut
                 piece = piece.make_molecules_whole()
-            yield path, first * files.stride, piece.xyz
+            yield path, first, piece.xyz
             first += len(piece)
 
 
-def _read(path: Path, topology: mdtraj.Topology, stride: int) -> Iterator[mdtraj.Trajectory]:
+def _read(path: Path, topology: mdtraj.Topology) -> Iterator[mdtraj.Trajectory]:
     options = {} if path.suffix.lower() in _OWN_TOPOLOGY else {"top": topology}
     try:
-        pieces = mdtraj.iterload(str(path), chunk=_CHUNK, stride=stride, **options)
+        pieces = mdtraj.iterload(str(path), chunk=_CHUNK, **options)
         while True:
             with _said_elsewhere():
                 piece = next(pieces, None)
@@ -193,10 +211,11 @@ def _check_atoms(path: Path, found: mdtraj.Topology, system: MolecularSystem) ->
 
 
 def _weights(files: FrameFiles, n_frames: int) -> FloatArray:
-    """Weights with sum 1; those of frames that the stride leaves out do not count."""
+    """Weights with sum 1 of every n-th of all frames."""
     path = files.weights
     if path is None:
-        return np.full(n_frames, 1.0 / n_frames)
+        n_kept = len(range(0, n_frames, files.stride))
+        return np.full(n_kept, 1.0 / n_kept)
     _check_there(path)
     try:
         found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path)
@@ -206,9 +225,8 @@ def _weights(files: FrameFiles, n_frames: int) -> FloatArray:
             f"{path}: needs .npy or text with one number per frame, got: {first_line(error)}"
         ) from error
     if len(weights) != n_frames:
-        weights = weights[:: files.stride]
-    if len(weights) != n_frames:
-        raise SamplingError(f"{path}: needs a weight for each of {n_frames} frames, has {len(found)}")
+        raise SamplingError(f"{path}: needs a weight for each of {n_frames} frames, has {len(weights)}")
+    weights = weights[:: files.stride]
     if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
         raise SamplingError(
             f"{path}: needs weights that are finite, not negative and not all zero; they run from "

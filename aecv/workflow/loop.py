@@ -29,7 +29,7 @@ from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
-from aecv.workflow.input_frames import FrameFiles
+from aecv.workflow.input_frames import FrameFiles, check_frames
 from aecv.workflow.pictures import draw_run
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
@@ -104,6 +104,8 @@ def iterate(
         production_plan(spec.settings, 0)
     engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
+    if frames is not None:
+        check_frames(frames, system)
     workers = workers or ThisProcess()
     platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create

@@ -80,7 +80,7 @@ def train(
         TrainingError: when the training fails.
         StoreError: when `out` exists already or cannot be written.
     """
-    system = build(spec)
+    system, hashes = build(spec), frames.hashes()
     with new_folder(Path(out)) as folder:
         found = read_frames(frames, system)
         trained = train_cv(
@@ -92,7 +92,7 @@ def train(
             power=power,
             progress=progress,
         )
-        report = frames.hashes() | {"system": spec.name, "system_hash": spec.hash, "power": power}
+        report = hashes | {"system": spec.name, "system_hash": spec.hash, "power": power}
         write_json(folder / "frames.json", report | {"n_frames": found.n_frames})
     return trained
 
@@ -116,6 +116,9 @@ def score_in_run(new: CV, old: CV, run: Path | str, iteration: int | None = None
             f"{run}: needs a finished iteration{'' if iteration is None else f' {iteration}'}, has "
             f"{', '.join(map(str, numbers)) or 'none'}"
         )
+    for cv in (new, old):
+        if cv.system_hash != found.manifest.get("system_hash"):
+            check_same_system(cv, found.system())
     folder = found.iteration_dir(numbers[-1] if iteration is None else iteration)
     atoms = load_cv(folder).atom_indices
     samples = Samples.load(folder / "samples.npz")

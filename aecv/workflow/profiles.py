@@ -211,10 +211,11 @@ def _item(run: FinishedRun, place: Place, index: int, cv: CV) -> BiasedIteration
 
 def _given_cv(folder: Path, system: MolecularSystem) -> CV:
     """The CV of `aecv sample`, which a Python function does not leave behind."""
-    if not (folder / "cv.pt").is_file():
+    if not (folder / "cv.json").is_file():
         name = read_json(folder / "sampled.json")["cv"]
         raise SettingsError(
-            f"{folder}: its CV, {name}, is a Python function, which no file holds; use its fes_*.dat"
+            f"{folder}: its CV, {name}, is a Python function or another program's model, of which the run "
+            "keeps no description; use its fes_*.dat"
         )
     return load_cv(folder)
 

@@ -1,7 +1,7 @@
 """How far a run has come, read from its folder without touching it: it may be running at this moment."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from aecv.ground.files import read_json
 from aecv.ground.settings import Settings
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.in_use import is_in_use
-from aecv.workflow.records import IterationRecord
+from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
 
@@ -78,7 +78,7 @@ def status(path: Path | str) -> Status:
     """
     run = FinishedRun(Path(path))
     records = tuple(_records(run))
-    stage = _stage(run)
+    stage = _stage(run, records)
     state = "running" if is_in_use(run.path) else "stopped" if stage else "finished"
     verdict = judge(records, run.settings.convergence) if records else None
     scored = any(record.score is not None for record in records)
@@ -105,9 +105,9 @@ def _records(run: FinishedRun) -> Iterator[IterationRecord]:
             raise StoreError(f"{path}: needs the fields of a record, got others ({error})") from error
 
 
-def _stage(run: FinishedRun) -> Stage | None:
+def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None:
     """The first stage that is not finished, in the order of the work."""
-    for place, name, total in _stages(run):
+    for place, name, total in _stages(run, records):
         if run.is_done(place, name):
             continue
         label = name_of(place)
@@ -115,8 +115,8 @@ def _stage(run: FinishedRun) -> Stage | None:
     return None
 
 
-def _stages(run: FinishedRun) -> Iterator[tuple[int | str, str, float]]:
-    """Place, stage and simulated time [ns] of everything that the settings ask for."""
+def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tuple[int | str, str, float]]:
+    """Place, stage and simulated time [ns] of everything that the settings ask for, as the loop does it."""
     settings = run.settings
     if run.iteration_dir("starts").is_dir():  # a run along a given CV
         yield "starts", "starts", 0.0
@@ -124,11 +124,12 @@ def _stages(run: FinishedRun) -> Iterator[tuple[int | str, str, float]]:
         yield ALONG, "analysis", 0.0
         return
     yield 0, "starts", 0.0
-    stops = settings.convergence.stop
     for iteration in range(settings.run.iterations):
         yield iteration, "sampling", settings.sampling.ns
         yield iteration, "learning", 0.0
-        if stops and any(run.path.glob(f"production_{iteration:02d}")):
+        known = records[: iteration + 1]
+        stops = settings.convergence.stop and iteration + 1 >= len(records)
+        if stops and converged_at(known, settings.convergence) is not None:
             break
     ns = 2.0 * settings.sampling.ns if settings.production.ns is None else settings.production.ns
     if ns:
@@ -150,7 +151,7 @@ def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:
     done = min(total_ns, len(written) * sampling.segment_ps * sampling.walkers / 1000.0)
     remaining = None
     if len(written) > 1:
-        first, last = written[0].stat().st_mtime, written[-1].stat().st_mtime
+        first, last = _written(written[0]), _written(written[-1])
         per_segment = (last - first) / (len(written) - 1)
         n_left = (total_ns - done) * 1000.0 / (sampling.segment_ps * sampling.walkers)
         remaining = per_segment * n_left if per_segment > 0 else None
@@ -159,7 +160,10 @@ def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:
 
 def _idle(path: Path) -> float:
     """Since the newest file was written [s]; a clock that was set back gives 0."""
-    newest = max((_written(item) for item in path.rglob("*")), default=time.time())
+    try:
+        newest = max((_written(item) for item in path.rglob("*")), default=time.time())
+    except FileNotFoundError:  # a folder that a running process has just removed
+        return 0.0
     return max(0.0, time.time() - newest)
 
 

@@ -128,7 +128,8 @@ class RunDirectory:
             manifest = read_json(path / "run.json")
             _check_manifest(path, manifest, _manifest(spec, platform, engine_versions), spec.settings)
             for leftover in path.rglob(PARTIAL):
-                leftover.unlink()
+                if leftover.is_file():  # a folder is of another command
+                    leftover.unlink(missing_ok=True)
             return cls(path, lock)
         except BaseException:
             lock.release()
@@ -311,7 +312,7 @@ def _old_settings(path: Path, manifest: Mapping[str, Any]) -> Settings:
 def _acquire(path: Path) -> filelock.FileLock:
     lock = filelock.FileLock(path / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # a look at the run holds it for a moment
     except filelock.Timeout as error:
         raise StoreError(
             f"{path}: is in use by another process; wait for it or choose another --out"

@@ -1,5 +1,6 @@
 """Systems from every format: the same molecule gives the same energy, and bad files say what is wrong."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -154,12 +155,43 @@ def test_a_bad_file_is_named(tmp_path: Path, kind: str, name: str, old: str, new
         build(load_system(folder))
 
 
-def test_code_hidden_in_a_system_is_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelling", ['type="PythonForce"', "type = 'PythonForce'", 'type="&#80;ythonForce"'])
+def test_code_hidden_in_a_system_is_not_run(tmp_path: Path, spelling: str) -> None:
+    """However it is spelled: OpenMM's parser knows single quotes, spaces and numbered characters."""
     folder = write_system(tmp_path / "tri", "openmm")
     system = three_atoms.openmm_system()
     system.addForce(openmm.PythonForce(nothing))
-    (folder / "tri_system.xml").write_text(openmm.XmlSerializer.serialize(system), encoding="utf-8")
-    with pytest.raises(MolecularSystemError, match=r"has a PythonForce, in which Python code is hidden"):
+    text = openmm.XmlSerializer.serialize(system)
+    assert 'type="PythonForce"' in text
+    path = folder / "tri_system.xml"
+    path.write_text(text.replace('type="PythonForce"', spelling), encoding="utf-8")
+    with pytest.raises(MolecularSystemError, match=r"has a PythonForce, which hides Python code"):
+        build(load_system(folder))
+    path.write_text('<!DOCTYPE x [<!ENTITY p "PythonForce">]>' + text, encoding="utf-8")
+    with pytest.raises(MolecularSystemError, match="needs an XML file without entity definitions"):
+        build(load_system(folder))
+
+
+def test_the_current_folder_brings_no_force_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMM alone would read amber99sbildn.xml from there, and run its script."""
+    script = "<ForceField><InitializationScript>raise SystemExit('ran')</InitializationScript></ForceField>"
+    (tmp_path / "amber99sbildn.xml").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    assert build(load_system("ala2")).n_atoms == 22
+
+
+def test_a_script_in_a_force_field_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(load_system("ala2").directory, folder)
+    text = (folder / "system.toml").read_text()
+    (folder / "system.toml").write_text(
+        text.replace('"amber99sbildn.xml"]', '"amber99sbildn.xml", "own.xml"]')
+    )
+    (folder / "own.xml").write_text("<ForceField><Script>raise SystemExit('ran')</Script></ForceField>")
+    with pytest.raises(MolecularSystemError, match=r"own.xml: holds a script, which would run"):
+        build(load_system(folder))
+    (folder / "own.xml").write_text('<ForceField><Include file="nowhere.xml"/></ForceField>')
+    with pytest.raises(MolecularSystemError, match=r"includes 'nowhere.xml', which needs to lie beside it"):
         build(load_system(folder))
 
 

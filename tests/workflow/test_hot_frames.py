@@ -52,7 +52,7 @@ def test_only_the_first_training_sees_them(
     folder = Path(shutil.copytree(small_run, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock")))
     given: list[Any] = []
 
-    def look(*_: Any, hot: Any) -> None:
+    def look(*_: Any, hot: Any, **__: Any) -> None:
         given.append(hot)
         raise _Seen
 

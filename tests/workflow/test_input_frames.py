@@ -62,8 +62,8 @@ def test_files_follow_each_other_and_a_stride_thins_them(
     system: MolecularSystem, frames: Path, tmp_path: Path
 ) -> None:
     everything = loaded(system, frames)
-    everything[:6].save(str(tmp_path / "a.dcd"))
-    everything[6:10].save(str(tmp_path / "b.dcd"))
+    everything[:5].save(str(tmp_path / "a.dcd"))  # the stride does not begin anew in the second file
+    everything[5:10].save(str(tmp_path / "b.dcd"))
     np.savetxt(tmp_path / "w.txt", np.arange(10.0))
     found = read_frames(
         FrameFiles(
@@ -157,6 +157,13 @@ def test_a_run_begins_with_them(
     )
     assert more.records[0] == record
     assert more.records[1].ns > 0
+
+
+def test_a_wrong_name_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    files = FrameFiles(trajectories=(tmp_path / "typo.xtc",))
+    with pytest.raises(SamplingError, match=r"typo.xtc: needs a file of frames, there is none"):
+        iterate(load_system("ala2", overrides=SMALL), tmp_path / "run", frames=files)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_was_stopped_before_wants_the_same_frames(

@@ -88,7 +88,7 @@ def test_an_affine_function_scores_one(small_run: Path) -> None:
     found = score_in_run(mixed(cv), cv, small_run)
     assert found.score == pytest.approx(1.0, abs=1e-9)
     assert found.reverse == pytest.approx(1.0, abs=1e-9)
-    assert found.nonlinear > 0.95
+    assert found.nonlinear > 0.9  # 800 frames: what twenty neighbours can tell
 
 
 @pytest.mark.parametrize("iteration", [1, 2])
@@ -118,6 +118,15 @@ def test_angles_count_as_points_on_a_circle() -> None:
     found = score_on(phi, phi, positions, np.arange(system.n_atoms), np.ones(200))
     assert found.score == pytest.approx(1.0, abs=1e-9)
     assert len(found.components) == 2  # cosine and sine
+
+
+def test_a_cv_of_another_system_is_not_scored_in_a_run(small_run: Path) -> None:
+    cv = load_cv(small_run / "iteration_00")
+    assert cv.encoder is not None
+    reference = cv.encoder.reference[::-1].copy()  # other bonds
+    other = replace(cv, system_hash="other", encoder=replace(cv.encoder, reference=reference))
+    with pytest.raises(CVError, match="was learned on other atoms"):
+        score_in_run(other, cv, small_run)
 
 
 def test_what_cannot_be_scored_is_named(small_run: Path, tmp_path: Path) -> None:

@@ -80,6 +80,19 @@ def test_a_clock_that_was_set_back_misleads_nobody(copy: Path) -> None:
     assert found.stage.remaining_s is None
 
 
+def test_a_run_that_stopped_because_it_converged_is_finished(copy: Path) -> None:
+    """Asked for ten iterations, to stop at the first good one, without a production: three are all."""
+    manifest = read_json(copy / "run.json")
+    manifest["settings"]["run"]["iterations"] = 10
+    manifest["settings"]["production"]["ns"] = 0.0
+    shutil.rmtree(copy / "production_02")
+    write_json(copy / "run.json", manifest)
+    assert status(copy).state == "stopped"
+    manifest["settings"]["convergence"] |= {"stop": True, "s_min": 0.001, "coverage": False, "floor": 0.0}
+    write_json(copy / "run.json", manifest)
+    assert (status(copy).state, status(copy).stage) == ("finished", None)
+
+
 def test_a_production_that_is_missing_is_next(copy: Path) -> None:
     shutil.rmtree(copy / "production_02")
     stage = status(copy).stage

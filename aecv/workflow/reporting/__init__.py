@@ -14,6 +14,8 @@ from aecv.workflow.reporting.reading import read_story
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "report.html"
+GENERATOR = b'<meta name="generator" content="aecv'
+"""What the head of every page holds."""
 
 
 def write_report(run: Path, out: Path | None = None, *, state: State | None = None) -> Path:
@@ -28,6 +30,8 @@ def write_report(run: Path, out: Path | None = None, *, state: State | None = No
         AecvError: when there is no run, or the page cannot be written.
     """
     path = out or run / FILE_NAME
+    if out is not None and out.exists() and not is_report(out):
+        raise StoreError(f"{out}: exists already and is no report; choose another --out")
     page = render(read_story(run, state))
     try:
         write_text(path, page)
@@ -45,6 +49,14 @@ def told_when_stopped(run: Path) -> Iterator[None]:
         if (run / FILE_NAME).is_file():
             update_report(run, "stopped")
         raise
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a page that aecv wrote, which a later one may replace."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as handle:
+        return GENERATOR in handle.read(4000)
 
 
 def update_report(run: Path, state: State) -> None:

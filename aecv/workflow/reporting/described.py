@@ -59,13 +59,16 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def repeating(manifest: Mapping[str, Any], settings: Settings, cv: str | None) -> str:
+def repeating(
+    manifest: Mapping[str, Any], settings: Settings, cv: str | None, *, given_frames: bool = False
+) -> str:
     """The command that runs the same again, into another folder.
 
     Args:
         manifest: run.json.
         settings: of the run.
         cv: what was sampled along; None for a run of the loop.
+        given_frames: whether it began with a user's frames, whose files the run does not name.
     """
     words = ["aecv", "iterate"] if cv is None else ["aecv", "sample"]
     overrides = _overrides(manifest, settings)
@@ -74,6 +77,8 @@ def repeating(manifest: Mapping[str, Any], settings: Settings, cv: str | None) -
     else:
         words += ["--system", settings.system.name]
         words += [part for text in overrides for part in ("--set", text)]
+    if given_frames:
+        words += ["--frames", "THE_TRAJECTORY"]
     if cv is not None:
         words += ["--cv", cv]
     return shlex.join([*words, "--out", "NEW_FOLDER"])

@@ -182,8 +182,13 @@ class _Reader:
             toml=to_toml(settings),
             versions=tuple(versions + facts),
             learns=cv is None,
-            command=repeating(manifest, settings, cv),
+            command=repeating(manifest, settings, cv, given_frames=self._has_given_frames()),
         )
+
+    def _has_given_frames(self) -> bool:
+        """Whether iteration 0 took a user's frames in place of dynamics."""
+        timing = self._run / "iteration_00" / "timing.json"
+        return timing.is_file() and read_json(timing).get("simulated") is False
 
     def _found_state(self, n_records: int, has_result: bool) -> State:
         if is_in_use(self._run):

@@ -62,9 +62,10 @@ def read_structures(source: Source, settings: Settings) -> Structures | None:
     if not np.isfinite(found.values).any():
         return None
     frames = _Frames.read(source.folder, grid_of(found))
-    basins = find_basins(found.values, found.periodic, min_depth=MIN_DEPTH_KT * kt)
     seen = np.diff(frames.starts) > 0
-    basins = tuple(basin for basin in basins if seen[basin.bin])[:MOST_BASINS]
+    # the frames that are pooled may know a bin that this place's own frames, which are shown, never saw
+    values = np.where(seen.reshape(found.values.shape), found.values, np.nan)
+    basins = find_basins(values, found.periodic, min_depth=MIN_DEPTH_KT * kt)[:MOST_BASINS]
     path = _path(found, basins, seen, kt)
     top, shown, left_out = _atoms_shown(source.folder, settings)
     chosen, positions = _choose(source.folder, path, basins, frames, shown)
