@@ -386,6 +386,8 @@ def production(half: float) -> Production:
 def test_each_fault_has_its_advice() -> None:
     good = hand.record(9, 0.99, 0.97, **LAST)
     assert "0.960, is below s_min, 0.970" in advice(hand.record(9, 0.96, 0.97, **LAST))
+    # below the floor no s_min is looked for
+    assert "0.729, is below the floor, 0.95" in advice(hand.record(9, 0.729, None, **LAST))
     assert "--out 'runs/my run' --iters 15 --resume" in advice(hand.record(9, 0.96, 0.97, **LAST))
     uncovered = advice(hand.record(9, 0.99, 0.97, problems=("basin 2 was not visited",), **LAST))
     assert "did not cover" in uncovered

@@ -95,6 +95,9 @@ def _why_not(last: IterationRecord | None, settings: Settings) -> str:
     required = required_score(last, settings.convergence)
     if required is not None and last.score < required:
         return f"The last score, {last.score:.3f}, is below s_min, {required:.3f}: the CV still changes."
+    floor = settings.convergence.floor
+    if required is None and last.score < floor:
+        return f"The last score, {last.score:.3f}, is below the floor, {floor:g}: the CV still changes."
     if last.problems:
         return (
             "The CV repeats itself, but the walkers did not cover what is known, so that this does not count."
