@@ -1,0 +1,70 @@
+"""Commands on runs and frames that are there: what they print and write."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aecv.cli import main
+from aecv.ground.files import read_json
+from aecv.models.cv_files import load_cv
+from aecv.results.fes import read_fes
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(item) for item in arguments], prog_name="aecv")
+
+
+def test_status(small_run: Path) -> None:
+    told = run("status", small_run).output
+    assert f"{small_run}: ala2, finished, 3 of 3 iterations" in told
+    assert "n_eff" in told
+    found = json.loads(run("status", small_run, "--json").output)
+    assert (found["state"], len(found["records"])) == ("finished", 3)
+
+
+def test_fes(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "profiles" / "phi.dat"
+    asked = ("fes", small_run, "--along", "phi", "--place", 2, "--replicates", 20, "--out", out)
+    result = run(*asked)
+    assert result.exit_code == 0, result.output
+    assert "of iteration 2 and what is pooled with it" in result.output
+    assert read_fes(out).names == ("phi",)
+    assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+    again = run(*asked)
+    assert (again.exit_code, "phi.dat: exists already" in again.output) == (1, True)
+    both = run(
+        "fes", small_run, "--along", "phi,psi", "--alone", "--replicates", 20, "--out", tmp_path / "m.dat"
+    )
+    assert "of production_02 alone" in both.output
+    clash = run("fes", small_run, "--along", "phi", "--out", tmp_path / "f.png")
+    assert "its picture gets .png beside it" in clash.output
+    assert not (tmp_path / "f.png").exists()
+
+
+def test_score(small_run: Path) -> None:
+    new, old = small_run / "iteration_02", small_run / "iteration_01"
+    record = read_json(new / "record.json")
+    assert f"score        {record['score']:.4f}" in run("score", new, old).output
+    found = json.loads(run("score", new, old, "--run", small_run, "--iteration", 2, "--json").output)
+    assert found["score"] == pytest.approx(record["score"], abs=1e-9)
+    frames = small_run / "iteration_02" / "frames.dcd"
+    given = json.loads(run("score", new, old, "--system", "ala2", "--frames", frames, "--json").stdout)
+    assert given["unweighted"] == pytest.approx(given["score"])  # frames without weights weigh the same
+    mixed = run("score", new, old, "--system", "ala2", "--frames", frames, "--iteration", 1)
+    assert "give one" in mixed.output
+    assert "give both or none" in run("score", new, old, "--system", "ala2").output
+
+
+def test_train(small_run: Path, tmp_path: Path) -> None:
+    sets = [f"--set=training.{item}" for item in ("max_epochs=2", "restarts=2", "min_effective_frames=20")]
+    frames = small_run / "iteration_00" / "frames.dcd"
+    result = run(
+        "train", "--system", "ala2", "--frames", frames, "--stride", 4, "--out", tmp_path / "cv", *sets
+    )
+    assert result.exit_code == 0, result.output
+    assert "250 frames, 250 effective" in result.output
+    assert load_cv(tmp_path / "cv").n_components == 2
+    missing = run("train", "--system", "ala2", "--frames", "none.xtc", "--out", tmp_path / "other")
+    assert (missing.exit_code, "none.xtc: needs a file of frames" in missing.output) == (1, True)
