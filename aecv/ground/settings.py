@@ -270,6 +270,12 @@ class Settings(_Section):
     production: ProductionSettings = ProductionSettings()
     run: RunSettings = RunSettings()
 
+    @property
+    def production_ns(self) -> float:
+        """Simulated time of the production over all walkers [ns]; 0 for none."""
+        asked = self.production.ns
+        return 2.0 * self.sampling.ns if asked is None else asked
+
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         check_kind(self)

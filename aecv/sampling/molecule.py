@@ -258,12 +258,12 @@ def forcefield_of(spec: SystemSpec) -> app.ForceField:
     Raises:
         MolecularSystemError: for a name that is neither, or a file of the folder with a script.
     """
-    return app.ForceField(*(str(_forcefield_path(spec, name)) for name in spec.settings.system.forcefield))
+    return app.ForceField(*(str(_forcefield_path(spec, name)) for name in spec.forcefield_files))
 
 
 def _forcefield_path(spec: SystemSpec, name: str) -> Path:
-    path = spec.directory / name
-    if path.is_file():
+    path = Path(name)
+    if path.is_absolute():  # a file of the system's folder
         for file in (path, *forcefield_includes(path)):
             _check_harmless(file)
         return path

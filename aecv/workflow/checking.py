@@ -212,7 +212,7 @@ def _times(result: Examination, rate: float) -> Times:
     settings = result.spec.settings
     processes = min(settings.sampling.walkers, usable_cores()) if _on_cpu(result) else 1
     per_ps = 1.0 / (settings.dynamics.timestep_ps * rate)
-    production = 2 * settings.sampling.ns if settings.production.ns is None else settings.production.ns
+    production = settings.production_ns
     hot_ps = settings.starts.hot_ps if settings.starts.mode == "auto" else 0.0
     equilibration = settings.sampling.equilibration_ps * settings.sampling.walkers
     return Times(

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from aecv.workflow.learning import Trained, compare, temper, train_cv, training_
 from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.progress import Progress
 from aecv.workflow.records import IterationRecord
-from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.samples import Samples
 from aecv.workflow.store import Places, RunDirectory
 from aecv.workflow.threshold import Threshold, WeightedFrames, bootstrap_threshold
 
@@ -135,14 +135,10 @@ def weighted_pool(
     if iteration == 0:
         return unbiased_pool(samples, settings.max_frames), []
     biased = [
-        BiasedIteration(
-            index=k,
-            samples=samples if k == iteration else Samples.stored(run.iteration_dir(k) / "samples.npz"),
-            bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
-            cv=previous[k - 1],
-        )
+        BiasedIteration.stored(run.iteration_dir(k), k, previous[k - 1])
         for k in range(first_pooled(iteration, settings), iteration + 1)
     ]
+    biased[-1] = replace(biased[-1], samples=samples)
     if settings.mode == "none":
         return plain_pool(biased[-1], settings), biased[-1:]
     return mbar_pool(biased, settings), biased

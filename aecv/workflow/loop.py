@@ -100,7 +100,7 @@ def iterate(
     """
     # lengths that do not fit each other are an error before anything is written
     plan_of(spec.settings, 0)
-    if production.length_ns(spec.settings):
+    if spec.settings.production_ns:
         production_plan(spec.settings, 0)
     engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
@@ -258,7 +258,7 @@ class _Loop:
 
     def _produce(self, last: int, states: tuple[WalkerState, ...]) -> Production | None:
         """The longer run along the last CV; None where none is asked for."""
-        ns = production.length_ns(self._settings)
+        ns = self._settings.production_ns
         if ns == 0.0:
             return None
         place = production.folder_name(last)
@@ -344,7 +344,7 @@ def production_plan(settings: Settings, cv_iteration: int) -> Plan:
     return sampling_stage.plan_of_settings(
         settings,
         f"production {cv_iteration}",
-        production.length_ns(settings),
+        settings.production_ns,
         settings.production.frozen_stages,
         settings.autoencoder.latent,
     )

@@ -1,6 +1,5 @@
 """CVs without dynamics: trained on frames that are there, and compared on them."""
 
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from aecv.workflow.progress import Progress, silent
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import WeightedFrames
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

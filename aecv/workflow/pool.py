@@ -32,6 +32,7 @@ data Hulm, Dietschreit, Ochsenfeld, J. Chem. Phys. 157, 024110 (2022), doi:10.10
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,12 @@ class BiasedIteration:
     samples: Samples
     bias: Bias
     cv: CV
+
+    @classmethod
+    def stored(cls, folder: Path, index: int, cv: CV) -> "BiasedIteration":
+        """That of a folder, whose frames are read when they are asked for."""
+        samples, bias = Samples.stored(folder / "samples.npz"), Bias.load(folder / "bias.npz")
+        return cls(index=index, samples=samples, bias=bias, cv=cv)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

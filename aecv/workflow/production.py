@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.files import read_json, write_arrays, write_json
-from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
@@ -24,7 +23,7 @@ from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool
 from aecv.workflow.records import finite_or_word, from_json
 from aecv.workflow.reweighted import all_frames
 from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.store import Places, RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +90,6 @@ def folder_name(cv_iteration: int) -> str:
     return f"production_{cv_iteration:02d}"
 
 
-def length_ns(settings: Settings) -> float:
-    """Simulated time over all walkers [ns]; 0 for no production."""
-    asked = settings.production.ns
-    return 2.0 * settings.sampling.ns if asked is None else asked
-
-
 def conclude(
     run: RunDirectory, cv_iteration: int, previous: Sequence[CV], system: MolecularSystem
 ) -> Production:
@@ -111,7 +104,9 @@ def conclude(
     samples, bias = Samples.load(folder / "samples.npz"), Bias.load(folder / "bias.npz")
     item = BiasedIteration(index=cv_iteration + 1, samples=samples, bias=bias, cv=previous[-1])
     starts = KnownStarts.load(run, system)
-    weighed = weigh(run, name, [*_iterations(run, cv_iteration, previous, system), item], starts, system)
+    weighed = weigh(
+        run, name, [*pooled_iterations(run, cv_iteration, previous, system), item], starts, system
+    )
     result = _result(name, cv_iteration, samples, weighed, run, system)
     write_json(folder / "production.json", result.as_dict())
     for problem in result.problems:
@@ -157,20 +152,15 @@ def weigh(
     )
 
 
-def _iterations(
-    run: RunDirectory, cv_iteration: int, previous: Sequence[CV], system: MolecularSystem
+def pooled_iterations(
+    run: Places, cv_iteration: int, previous: Sequence[CV], system: MolecularSystem
 ) -> list[BiasedIteration]:
     """The biased iterations that are pooled with the production; none where nothing is pooled."""
     settings = system.spec.settings.pool
     if settings.mode == "none":
         return []
     return [
-        BiasedIteration(
-            index=k,
-            samples=Samples.stored(run.iteration_dir(k) / "samples.npz"),
-            bias=Bias.load(run.iteration_dir(k) / "bias.npz"),
-            cv=previous[k - 1],
-        )
+        BiasedIteration.stored(run.iteration_dir(k), k, previous[k - 1])
         for k in range(first_pooled(cv_iteration + 1, settings), cv_iteration + 1)
     ]
 

@@ -20,10 +20,11 @@ from aecv.workflow.basins import KnownStarts
 from aecv.workflow.estimates import Estimates, estimate
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.learning_stage import weighted_pool
-from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool
+from aecv.workflow.pool import BiasedIteration, Pool, mbar_pool
+from aecv.workflow.production import pooled_iterations
 from aecv.workflow.reweighted import ReweightedFrames, all_frames
 from aecv.workflow.sampled import STARTS
-from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.samples import Samples
 from aecv.workflow.store import ALONG, Place
 
 N_BINS = (90, 60)
@@ -195,21 +196,15 @@ def _items(run: FinishedRun, place: str, system: MolecularSystem) -> list[Biased
     if not run.is_done(place, "analysis"):
         raise SettingsError(f"{folder}: needs a finished production, there is none; continue with --resume")
     if place == ALONG:
-        cv = _given_cv(folder, system)
-        return [_item(run, ALONG, 1, cv)]
-    last, pool = int(place.rpartition("_")[2]), system.spec.settings.pool
+        cv = _given_cv(folder)
+        return [BiasedIteration.stored(folder, 1, cv)]
+    last = int(place.rpartition("_")[2])
     cvs = [run.cv(k) for k in range(last + 1)]
-    numbers = range(first_pooled(last + 1, pool), last + 1) if pool.mode == "mbar" else range(0)
-    return [*(_item(run, k, k, cvs[k - 1]) for k in numbers), _item(run, place, last + 1, cvs[last])]
+    own = BiasedIteration.stored(folder, last + 1, cvs[last])
+    return [*pooled_iterations(run, last, cvs, system), own]
 
 
-def _item(run: FinishedRun, place: Place, index: int, cv: CV) -> BiasedIteration:
-    folder = run.iteration_dir(place)
-    samples, bias = Samples.stored(folder / "samples.npz"), Bias.load(folder / "bias.npz")
-    return BiasedIteration(index=index, samples=samples, bias=bias, cv=cv)
-
-
-def _given_cv(folder: Path, system: MolecularSystem) -> CV:
+def _given_cv(folder: Path) -> CV:
     """The CV of `aecv sample`, which a Python function does not leave behind."""
     if not (folder / "cv.json").is_file():
         name = read_json(folder / "sampled.json")["cv"]
@@ -232,12 +227,9 @@ def _coordinates(
         values = _along_cv(along, weighed, alone=alone)
         names = tuple(f"xi_{c + 1}" for c in range(values.shape[1]))
         return names, values, tuple(bool(flag) for flag in along.periodic)
-    xi = last.samples.xi[own] if alone else frames.xi
+    xi = last.bias.grid.wrap(last.samples.xi[own] if alone else frames.xi)
     columns = {f"xi_{c + 1}": xi[:, c] for c in range(xi.shape[1])}
     periodic = {f"xi_{c + 1}": bool(flag) for c, flag in enumerate(last.bias.grid.periodic)}
-    if any(periodic.values()):
-        wrapped = last.bias.grid.wrap(xi)
-        columns = {f"xi_{c + 1}": wrapped[:, c] for c in range(xi.shape[1])}
     for name in system.observables.names:
         columns[name] = last.samples.observables[name][own] if alone else frames.observables[name]
         periodic[name] = name in system.observables.periodic_names

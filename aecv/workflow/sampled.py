@@ -6,9 +6,15 @@ from typing import Any
 
 from aecv.ground.files import read_json
 from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.store import ALONG
 
 STARTS = "starts"
 """Folder of a run where the walkers began; the other one is ALONG."""
+
+
+def is_sample_run(run: Path) -> bool:
+    """Whether a run's folder is one along a given CV, from its first folder on."""
+    return any((run / name).is_dir() for name in (STARTS, ALONG))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,9 @@ from aecv.ground.settings import Settings
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.records import IterationRecord, converged_at
+from aecv.workflow.sampled import STARTS, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
-
-STALE_S = 900.0
-"""A run that is held by a process and has written nothing for so long deserves a look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +80,11 @@ def status(path: Path | str) -> Status:
     state = "running" if is_in_use(run.path) else "stopped" if stage else "finished"
     verdict = judge(records, run.settings.convergence) if records else None
     scored = any(record.score is not None for record in records)
-    is_given = run.iteration_dir(ALONG).is_dir() or run.iteration_dir("starts").is_dir()
     return Status(
         system=run.settings.system.name,
         state=state,
         n_finished=len(records),
-        n_asked=0 if is_given else run.settings.run.iterations,
+        n_asked=0 if is_sample_run(run.path) else run.settings.run.iterations,
         stage=stage,
         records=records,
         converged=verdict.converged if verdict and scored else None,
@@ -118,8 +115,8 @@ def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None
 def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tuple[int | str, str, float]]:
     """Place, stage and simulated time [ns] of everything that the settings ask for, as the loop does it."""
     settings = run.settings
-    if run.iteration_dir("starts").is_dir():  # a run along a given CV
-        yield "starts", "starts", 0.0
+    if is_sample_run(run.path):
+        yield STARTS, "starts", 0.0
         yield ALONG, "sampling", _given_ns(run, settings)
         yield ALONG, "analysis", 0.0
         return
@@ -131,7 +128,7 @@ def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tu
         stops = settings.convergence.stop and iteration + 1 >= len(records)
         if stops and converged_at(known, settings.convergence) is not None:
             break
-    ns = 2.0 * settings.sampling.ns if settings.production.ns is None else settings.production.ns
+    ns = settings.production_ns
     if ns:
         name = f"production_{(run.iterations or [0])[-1]:02d}"
         yield name, "sampling", ns

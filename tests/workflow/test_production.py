@@ -18,7 +18,7 @@ from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.sampling.walkers import BiasRule
 from aecv.workflow.loop import Outcome, iterate
-from aecv.workflow.production import OUTPUTS, Production, length_ns
+from aecv.workflow.production import OUTPUTS, Production
 from aecv.workflow.samples import Bias, Samples
 from tests.workflow.conftest import SMALL
 from tests.workflow.hand import by_hand_delta_f, by_hand_passages
@@ -44,9 +44,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_it_is_twice_as_long_as_an_iteration_unless_told_otherwise() -> None:
-    assert length_ns(load_system("ala2", overrides=["sampling.ns=3"]).settings) == 6.0
-    assert length_ns(load_system("ala2", overrides=["production.ns=0.5"]).settings) == 0.5
-    assert length_ns(load_system("ala2", overrides=["production.ns=0"]).settings) == 0.0
+    assert load_system("ala2", overrides=["sampling.ns=3"]).settings.production_ns == 6.0
+    assert load_system("ala2", overrides=["production.ns=0.5"]).settings.production_ns == 0.5
+    assert load_system("ala2", overrides=["production.ns=0"]).settings.production_ns == 0.0
 
 
 def test_it_runs_along_the_last_cv_and_freezes_its_bias(small_run: Path) -> None:

@@ -13,7 +13,7 @@ from aecv.ground.layers import to_toml, validate
 from aecv.ground.settings import Settings
 from aecv.results.report.content import Place, State, Story
 from aecv.workflow.in_use import is_in_use
-from aecv.workflow.production import Production, folder_name, length_ns
+from aecv.workflow.production import Production, folder_name
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.reporting.described import repeating, setting_groups
 from aecv.workflow.reporting.history import read_history, read_production, read_record, read_training
@@ -28,7 +28,7 @@ from aecv.workflow.reporting.words import (
     table_of,
     verdict_of_sample,
 )
-from aecv.workflow.sampled import STARTS, Sampled
+from aecv.workflow.sampled import STARTS, Sampled, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
 
@@ -69,8 +69,7 @@ class _Reader:
 
     def read(self) -> Story:
         """The story of either kind of run."""
-        is_sample = (self._run / ALONG).is_dir() or (self._run / STARTS).is_dir()
-        story = self._sampled() if is_sample else self._iterated()
+        story = self._sampled() if is_sample_run(self._run) else self._iterated()
         return replace(story, missing=tuple(self._missing))
 
     def _iterated(self) -> Story:
@@ -78,7 +77,7 @@ class _Reader:
         records = self._records()
         production = self._production(records)
         verdict = judge(records, settings.convergence)
-        state = self._state or self._found_state(len(records), production is not None)
+        state = self._state or self._found_state(records, production is not None)
         starts = self._run / name_of(0)
         sources = [
             Source(folder=self._run / name_of(record.index), name=f"iteration {record.index}")
@@ -131,7 +130,7 @@ class _Reader:
         result = self._part("result", lambda: Sampled.load(folder)) if is_done else None
         name = f"along {result.cv}" if result else "along the given CV"
         source = Source(folder=folder, name=name)
-        state = self._state or self._found_state(0, is_done)
+        state = self._state or self._found_state((), is_done)
         story = self._frame(
             what=f"Extended ABF {name}",
             state=state,
@@ -190,16 +189,15 @@ class _Reader:
         timing = self._run / "iteration_00" / "timing.json"
         return timing.is_file() and read_json(timing).get("simulated") is False
 
-    def _found_state(self, n_records: int, has_result: bool) -> State:
+    def _found_state(self, records: Sequence[IterationRecord], has_result: bool) -> State:
         if is_in_use(self._run):
             return "running"
         settings = self._settings
-        is_sample = (self._run / ALONG).is_dir() or (self._run / STARTS).is_dir()
-        if is_sample or length_ns(settings) > 0.0:
+        if is_sample_run(self._run) or settings.production_ns > 0.0:
             return "finished" if has_result else "stopped"
-        is_whole = n_records >= settings.run.iterations
+        is_whole = len(records) >= settings.run.iterations
         if not is_whole and settings.convergence.stop:
-            is_whole = converged_at(self._records(), settings.convergence) is not None
+            is_whole = converged_at(records, settings.convergence) is not None
         return "finished" if is_whole else "stopped"
 
     def _records(self) -> list[IterationRecord]:

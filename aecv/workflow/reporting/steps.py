@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aecv.ground.settings import Settings
 from aecv.results.report.content import State, Step
-from aecv.workflow.production import Production, length_ns
+from aecv.workflow.production import Production
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.sampled import Sampled
 
@@ -134,7 +134,7 @@ def _restarts(last: IterationRecord, settings: Settings) -> Step | None:
 def _precision(production: Production | None, settings: Settings, base: Sequence[str], n: int) -> list[Step]:
     """A production where there is none, a longer one where its interval is wide."""
     command = [*base, "--iters", str(n), "--final-ns"]
-    ns = length_ns(settings)
+    ns = settings.production_ns
     if production is None:
         longer = 2.0 * settings.sampling.ns
         return [
