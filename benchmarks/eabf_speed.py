@@ -153,7 +153,7 @@ def _other(
 
 def prepared() -> tuple[MolecularSystem, PlatformChoice, WalkerState, np.ndarray]:
     system = build(load_system("ala2", overrides=["sampling.equilibration_ps=5"]))
-    choice = choose_platform(system.n_atoms)
+    choice = choose_platform(system.system)
     return system, choice, *equilibrated(system, choice, system.positions, 20_000)
 
 

@@ -36,7 +36,7 @@ from soak import soak_rows
 from aecv.ground.errors import AecvError
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
-from aecv.sampling.system import REFERENCE_MAX_ATOMS, choose_platform, make_context
+from aecv.sampling.system import choose_platform, fastest_platform, make_context
 
 UNBIASED = "unbiased MD"
 EQUILIBRATION = "sampling.equilibration_ps=5"
@@ -57,7 +57,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all tables here")
     options = parser.parse_args()
     # not the Reference platform that aecv takes for 22 atoms: the question is about the others
-    platform = choose_platform(REFERENCE_MAX_ATOMS + 1, options.platform)
+    platform = (
+        fastest_platform()
+        if options.platform == "auto"
+        else choose_platform(openmm.System(), options.platform)
+    )
     print(f"platform {platform.platform.getName()}, OpenMM {openmm.Platform.getOpenMMVersion()}")
     report: Row = {"platform": platform.platform.getName(), **machine()}
     with TemporaryDirectory() as name:

@@ -85,7 +85,7 @@ def errors(run: Path, changes: dict[str, Any], n_steps: int, seed: int) -> tuple
     exact = read_fes(folder / "fes_xi.exact.dat").values.ravel()
     probe = Samples.load(folder / "samples.npz").cv_positions[::200].astype(float)
     extended = extended_variable(cv, probe, system.masses[system.cv_atom_indices], spec.settings)
-    engine = NativeEngine(system, cv, extended, platform=choose_platform(system.n_atoms), probe=probe)
+    engine = NativeEngine(system, cv, extended, platform=choose_platform(system.system), probe=probe)
     states = unpack_states(read_arrays(run / "iteration_00" / "starts.npz"))
     timestep = spec.settings.dynamics.timestep_ps
     plan = make_plan(

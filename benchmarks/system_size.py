@@ -147,7 +147,7 @@ def edge_nm(topology: app.Topology) -> float:
 
 def prepare(name: str, system: MolecularSystem, platform: str, folder: Path) -> Run:
     """A system brought to temperature, and its engines; the CV's files go into a folder."""
-    choice = choose_platform(system.n_atoms, platform)
+    choice = choose_platform(system.system, platform)
     context, _ = make_context(system, platform=choice, seed=1)
     minimum, _ = minimise(context, system.positions, tolerance=TOLERANCE)
     state, frames = equilibrated(system, choice, minimum, 100 * N_PROBE)

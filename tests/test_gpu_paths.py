@@ -19,7 +19,7 @@ from aecv.models.spec import load_system
 from aecv.sampling.dynamics import place
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import REFERENCE_MAX_ATOMS, build, choose_platform
+from aecv.sampling.system import build, choose_platform, fastest_platform
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("alanine_setting", "force_ways", "gpu_paths", "multiple_time_step", "soak", "torch_callback")
@@ -47,7 +47,9 @@ def no_torchforce(scripts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> 
 
 def made(scripts: SimpleNamespace, platform: str, folder: Path, equilibration: str) -> Any:
     spec = load_system("ala2", overrides=[equilibration])
-    return scripts.alanine_setting.prepared(spec, choose_platform(22, platform), folder, n_frames=20)
+    return scripts.alanine_setting.prepared(
+        spec, choose_platform(openmm.System(), platform), folder, n_frames=20
+    )
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +235,7 @@ def test_script(
 
 def test_water_box(tmp_path: Path, scripts: SimpleNamespace) -> None:
     """The molecule keeps its atoms and its CV; waters fill the box with three atoms each, rigid at 2 fs."""
-    platform = choose_platform(22, "CPU")
+    platform = choose_platform(openmm.System(), "CPU")
     spec = scripts.alanine_setting.minimised(
         scripts.alanine_setting.water_box(tmp_path, 0.6, QUICK), platform
     )
@@ -250,7 +252,7 @@ def test_water_box(tmp_path: Path, scripts: SimpleNamespace) -> None:
 
 def gpu_platform() -> str | None:
     """The fastest platform with a device that works here; None where there is none."""
-    name = choose_platform(REFERENCE_MAX_ATOMS + 1).platform.getName()
+    name = fastest_platform().platform.getName()
     return None if name in ("Reference", "CPU") else name
 
 
@@ -262,7 +264,7 @@ def test_on_a_device(tmp_path: Path, scripts: SimpleNamespace) -> None:
         pytest.skip("OpenMM finds no CUDA, HIP or OpenCL platform that works here")
     setting = made(scripts, name, tmp_path, WARM)
     multiple = scripts.multiple_time_step.MultipleStepEngine
-    reference = replace(setting, platform=choose_platform(22, "Reference"))
+    reference = replace(setting, platform=choose_platform(openmm.System(), "Reference"))
     job = setting.job(100, 100)
     job = replace(job, state=replace(job.state, lam=job.state.lam + 0.1))
     expected = forces_on_atoms(reference.engine(NativeEngine), job)

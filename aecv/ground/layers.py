@@ -35,19 +35,42 @@ def load_toml(path: Path) -> dict[str, Any]:
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     """`training.restarts=8` -> (("training", "restarts"), 8).
 
-    The value is read as TOML; what is no TOML value is taken as a string.
+    The section may be left out where one section alone has the key: `restarts=8`. The value is read as TOML;
+    what is no TOML value is taken as a string.
 
     Raises:
-        SettingsError: without '=' or without a dotted key.
+        SettingsError: without '=', or for a key without its section that none or several have.
     """
     key, separator, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
-    if not separator or len(path) < 2 or not all(path):
+    if not separator or not all(path):
         raise SettingsError(f"--set {text!r}: needs SECTION.KEY=VALUE, for example training.restarts=8")
+    if len(path) == 1:
+        path = (_section_of(path[0], text), *path)
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return path, value.strip()
+
+
+def _section_of(key: str, text: str) -> str:
+    """The one section that has a key."""
+    having = {
+        name: list(section.model_fields)
+        for name in Settings.model_fields
+        if name != "observables" and (section := _section(name)) is not None  # these have names of their own
+    }
+    sections = [name for name, keys in having.items() if key in keys]
+    if len(sections) == 1:
+        return sections[0]
+    if sections:
+        choices = " or ".join(f"{name}.{key}" for name in sections)
+        raise SettingsError(f"--set {text!r}: {len(sections)} sections have the key '{key}'; write {choices}")
+    nearest = suggestion(key, [item for keys in having.values() for item in keys])
+    raise SettingsError(
+        f"--set {text!r}: needs SECTION.KEY=VALUE, for example training.restarts=8; no section has the key "
+        f"'{key}'{nearest}"
+    )
 
 
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +212,13 @@ def _known_keys(location: Sequence[str]) -> list[str]:
     for part in location:
         if section is Settings and part == "observables":
             return list(ObservableSettings.model_fields) if len(location) > 1 else []
-        annotation = section.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next(item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel))
+        section = _section(part, section)
+        assert section is not None  # pydantic has found keys below it
     return list(section.model_fields)
+
+
+def _section(name: str, parent: type[BaseModel] = Settings) -> type[BaseModel] | None:
+    """The class of a field that is a section, optional ones included; None for any other field."""
+    annotation = parent.model_fields[name].annotation
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)

@@ -69,6 +69,9 @@ class MolecularSettings(Section):
     parameters: tuple[str, ...] = Field(
         (), description="of a CHARMM .psf: .rtf, .prm, .str files; without them it has no forces"
     )
+    solvent: str | None = Field(
+        None, pattern=NAME, description="the [solvent.NAME] table of this file that is laid over the rest"
+    )
     starts: tuple[str, ...] = Field((), description='further structures, for starts.mode = "given"')
     nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = Field(
         "NoCutoff", description="treatment of long-range interactions"
@@ -127,7 +130,7 @@ def check_molecule(settings: "Settings") -> None:
             f"{', '.join(STRUCTURES[system.format])}, got '{system.structure}'"
         )
     _check_companions(system)
-    _check_forces(system)
+    _check_forces(settings)
     if not settings.cv.align:
         raise ValueError(
             "cv.align = false is for [particle] systems; a molecule turns and drifts, so leave it true"
@@ -152,8 +155,9 @@ def _check_companions(system: MolecularSettings) -> None:
         )
 
 
-def _check_forces(system: MolecularSettings) -> None:
-    """Keys that would contradict the file that the forces come from."""
+def _check_forces(settings: "Settings") -> None:
+    """Keys that would contradict each other, or the file that the forces come from."""
+    system = settings.system
     if system.format == "openmm":
         fields = type(system).model_fields
         set_anyway = [key for key in _FORCES if getattr(system, key) != fields[key].default]
@@ -162,6 +166,11 @@ def _check_forces(system: MolecularSettings) -> None:
                 f"system.{set_anyway[0]} is part of the OpenMM System in '{system.topology}' already; take "
                 "it out here, or make that file anew"
             )
+    if settings.barostat.pressure_bar is not None and not (system.is_periodic or system.format == "openmm"):
+        raise ValueError(
+            f"barostat.pressure_bar needs a periodic box: system.nonbonded PME or CutoffPeriodic, got "
+            f"'{system.nonbonded}'"
+        )
     if system.implicit_solvent == "none":
         return
     if system.format not in ("amber", "charmm"):

@@ -33,6 +33,19 @@ class DynamicsSettings(_Section):
     )
 
 
+class BarostatSettings(_Section):
+    """[barostat]: constant pressure of a periodic system, by Monte Carlo moves of its volume."""
+
+    pressure_bar: float | None = Field(None, description="left out: the volume of the structure's box")
+    equilibration_ps: float = Field(
+        100.0, ge=0, description="of every walker at this pressure; then all take the mean volume"
+    )
+    interval_steps: int = Field(25, ge=1, description="between moves")
+    always: bool = Field(
+        False, description="constant pressure throughout, each walker with a volume of its own"
+    )
+
+
 class CVAtomSettings(_Section):
     """[cv]: which atoms the autoencoder sees, as an mdtraj selection."""
 
@@ -91,6 +104,9 @@ class SamplingSettings(_Section):
         description="between saves, and between walkers sharing samples; keep it below a minute's work",
     )
     equilibration_ps: float = Field(20.0, ge=0, description="of every walker, once")
+    frames: Literal["solute", "all"] = Field(
+        "solute", description="what is stored: all atoms, or none of the water and ions after the solute"
+    )
 
 
 class StartSettings(_Section):
@@ -257,6 +273,7 @@ class Settings(_Section):
     system: MolecularSettings
     particle: ParticleSettings | None = None
     dynamics: DynamicsSettings = DynamicsSettings()
+    barostat: BarostatSettings = BarostatSettings()
     cv: CVAtomSettings
     observables: dict[str, ObservableSettings] = Field(default_factory=dict)
     delta_f: DeltaFSettings | None = None
@@ -297,6 +314,8 @@ class Settings(_Section):
                 f"eabf.tau_ps {self.eabf.tau_ps} needs to be at least 20 time steps "
                 f"({20 * self.dynamics.timestep_ps:g} ps)"
             )
+        if self.barostat.pressure_bar is None and self.barostat.always:
+            raise ValueError("barostat.always needs barostat.pressure_bar, for example 1.0")
         self._check_bins()
         self._check_lengths()
         ratio = self.sampling.frame_ps / self.dynamics.timestep_ps
@@ -324,6 +343,7 @@ class Settings(_Section):
             ("sampling.segment_ps", self.sampling.segment_ps, MOST_STEPS),
             ("sampling.equilibration_ps", self.sampling.equilibration_ps, MOST_STEPS),
             ("starts.hot_ps", self.starts.hot_ps, MOST_STEPS),
+            ("barostat.equilibration_ps", self.barostat.equilibration_ps, MOST_STEPS),
         ):
             if length_ps / timestep > limit:
                 raise ValueError(

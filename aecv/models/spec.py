@@ -8,6 +8,7 @@ from pathlib import Path
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.layers import Layer, load_toml, merge, override, parse_override, setter, validate
 from aecv.ground.settings import Settings
+from aecv.ground.solvents import with_solvent
 from aecv.models.system_files import FILE_NAME, all_files, check_files
 from aecv.numerics.expression import Expression, parse_expression
 
@@ -111,6 +112,7 @@ def load_system(
     toml_path = directory / FILE_NAME
     layers: list[Layer] = [(str(path), load_toml(path)) for path in (toml_path, config) if path is not None]
     layers += [(f"--set {text}", override(*parse_override(text))) for text in overrides]
+    layers = with_solvent(layers)
     source = " with ".join(name for name, _ in layers)
     settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
     check_files(directory, settings)

@@ -90,7 +90,7 @@ def diagnose(system: MolecularSystem, positions: FloatArray, box: FloatArray | N
         group = min(index, _N_GROUPS - 1)
         force.setForceGroup(group)
         names.setdefault(group, []).append(_WORDS.get(type(force).__name__, force.getName()))
-    choice = choose_platform(system.n_atoms)
+    choice = choose_platform(system.system)
     try:
         context = openmm.Context(
             separate, openmm.VerletIntegrator(0.001), choice.platform, dict(choice.properties)

@@ -19,6 +19,12 @@ from aecv.numerics.abf import Accumulators
 
 FloatArray = NDArray[np.float64]
 
+_BAROSTATS = (
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloMembraneBarostat,
+    openmm.MonteCarloFlexibleBarostat,
+)
 UNSEEN_STEPS = 1000
 """Steps after which positions are looked at, at the latest."""
 _OF_POSITIONS = ("nan", "coordinate", "position", "constraint", "energy", "neighbor", "finite")
@@ -60,6 +66,11 @@ class SegmentSeed:
         return seeds.seed_31bit(self.root, "langevin", self.stage, self.walker, self.segment)
 
     @property
+    def barostat(self) -> int:
+        """Seed of OpenMM's barostat."""
+        return seeds.seed_31bit(self.root, "barostat", self.stage, self.walker, self.segment)
+
+    @property
     def lam_noise(self) -> np.random.Generator:
         """Generator of the thermostat of lambda."""
         return seeds.generator(self.root, "lambda", self.stage, self.walker, self.segment)
@@ -96,7 +107,8 @@ class SegmentResult:
 
     Attributes:
         state: where the segment ended.
-        frames: shape (n_frames, n_atoms, 3) [nm], float32, every frame_steps steps, the last step included.
+        frames: of the first atoms, without the solvent after them, shape (n_frames, n_frame_atoms, 3) [nm],
+            float32, every frame_steps steps, the last step included.
         lam: extended variable at the frames, shape (n_frames, d) [CV]; d = 0 without bias.
         increment: samples of this segment alone; None without bias.
         wall_s: time spent in the integrator [s], for benchmarks of an engine.
@@ -124,22 +136,30 @@ class Engine(Protocol):
 
 
 class UnbiasedEngine:
-    """Plain molecular dynamics in a context made by the caller."""
+    """Plain molecular dynamics in a context made by the caller.
 
-    def __init__(self, context: openmm.Context, integrator: openmm.Integrator) -> None:
+    Args:
+        n_frame_atoms: leading atoms that frames hold; None for all.
+    """
+
+    def __init__(
+        self, context: openmm.Context, integrator: openmm.Integrator, *, n_frame_atoms: int | None = None
+    ) -> None:
         self._context = context
         self._integrator = integrator
+        self._n_frame_atoms = n_frame_atoms
 
     def run(self, job: SegmentJob) -> SegmentResult:
         """Run one segment without bias; see `Engine`."""
         start(self._context, self._integrator, job)
         n_frames = job.n_steps // job.frame_steps
-        frames = np.empty((n_frames, *job.state.positions.shape), dtype=np.float32)
+        kept = slice(self._n_frame_atoms)
+        frames = np.empty((n_frames, *job.state.positions[kept].shape), dtype=np.float32)
         began = time.perf_counter()
         positions = job.state.positions
         for frame in range(n_frames):
             positions = advance(self._context, self._integrator, job.frame_steps, positions)
-            frames[frame] = positions
+            frames[frame] = positions[kept]
         return SegmentResult(
             state=final_state(self._context, lam=np.empty(0), lam_velocity=np.empty(0)),
             frames=frames,
@@ -156,6 +176,9 @@ def start(context: openmm.Context, integrator: openmm.Integrator, job: SegmentJo
     Reference platform.
     """
     integrator.setRandomNumberSeed(job.seed.langevin)
+    for force in context.getSystem().getForces():
+        if isinstance(force, _BAROSTATS):  # they would take a seed from the clock
+            force.setRandomNumberSeed(job.seed.barostat)
     context.reinitialize()
     place(context, job.state, step=0)
 

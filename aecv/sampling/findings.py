@@ -9,15 +9,11 @@ from scipy.spatial import cKDTree
 
 from aecv.ground.errors import suggestion
 from aecv.ground.grid import FloatArray
+from aecv.models.solvent import SOLVENT
 from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
 from aecv.sampling.molecule import forcefield_of
 
-WATER = frozenset(("HOH", "WAT", "SOL", "TIP3", "TIP4", "TP3M", "SPC", "H2O", "DOD"))
-"""Names of residues that are water."""
-_IONS = "NA CL K NA+ CL- K+ CLA SOD POT LI CS RB MG CA ZN BR IOD F"
-SOLVENT = WATER | frozenset(_IONS.split(" "))
-"""Names of residues that are water or ions."""
 CLASH_NM = 0.15
 """Heavy atoms without a bond between them are farther apart than this: two bonds are 0.21 nm and more."""
 TOUCH_NM = 0.08

@@ -28,7 +28,7 @@ def try_native() -> Trial:
         timestep_ps=settings.dynamics.timestep_ps,
         full_samples=100,
     )
-    platform, probe = choose_platform(1), np.array([[[x, 0.5, 0.0]] for x in (-0.5, 0.0, 0.5)])
+    platform, probe = choose_platform(system.system), np.array([[[x, 0.5, 0.0]] for x in (-0.5, 0.0, 0.5)])
     engine = NativeEngine(system, cv, extended, platform=platform, probe=probe)
     state = WalkerState(
         positions=system.positions,

@@ -6,7 +6,7 @@ from pathlib import Path
 from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError, first_line
-from aecv.sampling.findings import SOLVENT
+from aecv.models.solvent import SOLVENT
 from aecv.sampling.structure import read_coordinates
 
 PH = 7.0

@@ -61,7 +61,8 @@ class EngineRecipe:
         """The engine itself, of a system whose time step was scaled."""
         if self.bias is None:
             # the seed only fills the time until the first segment sets its own
-            return UnbiasedEngine(*make_context(system, platform=platform, seed=1))
+            context, integrator = make_context(system, platform=platform, seed=1)
+            return UnbiasedEngine(context, integrator, n_frame_atoms=system.n_frame_atoms)
         bias = self.bias
         extended = replace(bias.extended, timestep_ps=scale * bias.extended.timestep_ps)
         # CVs that go through torch: one thread a process, and the same sums in all of them

@@ -66,7 +66,7 @@ class Starts:
     Attributes:
         positions: minimised structures, the one of lowest energy first, shape (n_starts, N, 3) [nm].
         hot_frames: frames of the hot run with the structure's stereochemistry, every sampling.frame_ps, shape
-            (n, N, 3) [nm], float32; n = 0 without a hot run.
+            (n, n_frame_atoms, 3) [nm], float32; n = 0 without a hot run.
         report: what came of looking for starts.
     """
 
@@ -124,6 +124,7 @@ def _find_starts(
         seed=seed_31bit(seed, "starts", "hot"),
         temperature=settings.hot_temperature_k,
         timestep=timestep,
+        constant_pressure=False,
     )
     firsts = molecular_system.start_positions
     if settings.mode == "given":
@@ -131,7 +132,7 @@ def _find_starts(
     else:
         chosen_firsts = firsts if settings.mode == "auto" else firsts[:1]
         candidates = np.array([minimise(context, positions)[0] for positions in chosen_firsts])
-    hot_frames = np.empty((0, molecular_system.n_atoms, 3), dtype=np.float32)
+    hot_frames = np.empty((0, molecular_system.n_frame_atoms, 3), dtype=np.float32)
     if settings.mode == "auto":
         snapshots, hot_frames = _hot_run(molecular_system, context, integrator, settings, seed, candidates)
         candidates = np.concatenate([candidates, snapshots])
@@ -230,7 +231,7 @@ def _hot_run(
     firsts: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.float32]]:
     """Evenly spaced snapshots [nm], shape (candidates, N, 3), of runs from `firsts`, shape (n, N, 3), and the
-    sound ones of their frames every sampling.frame_ps, shape (n_frames, N, 3).
+    sound ones of their frames every sampling.frame_ps, shape (n_frames, n_frame_atoms, 3).
 
     A snapshot with another chirality or cis-trans state is kept, for the report, but the run goes back to the
     last sound one: a peptide bond that turned over would stay so for hundreds of ps and waste them.
@@ -255,7 +256,7 @@ def _hot_run(
         frames = np.array([_after(context, integrator, n_steps, doing) for _ in range(n_frames)])
         changed = molecular_system.stereo.inverted(frames) | molecular_system.stereo.turned(frames)
         snapshots.append(frames[-1])
-        hot_frames.append(frames[~changed].astype(np.float32))
+        hot_frames.append(frames[~changed, : molecular_system.n_frame_atoms].astype(np.float32))
         heat = bool(changed[-1])
         sound = sound if heat else snapshots[-1]
     return np.array(snapshots), np.concatenate(hot_frames)
@@ -332,7 +333,7 @@ def _rmsd_matrix(molecular_system: MolecularSystem, positions: FloatArray) -> Fl
             np.sqrt(np.mean(np.sum((positions[:, None] - positions[None]) ** 2, axis=3), axis=2)), dtype=float
         )
     heavy = molecular_system.heavy_atom_indices
-    atoms = heavy if len(heavy) >= 3 else np.arange(molecular_system.n_atoms)
+    atoms = heavy if len(heavy) >= 3 else np.arange(molecular_system.n_solute_atoms)
     trajectory = mdtraj.Trajectory(positions[:, atoms], molecular_system.mdtraj_topology.subset(atoms))
     rows = [mdtraj.rmsd(trajectory, trajectory, frame) for frame in range(len(positions))]
     return np.array(rows, dtype=float).reshape(len(positions), len(positions))

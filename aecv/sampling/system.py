@@ -15,6 +15,7 @@ from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError, Se
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.cv import CV
 from aecv.models.observables import ObservableSet, StereoReference, select_atoms
+from aecv.models.solvent import n_solute_atoms
 from aecv.models.spec import SystemSpec, check_unchanged
 from aecv.numerics.encoder import NO_REFERENCE, align
 from aecv.sampling.molecule import read_molecule
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 REFERENCE_MAX_ATOMS = 100
 """Up to this many atoms the Reference platform is the fastest one; see benchmarks and `choose_platform`."""
+REFERENCE_MAX_ATOMS_GB = 60
+"""The same with OpenMM's own generalised Born force, whose pairs cost more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,6 +79,7 @@ class MolecularSystem:
         masses: atomic masses [Da], shape (N,).
         observables: the observables of the spec with their atoms.
         stereo: chirality and cis-trans state of the structure.
+        n_solute_atoms: atoms up to the last one that is neither water nor an ion.
     """
 
     spec: SystemSpec
@@ -87,6 +91,7 @@ class MolecularSystem:
     masses: FloatArray
     observables: ObservableSet
     stereo: StereoReference
+    n_solute_atoms: int
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self.spec,)
@@ -110,9 +115,24 @@ class MolecularSystem:
 
     @property
     def heavy_atom_indices(self) -> IntArray:
-        """Indices of all atoms but hydrogens, shape (n_heavy,)."""
-        atoms = self.mdtraj_topology.atoms
+        """Indices of the solute's atoms but hydrogens, shape (n_heavy,)."""
+        atoms = list(self.mdtraj_topology.atoms)[: self.n_solute_atoms]
         return np.array([a.index for a in atoms if a.element.symbol not in ("H", "VS")], dtype=np.int64)
+
+    @property
+    def n_frame_atoms(self) -> int:
+        """Leading atoms that frames hold: with sampling.frames = "solute" those of the solute, and any
+        further ones that the autoencoder or an observable needs."""
+        if self.spec.settings.sampling.frames == "all":
+            return self.n_atoms
+        used = [self.cv_atom_indices, *self.observables.indices.values()]
+        return max(self.n_solute_atoms, *(1 + int(atoms.max()) for atoms in used))
+
+    @property
+    def frame_topology(self) -> mdtraj.Topology:
+        """The atoms that frames hold."""
+        n = self.n_frame_atoms
+        return self.mdtraj_topology if n == self.n_atoms else self.mdtraj_topology.subset(np.arange(n))
 
 
 def build(spec: SystemSpec) -> MolecularSystem:
@@ -143,6 +163,7 @@ def build(spec: SystemSpec) -> MolecularSystem:
         masses=np.array(masses),
         observables=ObservableSet.prepare(mdtraj_topology, spec.settings.observables, positions=positions),
         stereo=StereoReference.from_structure(mdtraj_topology, positions),
+        n_solute_atoms=n_solute_atoms(mdtraj_topology),
     )
 
 
@@ -179,13 +200,21 @@ def check_atoms(system: MolecularSystem, cv: CV) -> None:
             f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
             f"{system.n_atoms} atoms; it belongs to another system"
         )
+    if cv.atom_indices.max() >= system.n_frame_atoms:
+        raise CVError(
+            f"engine: {cv.source} needs atom {cv.atom_indices.max()}, frames hold the first "
+            f'{system.n_frame_atoms} atoms, without the solvent; set sampling.frames = "all"'
+        )
 
 
-def choose_platform(n_atoms: int, requested: str = "auto", *, devices: Sequence[str] = ()) -> PlatformChoice:
-    """The OpenMM platform for a system of a size.
+def choose_platform(
+    system: openmm.System, requested: str = "auto", *, devices: Sequence[str] = ()
+) -> PlatformChoice:
+    """The OpenMM platform for a System.
 
     "auto" takes Reference for tiny systems, where the threads of the CPU platform and the launches of a GPU
-    cost more than the forces, and otherwise the fastest platform on which a Context can be created.
+    cost more than the forces, and otherwise the fastest platform on which a Context can be created. Ewald
+    sums and forces given as formulas (GBn2, OBC2 of implicit/obc2.xml) are slow on Reference at any size.
 
     Args:
         devices: indices of GPUs, of which this process takes the first; empty for OpenMM's choice.
@@ -193,11 +222,23 @@ def choose_platform(n_atoms: int, requested: str = "auto", *, devices: Sequence[
     Raises:
         SettingsError: when the requested platform is not there or does not work, or has no devices to choose.
     """
-    chosen = _choose(n_atoms, requested)
+    chosen = _choose(system, requested)
     return chosen.on_device(devices[0]) if devices else chosen
 
 
-def _choose(n_atoms: int, requested: str) -> PlatformChoice:
+def _reference_limit(system: openmm.System) -> tuple[int, str]:
+    """Atoms up to which Reference is the fastest platform, and what decides it."""
+    kinds = {type(force) for force in system.getForces()}
+    if openmm.CustomGBForce in kinds:
+        return 0, "generalised Born by formulas"
+    if system.usesPeriodicBoundaryConditions():
+        return 0, "a periodic box"
+    if openmm.GBSAOBCForce in kinds:
+        return REFERENCE_MAX_ATOMS_GB, f"> {REFERENCE_MAX_ATOMS_GB} with generalised Born"
+    return REFERENCE_MAX_ATOMS, f"> {REFERENCE_MAX_ATOMS}"
+
+
+def _choose(system: openmm.System, requested: str) -> PlatformChoice:
     names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     if requested != "auto":
         known = {name.lower(): name for name in names}
@@ -210,14 +251,29 @@ def _choose(n_atoms: int, requested: str) -> PlatformChoice:
         if (problem := _problem(name)) is not None:
             raise SettingsError(f"dynamics.platform: {name} does not work here ({problem}); use 'auto'")
         return _choice(name, "as requested")
-    if n_atoms <= REFERENCE_MAX_ATOMS:
-        return _choice("Reference", f"{n_atoms} atoms <= {REFERENCE_MAX_ATOMS}, where it is the fastest")
+    n_atoms = system.getNumParticles()
+    limit, why = _reference_limit(system)
+    if n_atoms <= limit:
+        return _choice("Reference", f"{n_atoms} atoms <= {limit}, where it is the fastest")
+    return fastest_platform(f"{n_atoms} atoms{', ' if limit == 0 else ' '}{why}, ")
+
+
+def fastest_platform(why: str = "") -> PlatformChoice:
+    """The platform that OpenMM holds for the fastest, of those on which a Context can be created.
+
+    Args:
+        why: begins the reason.
+
+    Raises:
+        SettingsError: when there is none.
+    """
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     by_speed = sorted(names, key=lambda name: -openmm.Platform.getPlatformByName(name).getSpeed())
     failed: list[str] = []
     for name in by_speed:
         if (problem := _problem(name)) is None:
             note = f"; not working: {', '.join(failed)}" if failed else ""
-            return _choice(name, f"{n_atoms} atoms > {REFERENCE_MAX_ATOMS}, fastest that works{note}")
+            return _choice(name, f"{why}fastest that works{note}")
         failed.append(f"{name} ({problem})")
     raise SettingsError(f"dynamics.platform: no OpenMM platform works: {'; '.join(failed)}; reinstall OpenMM")
 
@@ -230,6 +286,7 @@ def make_context(
     seed: int,
     temperature: float | None = None,
     timestep: float | None = None,
+    constant_pressure: bool | None = None,
 ) -> tuple[openmm.Context, openmm.LangevinMiddleIntegrator]:
     """A Context at the structure's positions without velocities, and its integrator.
 
@@ -244,17 +301,25 @@ def make_context(
         seed: of the thermostat, 1 .. 2^31-1, from `ground.seeds.seed_31bit`.
         temperature: [K]; None for the settings' dynamics.temperature_k.
         timestep: [ps]; None for the settings' dynamics.timestep_ps.
+        constant_pressure: whether to add a barostat; None for the settings' barostat.always.
 
     Raises:
         SettingsError: when the platform is not there or cannot simulate the system.
     """
     dynamics = molecular_system.spec.settings.dynamics
     if not isinstance(platform, PlatformChoice):
-        platform = choose_platform(molecular_system.n_atoms, platform or dynamics.platform)
+        platform = choose_platform(molecular_system.system, platform or dynamics.platform)
     system = molecular_system.system
-    if extra_forces:
+    barostat = molecular_system.spec.settings.barostat
+    if constant_pressure is None:
+        constant_pressure = barostat.always
+    forces = list(extra_forces)
+    if constant_pressure and barostat.pressure_bar is not None:
+        kelvin = dynamics.temperature_k if temperature is None else temperature
+        forces.append(openmm.MonteCarloBarostat(barostat.pressure_bar, kelvin, barostat.interval_steps))
+    if forces:
         system = copy.deepcopy(system)
-        for force in extra_forces:
+        for force in forces:
             system.addForce(force)
     integrator = openmm.LangevinMiddleIntegrator(
         dynamics.temperature_k if temperature is None else temperature,

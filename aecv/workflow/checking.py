@@ -98,7 +98,7 @@ def examine(spec: SystemSpec, *, n_steps: int = N_STEPS) -> Examination:
         result.problem = str(error)
         result.findings += _of_files(spec)
         return result
-    result.platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform)
+    result.platform = choose_platform(system.system, spec.settings.dynamics.platform)
     try:
         _look(result, system)
         _run(result, system, n_steps)

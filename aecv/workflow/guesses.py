@@ -10,7 +10,7 @@ from mdtraj.geometry.dihedral import indices_phi, indices_psi
 from openmm import app
 
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.sampling.findings import SOLVENT, WATER
+from aecv.models.solvent import SOLVENT, WATER
 
 PROTEIN = "amber14-all.xml"
 SOLVATED = (PROTEIN, "amber14/tip3pfb.xml")

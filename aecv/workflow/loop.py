@@ -107,7 +107,7 @@ def iterate(
     if frames is not None:
         check_frames(frames, system)
     workers = workers or ThisProcess()
-    platform = choose_platform(system.n_atoms, spec.settings.dynamics.platform, devices=workers.devices)
+    platform = choose_platform(system.system, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with (
         open_run(

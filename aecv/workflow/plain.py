@@ -94,7 +94,7 @@ def sample_along(
     engine_versions = require_engine(settings.sampling.engine)
     with early_records() as early:
         system = build(spec)
-        platform = choose_platform(system.n_atoms, settings.dynamics.platform, devices=workers.devices)
+        platform = choose_platform(system.system, settings.dynamics.platform, devices=workers.devices)
         cv = _cv_for(system, cv, ranges)
     length_ns = settings.sampling.ns if ns is None else ns
     plan = sampling_stage.plan_of_settings(

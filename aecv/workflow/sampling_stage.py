@@ -102,6 +102,11 @@ def sample_unbiased(task: Sampling, recipe: EngineRecipe, states: Sequence[Walke
     _collect(task, segments, cv=None)
 
 
+def _write_topology(path: Path, system: MolecularSystem) -> None:
+    """The atoms of frames.dcd, for other programs."""
+    write_pdb(path, system.frame_topology, system.positions[: system.n_frame_atoms])
+
+
 def take_frames(task: Sampling, files: FrameFiles) -> None:
     """Frames of a user in place of unbiased dynamics, to files; they stand for one walker.
 
@@ -114,7 +119,7 @@ def take_frames(task: Sampling, files: FrameFiles) -> None:
     began = time.perf_counter()
     system, settings = task.system, task.system.spec.settings
     frames = read_frames(files, system)
-    write_pdb(task.folder / "topology.pdb", system.mdtraj_topology, system.positions)
+    _write_topology(task.folder / "topology.pdb", system)
     starts = task.starts[:, system.cv_atom_indices]
     none = np.empty((frames.n_frames, 0))
     Samples.of(
@@ -219,7 +224,7 @@ def with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> Walke
 def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     """Stream the segments into frames.dcd and gather what the analysis needs in samples.npz."""
     system, plan, settings = task.system, task.plan, task.system.spec.settings
-    write_pdb(task.folder / "topology.pdb", system.mdtraj_topology, system.positions)
+    _write_topology(task.folder / "topology.pdb", system)
     gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "basin": [], "lam": [], "xi": []}
     atoms = system.cv_atom_indices if cv is None else cv.atom_indices
     starts = task.starts[:, system.cv_atom_indices]

@@ -81,7 +81,7 @@ def along(bench: Bench, cv: CV, *, probe: np.ndarray | None = None) -> Bench:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     spec = load_system("ala2", overrides=["sampling.equilibration_ps=2"])
     system = build(spec)
-    platform = choose_platform(system.n_atoms)
+    platform = choose_platform(system.system)
     (start,) = equilibrate(system, system.positions[None], n_walkers=1, platform=platform)
     seed = SegmentSeed(root=1, stage="probe", walker=0, segment=0)
     unbiased = UnbiasedEngine(*make_context(system, platform=platform, seed=1))

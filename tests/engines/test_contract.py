@@ -213,7 +213,7 @@ def test_a_known_mean_force_is_recovered(engine_name: str) -> None:
         lam=system.positions[0, :1],
         lam_velocity=np.zeros(1),
     )
-    nowhere = Bench(system, choose_platform(1), cv, None, probe, state, system.spec.settings)  # type: ignore[arg-type]
+    nowhere = Bench(system, choose_platform(system.system), cv, None, probe, state, system.spec.settings)  # type: ignore[arg-type]
     bench = along(with_engine(nowhere, engine_name), cv, probe=probe)
     extended, engine = bench.extended, bench.engine()
     total, slopes = Accumulators.zeros(extended.grid), []

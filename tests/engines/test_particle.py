@@ -160,7 +160,7 @@ def _engine(system: MolecularSystem, folder: Path) -> tuple[NativeEngine, Walker
     export_cv(encoder, folder, atom_indices=[0], cv_range=limits, system="toy", system_hash="")
     cv = load_cv(folder)
     extended = extended_variable(cv, probe, system.masses, system.spec.settings)
-    engine = NativeEngine(system, cv, extended, platform=choose_platform(1), probe=probe)
+    engine = NativeEngine(system, cv, extended, platform=choose_platform(system.system), probe=probe)
     state = WalkerState(
         positions=system.positions,
         velocities=np.zeros((1, 3)),

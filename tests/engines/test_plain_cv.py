@@ -48,7 +48,7 @@ def of_function(function: Callable[[Any], Any]) -> CV:
 def walker() -> Bench:
     """ala2 in its deepest basin; the CV and what belongs to it are to be put in."""
     system = build(load_system("ala2", overrides=["sampling.equilibration_ps=1"]))
-    platform = choose_platform(system.n_atoms)
+    platform = choose_platform(system.system)
     (state,) = equilibrate(system, system.positions[None], n_walkers=1, platform=platform)
     empty = np.empty(0)
     return Bench(system, platform, None, None, empty, state, system.spec.settings)  # type: ignore[arg-type]

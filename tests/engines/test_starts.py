@@ -1,5 +1,6 @@
 """Building ala2 in OpenMM, choosing a platform, and finding starts in both basins of phi."""
 
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -14,7 +15,14 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
 from aecv.models.spec import load_system, shipped_systems
 from aecv.sampling.starts import find_starts, minimise
-from aecv.sampling.system import REFERENCE_MAX_ATOMS, MolecularSystem, build, choose_platform, make_context
+from aecv.sampling.system import (
+    REFERENCE_MAX_ATOMS,
+    REFERENCE_MAX_ATOMS_GB,
+    MolecularSystem,
+    build,
+    choose_platform,
+    make_context,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +49,42 @@ def test_structure_is_at_its_minimum(ala2: MolecularSystem) -> None:
     assert np.abs(positions - ala2.positions).max() < 0.01
 
 
-def test_tiny_systems_run_on_reference() -> None:
-    choice = choose_platform(22)
+def test_tiny_systems_run_on_reference(ala2: MolecularSystem) -> None:
+    choice = choose_platform(ala2.system)
     assert choice.platform.getName() == "Reference"
     assert "22 atoms" in choice.reason
-    assert choose_platform(REFERENCE_MAX_ATOMS + 1).platform.getName() != "Reference"
 
 
-def test_requested_platform() -> None:
-    choice = choose_platform(22, "cpu")
+@pytest.mark.parametrize(
+    ("force", "n_atoms", "reason"),
+    [
+        (None, REFERENCE_MAX_ATOMS + 1, "101 atoms > 100, fastest"),
+        (openmm.GBSAOBCForce(), REFERENCE_MAX_ATOMS_GB + 1, "61 atoms > 60 with generalised Born, fastest"),
+        (openmm.CustomGBForce(), 3, "3 atoms, generalised Born by formulas, fastest"),
+        (openmm.MonteCarloBarostat(1.0, 300.0), 3, "3 atoms, a periodic box, fastest"),
+    ],
+)
+def test_larger_and_dearer_systems_do_not(force: openmm.Force | None, n_atoms: int, reason: str) -> None:
+    """Measured crossings of Reference and CPU: 116 atoms, 62 with GBSAOBCForce; with CustomGBForce CPU is
+    1.7 to 5 times as fast at 22 atoms already, with PME 10 times at 1453."""
+    system = openmm.System()
+    for _ in range(n_atoms):
+        system.addParticle(12.0)
+    if force is not None:
+        system.addForce(copy.deepcopy(force))
+    choice = choose_platform(system)
+    assert choice.platform.getName() != "Reference"
+    assert reason in choice.reason
+
+
+def test_requested_platform(ala2: MolecularSystem) -> None:
+    choice = choose_platform(ala2.system, "cpu")
     assert (choice.platform.getName(), choice.properties) == ("CPU", {"Threads": "1"})
     assert "requested" in choice.reason
     with pytest.raises(
         SettingsError, match=r"dynamics\.platform: .*got 'Referense'; did you mean 'Reference'\?"
     ):
-        choose_platform(22, "Referense")
+        choose_platform(ala2.system, "Referense")
 
 
 def _run(ala2: MolecularSystem, seed: int, n_steps: int = 200) -> np.ndarray:

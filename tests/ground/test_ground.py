@@ -133,9 +133,20 @@ def test_overrides_are_read_as_toml_or_text() -> None:
     assert parse_override("training.restarts=8") == (("training", "restarts"), 8)
     assert parse_override("autoencoder.hidden=[30, 10]") == (("autoencoder", "hidden"), [30, 10])
     assert parse_override("cv.atoms=name CA or name CB") == (("cv", "atoms"), "name CA or name CB")
-    for bad in ("training.restarts", "restarts=3", "training.=3", "=3"):
+    for bad in ("training.restarts", "training.=3", "=3", "what=3"):
         with pytest.raises(SettingsError, match="needs SECTION"):
             parse_override(bad)
+
+
+def test_an_override_without_its_section_needs_a_key_of_one_section_alone() -> None:
+    assert parse_override("restarts=3") == (("training", "restarts"), 3)
+    assert parse_override("solvent=explicit") == (("system", "solvent"), "explicit")
+    with pytest.raises(
+        SettingsError, match="2 sections have the key 'ns'; write sampling.ns or production.ns"
+    ):
+        parse_override("ns=3")
+    with pytest.raises(SettingsError, match=r"no section has .*'restart'; did you mean 'restarts'"):
+        parse_override("restart=3")
 
 
 def test_later_layers_win_and_leave_the_first_alone() -> None:

@@ -44,7 +44,7 @@ def job_of(system: MolecularSystem, **other: Any) -> SegmentJob:
 
 def recipe_of(timestep_ps: float, *, along: str = "") -> EngineRecipe:
     system = system_of(timestep_ps)
-    platform = choose_platform(system.n_atoms)
+    platform = choose_platform(system.system)
     if not along:
         return EngineRecipe(system=system, platform=platform)
     cv = observable_cv(system.observables, (along,))

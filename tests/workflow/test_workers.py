@@ -50,7 +50,7 @@ def two() -> Iterator[DaskWorkers]:
 @pytest.fixture(scope="module")
 def recipe() -> EngineRecipe:
     system = build(load_system("ala2"))
-    return EngineRecipe(system=system, platform=choose_platform(system.n_atoms))
+    return EngineRecipe(system=system, platform=choose_platform(system.system))
 
 
 def users_cluster(n: int, n_threads: int = 1) -> Any:

@@ -88,7 +88,7 @@ class ContextEngine(ABC):
         self._bias.begin(job)
         dynamics.start(self._context, self._integrator, job)
         n_frames = job.n_steps // job.frame_steps
-        frames = np.empty((n_frames, *job.state.positions.shape), dtype=np.float32)
+        frames = np.empty((n_frames, self._system.n_frame_atoms, 3), dtype=np.float32)
         lam = np.empty((n_frames, self._extended.grid.n_dims))
         began = time.perf_counter()
         positions = job.state.positions
@@ -102,7 +102,7 @@ class ContextEngine(ABC):
                 if raised is not None:
                     raise raised from None
                 raise
-            frames[frame], lam[frame] = positions, self._bias.pending_lam
+            frames[frame], lam[frame] = positions[: self._system.n_frame_atoms], self._bias.pending_lam
             if not self._is_verified:
                 with self._bias.untouched():
                     self._verify_live()

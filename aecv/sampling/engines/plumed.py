@@ -200,7 +200,8 @@ class PlumedEngine:
         self, task: SegmentInput, job: SegmentJob, first: int
     ) -> tuple[WalkerState, NDArray[np.float32]]:
         """The dynamics; PLUMED's files are complete when this returns, since its context is gone."""
-        frames = np.empty((job.n_steps // job.frame_steps, *job.state.positions.shape), dtype=np.float32)
+        kept = self._system.n_frame_atoms
+        frames = np.empty((job.n_steps // job.frame_steps, kept, 3), dtype=np.float32)
         with log_to(task.folder / files.LOG):
             context, integrator, _ = self._context(task, seed=job.seed.langevin)
             # openmm-plumed updates PLUMED once per step number and compares with one that nobody has set:
@@ -212,7 +213,7 @@ class PlumedEngine:
                     positions = dynamics.advance(context, integrator, job.frame_steps, positions)
                 except (SimulationError, KeyboardInterrupt) as error:
                     raise in_words(error) from error.__cause__
-                frames[frame] = positions
+                frames[frame] = positions[:kept]
             empty = np.empty(0)
             state = dynamics.final_state(context, lam=empty, lam_velocity=empty)
             # the forces of the coming step: DRR writes its state before it takes that step's sample

@@ -1,0 +1,71 @@
+"""[solvent.NAME]: settings that one system.toml offers for each of several solvents.
+
+`system.solvent` names the one that is taken, with `--set solvent=NAME` for one run. Its settings are laid
+over those of the rest of the file, and under those of --config and --set:
+
+    [system]
+    solvent = "implicit"
+
+    [solvent.explicit.system]
+    structure = "water.pdb"
+    nonbonded = "PME"
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aecv.ground.errors import SettingsError, suggestion
+from aecv.ground.layers import Layer, merge
+
+SECTION = "solvent"
+
+
+def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers without their [solvent] tables, that of the chosen one laid over the first.
+
+    Args:
+        layers: system.toml and what is laid over it.
+
+    Raises:
+        SettingsError: for a solvent that the system does not have.
+    """
+    tables = _tables(layers)
+    plain: list[Layer] = [
+        (name, {key: value for key, value in fields.items() if key != SECTION}) for name, fields in layers
+    ]
+    system = merge(*(fields for _, fields in plain)).get("system")
+    chosen = system.get(SECTION) if isinstance(system, Mapping) else None
+    if chosen is None:
+        return plain
+    origin = next(name for name, fields in reversed(plain) if SECTION in fields.get("system", {}))
+    known = sorted({*tables, *_own(plain[0])})
+    if chosen not in known:
+        offers = (
+            f"one of {', '.join(known)}" if known else "to be left out: this system has no [solvent] tables"
+        )
+        raise SettingsError(
+            f"system.solvent: needs {offers}, got '{chosen}'{suggestion(str(chosen), known)} (from {origin})"
+        )
+    if chosen in tables:
+        plain.insert(1, (f"{layers[0][0]} [{SECTION}.{chosen}]", tables[chosen]))
+    return plain
+
+
+def _tables(layers: Sequence[Layer]) -> dict[str, Mapping[str, Any]]:
+    tables: dict[str, Mapping[str, Any]] = {}
+    for name, fields in layers:
+        found = fields.get(SECTION, {})
+        if not isinstance(found, Mapping) or not all(isinstance(item, Mapping) for item in found.values()):
+            raise SettingsError(
+                f"[{SECTION}] needs tables such as [{SECTION}.explicit.system], got {found!r} (from {name}); "
+                f"a solvent is chosen by system.{SECTION}"
+            )
+        tables = merge(tables, found)
+    return tables
+
+
+def _own(base: Layer) -> tuple[str, ...]:
+    """The solvent that the file describes outside the tables: the one that it names itself."""
+    system = base[1].get("system", {})
+    named = system.get(SECTION) if isinstance(system, Mapping) else None
+    return (named,) if isinstance(named, str) else ()

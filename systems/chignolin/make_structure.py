@@ -1,0 +1,82 @@
+"""Make folded.pdb and unfolded.pdb: CLN025 as it was crystallised, and stretched out with one bend.
+
+Run `python systems/chignolin/make_structure.py` to write the files again; see ORIGIN.md. It needs the package
+PeptideBuilder beside those of aecv.
+"""
+
+import io
+from pathlib import Path
+
+import PeptideBuilder
+from Bio.PDB import PDBIO
+from openmm import LocalEnergyMinimizer, Platform, VerletIntegrator, app, unit
+
+HERE = Path(__file__).parent
+SEQUENCE = "YYDPETGTWY"
+FORCEFIELD = ("amber14/protein.ff14SB.xml", "implicit/gbn2.xml")
+PH = 7.0
+BEND = 4
+"""Residue, counted from 0, with the dihedrals of a helix, the others with those of polyproline II. Without it
+the alpha carbons lie almost on a line, and have no rotation onto the folded structure that is unique."""
+STRETCHED, HELICAL = (-75.0, 145.0), (-65.0, -40.0)
+"""phi and psi [degree]"""
+TOLERANCE = 1.0
+"""Of the minimisation [kJ/mol/nm]."""
+
+
+def folded() -> app.Modeller:
+    """The crystal structure without its waters."""
+    content = app.PDBFile(str(HERE / "5AWL.pdb"))
+    modeller = app.Modeller(content.topology, content.positions)
+    modeller.deleteWater()
+    return modeller
+
+
+def unfolded() -> app.Modeller:
+    """Ideal bonds and angles, all peptide bonds trans."""
+    dihedrals = [HELICAL if residue == BEND else STRETCHED for residue in range(len(SEQUENCE))]
+    chain = PeptideBuilder.make_structure(
+        SEQUENCE, [phi for phi, _ in dihedrals[1:]], [psi for _, psi in dihedrals[:-1]]
+    )
+    PeptideBuilder.add_terminal_OXT(chain)
+    text, writer = io.StringIO(), PDBIO()
+    writer.set_structure(chain)
+    writer.save(text)
+    content = app.PDBFile(io.StringIO(text.getvalue()))
+    return app.Modeller(content.topology, content.positions)
+
+
+def finish(modeller: app.Modeller, order: app.Topology | None = None) -> tuple[app.Topology, unit.Quantity]:
+    """Hydrogens at pH 7, atoms in the order of another topology, and the next minimum of the energy."""
+    forcefield = app.ForceField(*FORCEFIELD)
+    modeller.addHydrogens(forcefield, pH=PH)
+    topology, positions = modeller.topology, modeller.positions
+    if order is not None:
+        found = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms()}
+        rows = [found.pop((atom.residue.index, atom.name)) for atom in order.atoms()]
+        assert not found, f"atoms of one structure alone: {sorted(found)}"
+        topology, positions = order, [positions[row] for row in rows] * unit.nanometer
+    system = forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff)
+    simulation = app.Simulation(topology, system, VerletIntegrator(0.001), Platform.getPlatformByName("CPU"))
+    simulation.context.setPositions(positions)
+    LocalEnergyMinimizer.minimize(simulation.context, TOLERANCE)
+    return topology, simulation.context.getState(positions=True).getPositions(asNumpy=True)
+
+
+def write(topology: app.Topology, positions: unit.Quantity, path: Path) -> None:
+    """A PDB file centred at the origin, without the date."""
+    text = io.StringIO()
+    app.PDBFile.writeFile(topology, positions - positions.mean(axis=0), text)
+    lines = [line for line in text.getvalue().splitlines() if not line.startswith(("REMARK", "CRYST1"))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write both files beside this one."""
+    topology, positions = finish(folded())
+    write(topology, positions, HERE / "folded.pdb")
+    write(*finish(unfolded(), topology), HERE / "unfolded.pdb")
+
+
+if __name__ == "__main__":
+    main()
