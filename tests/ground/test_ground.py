@@ -141,9 +141,7 @@ def test_overrides_are_read_as_toml_or_text() -> None:
 def test_an_override_without_its_section_needs_a_key_of_one_section_alone() -> None:
     assert parse_override("restarts=3") == (("training", "restarts"), 3)
     assert parse_override("solvent=explicit") == (("system", "solvent"), "explicit")
-    with pytest.raises(
-        SettingsError, match="2 sections have the key 'ns'; write sampling.ns or production.ns"
-    ):
+    with pytest.raises(SettingsError, match=r"2 sections .*; write sampling\.ns or production\.ns"):
         parse_override("ns=3")
     with pytest.raises(SettingsError, match=r"no section has .*'restart'; did you mean 'restarts'"):
         parse_override("restart=3")
