@@ -14,7 +14,8 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from aecv.ground.errors import SettingsError, suggestion
-from aecv.ground.settings import ObservableSettings, Settings
+from aecv.ground.observable_settings import ObservableSettings
+from aecv.ground.settings import Settings
 
 Layer = tuple[str, Mapping[str, Any]]
 """Where settings come from, for messages, and what was said there."""

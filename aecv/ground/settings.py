@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aecv.ground.errors import suggestion
 from aecv.ground.molecule_settings import NAME, MolecularSettings
+from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.particle_settings import ParticleSettings, check_kind
 from aecv.ground.section import Section as _Section
 
@@ -51,27 +52,6 @@ class CVAtomSettings(_Section):
 
     atoms: str = Field(min_length=1, description="mdtraj selection; at least 3 atoms that are not on a line")
     align: bool = Field(True, description="superpose frames on a reference; false for a [particle] alone")
-
-
-class ObservableSettings(_Section):
-    """[observables.NAME]: a quantity for checks and pictures; one mdtraj selection per atom."""
-
-    kind: Literal["dihedral", "angle", "distance", "coordinate", "rmsd"]
-    atoms: tuple[str, ...] = Field(
-        description="one mdtraj selection per atom; of an rmsd one of all its atoms, laid over the structure"
-    )
-    axis: Literal["x", "y", "z"] | None = Field(None, description="of a coordinate [nm]")
-
-    @model_validator(mode="after")
-    def _count(self) -> "ObservableSettings":
-        if (self.kind == "coordinate") != (self.axis is not None):
-            raise ValueError("a coordinate needs axis = 'x', 'y' or 'z', and only a coordinate has one")
-        needed = {"dihedral": 4, "angle": 3, "distance": 2, "coordinate": 1, "rmsd": 1}[self.kind]
-        if self.kind == "rmsd" and len(self.atoms) != 1:
-            raise ValueError(f"an rmsd needs one selection of all its atoms, got {len(self.atoms)}")
-        if len(self.atoms) != needed:
-            raise ValueError(f"a {self.kind} needs {needed} atom selections, got {len(self.atoms)}")
-        return self
 
 
 class DeltaFSettings(_Section):

@@ -1,19 +1,19 @@
-"""Atom selections, the observables of checks and pictures, and the stereochemistry of frames."""
+"""Atom selections, and the observables of checks and pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
 import mdtraj
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from aecv.ground.errors import AlignmentError, MolecularSystemError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.ground.settings import ObservableSettings
+from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS, ObservableSettings
+from aecv.models.geometry import angles, checked_frames, dihedrals, distances, radius_of_gyration, rmsd
+from aecv.models.helicity import backbone_rows, follows, helicity, value_edges
 from aecv.numerics.encoder import align
-
-BoolArray = NDArray[np.bool_]
 
 FEW = 4
 """Observables of which every pair is mapped."""
@@ -64,16 +64,19 @@ class ObservableSet:
     """Observables whose atoms are found once.
 
     Attributes:
-        kinds: per observable "dihedral", "angle", "distance", "coordinate" or "rmsd".
-        indices: per observable its atoms, shape (4,), (3,), (2,) or (1,); of an rmsd (n,).
+        kinds: per observable its kind, see `ObservableSettings`.
+        indices: per observable its atoms, shape (4,), (3,), (2,) or (1,); of an rmsd or a radius of gyration
+            (n,); of a helicity C, N, CA, C, N around each residue, shape (n, 5).
         axes: per coordinate 0, 1 or 2 for x, y or z.
         references: per rmsd the positions it is measured from, shape (n, 3) [nm].
+        masses: per radius of gyration those of its atoms, shape (n,) [Da].
     """
 
     kinds: dict[str, str]
     indices: dict[str, IntArray]
     axes: dict[str, int] = field(default_factory=dict)
     references: dict[str, FloatArray] = field(default_factory=dict)
+    masses: dict[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -90,7 +93,8 @@ class ObservableSet:
 
         Raises:
             MolecularSystemError: when a selection does not name exactly one atom; of an rmsd, at least three
-                that are not on a line.
+                that are not on a line; of a radius of gyration, two with masses; of a helicity, three
+                residues.
         """
         indices = {
             name: np.concatenate(
@@ -99,7 +103,7 @@ class ObservableSet:
                         topology,
                         text,
                         place=f"observables.{name}.atoms[{k}]",
-                        exactly_one=observable.kind != "rmsd",
+                        exactly_one=observable.kind not in OF_ONE_SELECTION,
                     )
                     for k, text in enumerate(observable.atoms)
                 ]
@@ -112,8 +116,16 @@ class ObservableSet:
             if observable.kind == "rmsd"
         }
         kinds: dict[str, str] = {name: item.kind for name, item in settings.items()}
+        masses = {
+            name: _masses(name, topology, indices[name])
+            for name, kind in kinds.items()
+            if kind == "radius_of_gyration"
+        }
+        for name, kind in kinds.items():
+            if kind == "helicity":
+                indices[name] = backbone_rows(topology, indices[name], place=f"observables.{name}")
         axes = {name: "xyz".index(item.axis) for name, item in settings.items() if item.axis is not None}
-        return cls(kinds=kinds, indices=indices, axes=axes, references=references)
+        return cls(kinds=kinds, indices=indices, axes=axes, references=references, masses=masses)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,8 +148,21 @@ class ObservableSet:
 
     def label(self, name: str) -> str:
         """The name with its unit, for pictures; dihedrals are shown as angles and go without."""
-        units = {"distance": " [nm]", "coordinate": " [nm]", "rmsd": " [nm]", "angle": " [rad]"}
-        return name + units.get(self.kinds[name], "")
+        kind = self.kinds[name]
+        return name if kind == "dihedral" or not UNITS[kind] else f"{name} [{UNITS[kind]}]"
+
+    def edges(self, name: str, values: FloatArray, n_bins: int) -> FloatArray:
+        """Edges of at most n_bins even bins for a free energy along an observable.
+
+        Over the period of a dihedral, one bin per value of a helicity (or an even number of them), else over
+        the values.
+        """
+        kind = self.kinds[name]
+        if kind == "helicity":
+            return value_edges(len(self.indices[name]), n_bins)
+        periodic = kind == "dihedral"
+        low, high = (-np.pi, np.pi) if periodic else (values.min(), np.nextafter(values.max(), np.inf))
+        return np.linspace(low, high, n_bins + 1)
 
     def compute(self, xyz: ArrayLike) -> dict[str, FloatArray]:
         """Every observable of every frame, without minimum image: molecules need to be whole.
@@ -147,21 +172,29 @@ class ObservableSet:
 
         Returns:
             Per name an array of shape (F,): dihedrals in (-pi, pi] with the IUPAC sign [rad], angles in
-            [0, pi] [rad], distances, coordinates and RMSDs [nm].
+            [0, pi] [rad], distances, coordinates, RMSDs and radii of gyration [nm], helicities in [0, 1].
 
         Raises:
             MolecularSystemError: when the array does not have that shape.
         """
-        frames = _checked(xyz, 1 + max((int(i.max()) for i in self.indices.values()), default=-1))
-        compute = {"dihedral": dihedrals, "angle": angles, "distance": distances}
-        values = {}
-        for name, kind in self.kinds.items():
-            points = np.asarray(frames[:, self.indices[name]], dtype=float)
-            if kind == "rmsd":
-                values[name] = rmsd(points, self.references[name])
-                continue
-            values[name] = points[:, 0, self.axes[name]] if kind == "coordinate" else compute[kind](points)
-        return values
+        frames = checked_frames(xyz, 1 + max((int(i.max()) for i in self.indices.values()), default=-1))
+        return {
+            name: self._values(name, np.asarray(frames[:, self.indices[name]], dtype=float))
+            for name in self.kinds
+        }
+
+    def _values(self, name: str, points: FloatArray) -> FloatArray:
+        """One observable of its own atoms."""
+        kind = self.kinds[name]
+        if kind == "coordinate":
+            return np.asarray(points[:, 0, self.axes[name]])
+        if kind == "rmsd":
+            return rmsd(points, self.references[name])
+        if kind == "radius_of_gyration":
+            return radius_of_gyration(points, self.masses[name])
+        if kind == "helicity":
+            return helicity(points, follows(self.indices[name]))
+        return {"dihedral": dihedrals, "angle": angles, "distance": distances}[kind](points)
 
 
 def compute_observables(
@@ -173,19 +206,6 @@ def compute_observables(
 ) -> dict[str, FloatArray]:
     """Every observable of every frame; see `ObservableSet` when there are several arrays of frames."""
     return ObservableSet.prepare(topology, settings, positions=positions).compute(xyz)
-
-
-def rmsd(points: FloatArray, reference: FloatArray) -> FloatArray:
-    """Root-mean-square distance of atoms from a reference after optimal superposition, unweighted [nm].
-
-    sqrt(min_R sum_i |R (x_i - <x>) - (y_i - <y>)|^2 / n); (F, n, 3) and (n, 3) -> (F,).
-
-    Raises:
-        AlignmentError: for a frame whose superposition is not unique.
-    """
-    target = reference - reference.mean(axis=0)
-    apart = align(reference, points) - target
-    return np.asarray(np.sqrt(np.einsum("fai,fai->f", apart, apart) / len(target)))
 
 
 def _reference(name: str, indices: IntArray, positions: ArrayLike | None) -> FloatArray:
@@ -208,127 +228,13 @@ def _reference(name: str, indices: IntArray, positions: ArrayLike | None) -> Flo
     return reference
 
 
-def dihedrals(points: FloatArray) -> FloatArray:
-    """Dihedrals of four points [rad], positive clockwise along the middle bond; (F, 4, 3) -> (F,)."""
-    first, second, third = (points[:, k + 1] - points[:, k] for k in range(3))
-    across, beyond = np.cross(first, second), np.cross(second, third)
-    sine = np.einsum("fi,fi->f", first, beyond) * np.linalg.norm(second, axis=1)
-    return np.asarray(np.arctan2(sine, np.einsum("fi,fi->f", across, beyond)))
-
-
-def angles(points: FloatArray) -> FloatArray:
-    """Angles at the middle of three points [rad]; (F, 3, 3) -> (F,)."""
-    first, second = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
-    sine = np.linalg.norm(np.cross(first, second), axis=1)
-    return np.asarray(np.arctan2(sine, np.einsum("fi,fi->f", first, second)))
-
-
-def distances(points: FloatArray) -> FloatArray:
-    """Distances of two points [nm]; (F, 2, 3) -> (F,)."""
-    return np.asarray(np.linalg.norm(points[:, 1] - points[:, 0], axis=1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StereoReference:
-    """Chirality and peptide-bond state of a structure, to compare frames with.
-
-    An inverted alpha carbon or a peptide bond that turned over means that a bias has torn at the molecule:
-    at 300 K neither happens on the time scale of a simulation (barriers of about 80 kJ/mol and more).
-
-    Attributes:
-        centres: N, CA, C and CB of every residue that has them, shape (n_centres, 4).
-        handedness: sign of (N - CA) x (C - CA) . (CB - CA); +1 for L amino acids, shape (n_centres,).
-        peptide_bonds: carbon, C, N and carbon of every peptide bond, shape (n_bonds, 4).
-        trans: whether |omega| > pi/2, shape (n_bonds,).
-    """
-
-    centres: IntArray
-    handedness: IntArray
-    peptide_bonds: IntArray
-    trans: BoolArray
-
-    @classmethod
-    def from_structure(cls, topology: mdtraj.Topology, positions: ArrayLike) -> "StereoReference":
-        """The reference that a structure gives; positions [nm], shape (N, 3). Bonds need to be known."""
-        centres = _alpha_carbons(topology)
-        peptide_bonds = _peptide_bonds(topology)
-        frames = _checked(np.asarray(positions, dtype=float)[None], topology.n_atoms)
-        return cls(
-            centres=centres,
-            handedness=_handedness(frames, centres)[0],
-            peptide_bonds=peptide_bonds,
-            trans=_is_trans(frames, peptide_bonds)[0],
-        )
-
-    def inverted(self, xyz: ArrayLike) -> BoolArray:
-        """Whether any centre has the other handedness, per frame; (F, N, 3) -> (F,)."""
-        frames = _checked(xyz, 1 + int(self.centres.max(initial=-1)))
-        return np.asarray(np.any(_handedness(frames, self.centres) != self.handedness, axis=1))
-
-    def turned(self, xyz: ArrayLike) -> BoolArray:
-        """Whether any peptide bond is cis instead of trans or the reverse, per frame; (F, N, 3) -> (F,)."""
-        frames = _checked(xyz, 1 + int(self.peptide_bonds.max(initial=-1)))
-        return np.asarray(np.any(_is_trans(frames, self.peptide_bonds) != self.trans, axis=1))
-
-    def count_changes(self, xyz: ArrayLike) -> tuple[int, int]:
-        """Number of frames with an inverted centre and number with a turned peptide bond; xyz (F, N, 3)."""
-        return int(np.count_nonzero(self.inverted(xyz))), int(np.count_nonzero(self.turned(xyz)))
-
-
-def _checked(xyz: ArrayLike, n_atoms: int) -> NDArray[np.floating]:
-    frames = np.asarray(xyz)
-    if frames.ndim != 3 or frames.shape[2] != 3 or frames.shape[1] < n_atoms:
+def _masses(name: str, topology: mdtraj.Topology, indices: IntArray) -> FloatArray:
+    """Masses of the elements [Da], not those that hydrogens may have in the dynamics."""
+    elements = [topology.atom(int(index)).element for index in indices]
+    masses = np.array([0.0 if element is None else element.mass for element in elements])
+    if np.count_nonzero(masses) < 2:
         raise MolecularSystemError(
-            f"observables: positions need shape (frames, atoms >= {n_atoms}, 3), got {frames.shape}"
+            f"observables.{name}: a radius of gyration needs at least 2 atoms with masses, got "
+            f"{np.count_nonzero(masses)} of {len(masses)}; widen the selection"
         )
-    return frames
-
-
-def _alpha_carbons(topology: mdtraj.Topology) -> IntArray:
-    rows = []
-    for residue in topology.residues:
-        named = {atom.name: atom.index for atom in residue.atoms}
-        if {"N", "CA", "C", "CB"} <= named.keys():
-            rows.append([named[name] for name in ("N", "CA", "C", "CB")])
-    return np.array(rows, dtype=np.int64).reshape(-1, 4)
-
-
-def _peptide_bonds(topology: mdtraj.Topology) -> IntArray:
-    """Rows of carbon, C, N, carbon around each bond between a carbonyl C and an N that carries a carbon.
-
-    They are found by bonds rather than by names, so that caps (ACE, NME) count as well. Where N carries two
-    further carbons (proline), the one named CA is meant.
-    """
-    neighbours: dict[int, list[mdtraj.core.topology.Atom]] = {atom.index: [] for atom in topology.atoms}
-    for first, second in topology.bonds:
-        neighbours[first.index].append(second)
-        neighbours[second.index].append(first)
-    rows = []
-    for pair in topology.bonds:
-        for carbon, nitrogen in (pair, tuple(pair)[::-1]):
-            before = [a for a in neighbours[carbon.index] if a.element.symbol == "C"]
-            oxygens = [a for a in neighbours[carbon.index] if a.element.symbol == "O"]
-            after = [
-                a for a in neighbours[nitrogen.index] if a.element.symbol == "C" and a.index != carbon.index
-            ]
-            if (carbon.element.symbol, nitrogen.element.symbol) != ("C", "N"):
-                continue
-            if len(before) == 1 and len(oxygens) == 1 and after:
-                rows.append([_preferred(before), carbon.index, nitrogen.index, _preferred(after)])
-    return np.array(rows, dtype=np.int64).reshape(-1, 4)
-
-
-def _preferred(atoms: Sequence[mdtraj.core.topology.Atom]) -> int:
-    return int(min(atoms, key=lambda atom: (atom.name != "CA", atom.index)).index)
-
-
-def _handedness(frames: NDArray[np.floating], centres: IntArray) -> IntArray:
-    nitrogen, alpha, carbon, beta = np.moveaxis(np.asarray(frames[:, centres], dtype=float), 2, 0)
-    volume = np.einsum("fci,fci->fc", np.cross(nitrogen - alpha, carbon - alpha), beta - alpha)
-    return np.sign(volume).astype(np.int64)
-
-
-def _is_trans(frames: NDArray[np.floating], peptide_bonds: IntArray) -> BoolArray:
-    points = np.asarray(frames[:, peptide_bonds], dtype=float)
-    omega = dihedrals(points.reshape(-1, 4, 3)).reshape(points.shape[:2])
-    return np.asarray(np.abs(omega) > np.pi / 2)
+    return masses

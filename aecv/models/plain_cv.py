@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, suggestion
 from aecv.ground.files import replacing
+from aecv.ground.observable_settings import OF_ONE_SELECTION
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv
 from aecv.models.internal_export import export_internal
@@ -57,10 +58,11 @@ def observable_cv(
     if not 1 <= len(names) <= 3 or len(set(names)) != len(names):
         raise CVError(f"CV: needs 1 to 3 different observables, got {', '.join(names) or 'none'}")
     for name in names:
-        if observables.kinds[name] == "rmsd":
+        if observables.kinds[name] in OF_ONE_SELECTION:
             raise CVError(
-                f"CV: '{name}' is an RMSD, which is measured and drawn but cannot be biased along; take "
-                "dihedrals, angles or distances, or write it as a function in torch (see sample_along)"
+                f"CV: '{name}' is {OF_ONE_SELECTION[observables.kinds[name]]}, which is measured and drawn "
+                "but cannot be biased along; take dihedrals, angles or distances, or write it as a function "
+                "in torch (see sample_along)"
             )
     periodic = tuple(observables.kinds[name] == "dihedral" for name in names)
     cv_range = np.full((len(names), 2), np.nan)

@@ -14,9 +14,10 @@ from openmm import app, unit
 from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError, SettingsError, suggestion
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.cv import CV
-from aecv.models.observables import ObservableSet, StereoReference, select_atoms
+from aecv.models.observables import ObservableSet, select_atoms
 from aecv.models.solvent import n_solute_atoms
 from aecv.models.spec import SystemSpec, check_unchanged
+from aecv.models.stereochemistry import StereoReference
 from aecv.numerics.encoder import NO_REFERENCE, align
 from aecv.sampling.molecule import read_molecule
 from aecv.sampling.particle import particle_system, particle_topology

@@ -125,10 +125,7 @@ def _write_observable_fes(folder: Path, estimates: Estimates, system: MolecularS
         for names in groups:
             values = np.stack([observables[name] for name in names], axis=1)
             periodic = [name in system.observables.periodic_names for name in names]
-            edges = [
-                _edges(observables[name], is_periodic, n_bins)
-                for name, is_periodic in zip(names, periodic, strict=True)
-            ]
+            edges = [system.observables.edges(name, observables[name], n_bins) for name in names]
             found = estimates.pooled.profile(values, edges)
             axes = [0.5 * (edge[1:] + edge[:-1]) for edge in edges]
             path = folder / f"fes_{'_'.join(names)}.dat"
@@ -148,11 +145,6 @@ def _write_xi_fes(path: Path, estimates: Estimates, biased: BiasedIteration) -> 
         grid.periodic,
         error=found.standard_error,
     )
-
-
-def _edges(values: FloatArray, periodic: bool, n_bins: int) -> FloatArray:
-    low, high = (-np.pi, np.pi) if periodic else (values.min(), np.nextafter(values.max(), np.inf))
-    return np.linspace(low, high, n_bins + 1)
 
 
 def _region(samples: Samples, estimates: Estimates | None, system: MolecularSystem) -> dict[str, Any]:

@@ -35,6 +35,8 @@ _SMALL_PEPTIDE = 3
 _MOST_BACKBONE = 150
 """Atoms of the CV; more make training and every step slow, and CA alone then says as much."""
 _HANDFUL = 5
+_LONG = 10
+"""Residues from which a chain has a shape worth a number."""
 _UNFOLDS = 30
 """Residues from which a hot run unfolds a protein for good."""
 _CAPS = ("ACE", "NME", "NMA", "NH2")
@@ -172,8 +174,11 @@ def _largest_molecule(contents: Contents) -> Guess:
 
 
 def guess_observables(contents: Contents, cv_atoms: str) -> list[ObservableGuess]:
-    """Backbone dihedrals of a handful of residues, end-to-end distance, and the RMSD of the CV's atoms."""
-    found = _dihedrals(contents) + _end_to_end(contents, cv_atoms)
+    """Backbone dihedrals of a handful of residues, end-to-end distance, and the RMSD of the CV's atoms.
+
+    Of a longer chain the radius of gyration and the helicity too.
+    """
+    found = _dihedrals(contents) + _end_to_end(contents, cv_atoms) + _overall(contents)
     found.append(
         ObservableGuess(
             name="rmsd",
@@ -183,6 +188,25 @@ def guess_observables(contents: Contents, cv_atoms: str) -> list[ObservableGuess
         )
     )
     return found
+
+
+def _overall(contents: Contents) -> list[ObservableGuess]:
+    if len(contents.protein_residues) < _LONG:
+        return []
+    return [
+        ObservableGuess(
+            name="rg",
+            kind="radius_of_gyration",
+            atoms=("protein and name CA",),
+            words="Radius of gyration of the alpha carbons [nm]",
+        ),
+        ObservableGuess(
+            name="helicity",
+            kind="helicity",
+            atoms=("protein",),
+            words="Share of the residues that are in runs of at least three alpha-helical ones",
+        ),
+    ]
 
 
 def _dihedrals(contents: Contents) -> list[ObservableGuess]:

@@ -13,6 +13,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.settings import DeltaFSettings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
+from aecv.models.observables import ObservableSet
 from aecv.numerics.intervals import Interval
 from aecv.results.fes import write_fes
 from aecv.sampling.system import MolecularSystem
@@ -113,7 +114,7 @@ def free_energy(
     weighed = _weigh(found, where, built, replicates)
     resampled = weighed.estimates.alone if alone else weighed.estimates.pooled
     names, values, periodic = _coordinates(along, weighed, built, alone=alone)
-    edges = _edges(names, values, periodic, bins or N_BINS[len(names) - 1], ranges)
+    edges = _edges(names, values, periodic, bins or N_BINS[len(names) - 1], ranges, built.observables)
     return FreeEnergy(
         names=names,
         axes=tuple(0.5 * (edge[1:] + edge[:-1]) for edge in edges),
@@ -264,6 +265,7 @@ def _edges(
     periodic: Sequence[bool],
     bins: int,
     ranges: Sequence[tuple[float, float]],
+    observables: ObservableSet,
 ) -> list[FloatArray]:
     """Even bins; a dihedral has its period, the others their range or that of the frames."""
     open_ends = [index for index, flag in enumerate(periodic) if not flag]
@@ -274,6 +276,9 @@ def _edges(
     edges = []
     for index, flag in enumerate(periodic):
         column = values[:, index]
+        if index not in given and names[index] in observables.names:
+            edges.append(observables.edges(names[index], column, bins))
+            continue
         low, high = given.get(index, (column.min(), np.nextafter(column.max(), np.inf)))
         if flag:
             low, high = -np.pi, np.pi

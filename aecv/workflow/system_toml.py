@@ -109,7 +109,8 @@ def _cv(proposal: Proposal) -> Iterator[str]:
 def _observables(proposal: Proposal) -> Iterator[str]:
     yield from _comment(
         "Quantities for checks and pictures; they do not bias anything. Kinds: dihedral (4 atoms), angle "
-        "(3), distance (2), rmsd (one selection of all its atoms). Free energies are drawn along each."
+        "(3), distance (2); rmsd, radius_of_gyration, helicity (one selection of all atoms). Free energies "
+        "are drawn along each."
     )
     for observable in proposal.observables:
         yield ""

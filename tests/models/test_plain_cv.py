@@ -256,5 +256,5 @@ def test_an_rmsd_is_no_cv() -> None:
     observables = ObservableSet(
         kinds={"far": "rmsd"}, indices={"far": np.arange(3)}, references={"far": np.eye(3)}
     )
-    with pytest.raises(CVError, match=r"'far' is an RMSD, .* cannot be biased along; take dihedrals"):
+    with pytest.raises(CVError, match=r"'far' is an rmsd, .* cannot be biased along; take dihedrals"):
         observable_cv(observables, ("far",))

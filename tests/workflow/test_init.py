@@ -251,12 +251,16 @@ def test_a_real_protein_gets_a_handful_of_dihedrals(shared_data: Path) -> None:
     built = build(load_system("chignolin"))
     assert (built.n_atoms, len(built.cv_atom_indices)) == (166, 30)
     assert built.observables.names[:4] == ("phi_2", "psi_2", "phi_4", "psi_4")
-    assert len(built.observables.names) == 12
+    assert built.observables.names[10:] == ("end_to_end", "rg", "helicity", "rmsd")
     # 2RVD's NMR box of 0.1 nm is none
     assert built.spec.settings.system.nonbonded == "NoCutoff"
     trajectory = mdtraj.load(str(shared_data / "chignolin" / "2RVD.pdb"))
     phi = mdtraj.compute_phi(trajectory)[1][0, 0]
-    assert built.observables.compute(built.positions[None])["phi_2"][0] == pytest.approx(phi, abs=1e-5)
+    values = built.observables.compute(built.positions[None])
+    assert values["phi_2"][0] == pytest.approx(phi, abs=1e-5)
+    assert values["helicity"][0] == 0.0  # a hairpin
+    alpha = trajectory.atom_slice(trajectory.topology.select("name CA"))
+    assert values["rg"][0] == pytest.approx(mdtraj.compute_rg(alpha)[0], abs=1e-5)
 
 
 def test_a_large_protein_gets_one_atom_a_residue(shared_data: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
-from aecv.ground.settings import ObservableSettings, Settings
+from aecv.ground.observable_settings import UNITS, ObservableSettings
+from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.spec import load_system
 from aecv.results.colvar import read_colvar
@@ -29,7 +30,7 @@ from aecv.workflow.record_table import COLUMNS
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.reporting import told_when_stopped, update_report, write_report
 from aecv.workflow.reporting.described import repeating, setting_groups
-from aecv.workflow.reporting.places import MOST_NUMBERS, UNITS, Source, chosen_places, grid_of, read_place
+from aecv.workflow.reporting.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
 from aecv.workflow.reporting.reading import read_story
 from aecv.workflow.reporting.steps import steps_of_loop
 from aecv.workflow.samples import Samples

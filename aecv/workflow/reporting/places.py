@@ -9,6 +9,7 @@ import numpy as np
 
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.observable_settings import UNITS
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.intervals import aligned
@@ -22,8 +23,6 @@ MOST_NUMBERS = 300_000
 MOST_PLANES = 3
 """Of pairs of observables per place."""
 _SYMBOLS = {"phi": "φ", "psi": "ψ", "omega": "ω", "theta": "θ", "chi": "χ"}
-UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm", "rmsd": "nm"}
-"""Of each kind of observable."""
 _COMPONENTS = "₁₂₃"
 
 
