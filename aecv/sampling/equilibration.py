@@ -1,43 +1,162 @@
-"""From minimised structures to walkers at temperature."""
+"""From minimised structures to walkers at temperature, and in a box at pressure.
+
+Every walker first moves under constant pressure, where the settings ask for it. Then all take the mean
+volume, so that they sample one ensemble, and move at constant volume; with barostat.always each keeps its
+own.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
+import openmm
 from openmm import unit
 
 from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.sampling import dynamics
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.walkers import Ensemble, Plan, run_rounds
+
+logger = logging.getLogger(__name__)
+
+VOLUME_ROUNDS = 20
+"""Pieces of the time at constant pressure after which the volume is looked at."""
+_SETTLED = 0.5
+"""Last share of them that counts."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moved:
+    """Walkers after a plan of unbiased dynamics.
+
+    Attributes:
+        states: one per walker.
+        boxes: box vectors at the end of every round, shape (n_rounds, n_walkers, 3, 3) [nm].
+    """
+
+    states: tuple[WalkerState, ...]
+    boxes: FloatArray
+
+
+Runner = Callable[[Plan, EngineRecipe, tuple[WalkerState, ...]], Moved]
+"""Runs all rounds of a plan from the walkers' states."""
+
+
+def at_once(plan: Plan, recipe: EngineRecipe, states: tuple[WalkerState, ...]) -> Moved:
+    """All rounds in this process, one after the other."""
+    engine, boxes = recipe.make(), []
+    ensemble = Ensemble(rounds_done=0, states=states, increments=None)
+    for round_ in run_rounds(ensemble, plan, lambda jobs: map(engine.run, jobs)):
+        ensemble = round_.ensemble
+        boxes.append([result.state.box for result in round_.results])
+    return Moved(states=ensemble.states, boxes=np.array(boxes))
 
 
 def equilibrate(
-    system: MolecularSystem, starts: FloatArray, *, n_walkers: int, platform: PlatformChoice
+    system: MolecularSystem,
+    starts: FloatArray,
+    *,
+    n_walkers: int,
+    platform: PlatformChoice,
+    run: Runner = at_once,
 ) -> tuple[WalkerState, ...]:
-    """Walkers after unbiased dynamics of sampling.equilibration_ps at dynamics.temperature_k.
+    """Walkers after unbiased dynamics at dynamics.temperature_k: barostat.equilibration_ps at
+    barostat.pressure_bar, where there is one, then sampling.equilibration_ps.
 
     Walker w takes start w modulo their number; every walker has velocities and random streams of its own.
 
     Args:
         starts: minimised positions, shape (n_starts, N, 3) [nm].
+        run: runs a plan; it may do so in pieces, and in other processes.
 
     Raises:
         SimulationError: when the dynamics explode.
     """
+    settings, barostat = system.spec.settings, system.spec.settings.barostat
+    timestep_ps = settings.dynamics.timestep_ps
+    states = _heated(system, starts, n_walkers, platform)
+    recipe = EngineRecipe(system=system, platform=platform)
+    length_ps = barostat.equilibration_ps
+    plan = _plan(system, "pressure", length_ps, max(length_ps / VOLUME_ROUNDS, timestep_ps), n_walkers)
+    if barostat.pressure_bar is not None and plan is not None:
+        moved = run(plan, replace(recipe, constant_pressure=True), states)
+        states = moved.states if barostat.always else _in_mean_volume(system, moved)
+    plan = _plan(
+        system, "equilibration", settings.sampling.equilibration_ps, settings.sampling.segment_ps, n_walkers
+    )
+    return states if plan is None else run(plan, recipe, states).states
+
+
+def _heated(
+    system: MolecularSystem, starts: FloatArray, n_walkers: int, platform: PlatformChoice
+) -> tuple[WalkerState, ...]:
+    """Walkers on their starts with velocities of the temperature."""
     settings = system.spec.settings
     root = settings.run.seed
-    n_steps = round(settings.sampling.equilibration_ps / settings.dynamics.timestep_ps)
     context, _ = make_context(system, platform=platform, seed=seed_31bit(root, "equilibration"))
-    engine = EngineRecipe(system=system, platform=platform).make()
     walkers = []
     for walker in range(n_walkers):
         context.setPositions(starts[walker % len(starts)])
         context.setVelocitiesToTemperature(
             settings.dynamics.temperature_k * unit.kelvin, seed_31bit(root, "velocities", walker)
         )
-        state = dynamics.final_state(context, lam=np.empty(0), lam_velocity=np.empty(0))
-        if n_steps:
-            seed = SegmentSeed(root=root, stage="equilibration", walker=walker, segment=0)
-            state = engine.run(SegmentJob(state=state, n_steps=n_steps, frame_steps=n_steps, seed=seed)).state
-        walkers.append(state)
+        walkers.append(dynamics.final_state(context, lam=np.empty(0), lam_velocity=np.empty(0)))
     return tuple(walkers)
+
+
+def _plan(
+    system: MolecularSystem, stage: str, length_ps: float, segment_ps: float, n_walkers: int
+) -> Plan | None:
+    """Equal rounds of at most a segment each; None for no steps at all."""
+    settings = system.spec.settings
+    n_steps = round(length_ps / settings.dynamics.timestep_ps)
+    if n_steps == 0:
+        return None
+    n_rounds = ceil(length_ps / segment_ps * (1 - 1e-9))
+    steps = ceil(n_steps / n_rounds)
+    return Plan(
+        root=settings.run.seed,
+        stage=stage,
+        n_walkers=n_walkers,
+        frame_steps=steps,
+        segment_steps=(steps,) * n_rounds,
+        stages=(0,) * n_rounds,
+    )
+
+
+def _in_mean_volume(system: MolecularSystem, moved: Moved) -> tuple[WalkerState, ...]:
+    """All walkers in a box of the mean volume of the settled rounds of all of them."""
+    settled = moved.boxes[int((1 - _SETTLED) * len(moved.boxes)) :]
+    volumes = np.linalg.det(settled)
+    mean = float(volumes.mean())
+    logger.info(
+        "box: %.3f nm^3 at %g bar, the mean of %d walkers over the last half of %g ps (spread %.2f)",
+        mean,
+        system.spec.settings.barostat.pressure_bar,
+        settled.shape[1],
+        system.spec.settings.barostat.equilibration_ps,
+        volumes.std(),
+    )
+    molecules = _molecules(system)
+    return tuple(_rescaled(state, mean, molecules) for state in moved.states)
+
+
+def _molecules(system: MolecularSystem) -> Sequence[Sequence[int]]:
+    context = openmm.Context(
+        system.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
+    return [list(molecule) for molecule in context.getMolecules()]
+
+
+def _rescaled(state: WalkerState, volume: float, molecules: Sequence[Sequence[int]]) -> WalkerState:
+    """Another volume by scaling the box and the centres of the molecules, as a barostat does it."""
+    scale = (volume / np.linalg.det(state.box)) ** (1 / 3)
+    positions = state.positions.copy()
+    for molecule in molecules:
+        positions[molecule] += (scale - 1.0) * positions[molecule].mean(axis=0)
+    return replace(state, positions=positions, box=scale * state.box)

@@ -36,12 +36,14 @@ class EngineRecipe:
         system: what is simulated.
         platform: where; the device may be another one in another process.
         bias: None for unbiased dynamics.
+        constant_pressure: of unbiased dynamics; None for the settings' barostat.always.
         key: tells recipes apart, so that a process makes each engine once.
     """
 
     system: MolecularSystem
     platform: PlatformChoice
     bias: BiasRecipe | None = None
+    constant_pressure: bool | None = None
     key: str = field(init=False, default_factory=lambda: uuid4().hex)
 
     def make(self, device: str | None = None) -> Engine:
@@ -61,7 +63,9 @@ class EngineRecipe:
         """The engine itself, of a system whose time step was scaled."""
         if self.bias is None:
             # the seed only fills the time until the first segment sets its own
-            context, integrator = make_context(system, platform=platform, seed=1)
+            context, integrator = make_context(
+                system, platform=platform, seed=1, constant_pressure=self.constant_pressure
+            )
             return UnbiasedEngine(context, integrator, n_frame_atoms=system.n_frame_atoms)
         bias = self.bias
         extended = replace(bias.extended, timestep_ps=scale * bias.extended.timestep_ps)

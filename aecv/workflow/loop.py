@@ -203,7 +203,7 @@ class _Loop:
 
     def _walkers(self) -> tuple[WalkerState, ...]:
         """Equilibrated walkers on diverse starts: where every iteration begins."""
-        return prepare_walkers(self._run, 0, self._system, self._platform, self._progress)
+        return prepare_walkers(self._run, 0, self._system, self._platform, self._progress, self._workers)
 
     def _sample(self, iteration: int, states: tuple[WalkerState, ...]) -> None:
         inputs: dict[str, Any] = {"starts.npz": self._run.output_hash(0, "starts", "starts.npz")}

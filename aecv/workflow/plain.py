@@ -165,7 +165,7 @@ def _sample(
     """
     system = recipe.system
     settings, folder = system.spec.settings, run.iteration_dir(ALONG)
-    states = prepare_walkers(run, STARTS, system, recipe.platform, progress, cv)
+    states = prepare_walkers(run, STARTS, system, recipe.platform, progress, workers, cv)
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
     probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])

@@ -96,12 +96,13 @@ class SegmentFolder:
             self._snapshots.append((float(plan.shares[index - 1]), total.samples))
         if index % plan.rounds_per_save and index < plan.n_rounds:
             return
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         for walker, results in enumerate(zip(*self._unsaved, strict=True)):
             write_arrays(
                 self._segment_path((index - 1) // plan.rounds_per_save, walker),
                 frames=np.concatenate([result.frames for result in results]),
                 lam=np.concatenate([result.lam for result in results]),
+                boxes=np.array([result.state.box for result in results]),
             )
         self._unsaved = []
         write_arrays(self._folder / "ensemble.npz", **self._packed(round_.ensemble))
@@ -127,6 +128,15 @@ class SegmentFolder:
             for index in range(-(-self._plan.n_rounds // self._plan.rounds_per_save)):
                 stored = read_arrays(self._segment_path(index, walker))
                 yield stored["frames"], stored["lam"]
+
+    def boxes(self) -> FloatArray:
+        """Box vectors at the end of every round, shape (n_rounds, n_walkers, 3, 3) [nm]."""
+        n_saves = -(-self._plan.n_rounds // self._plan.rounds_per_save)
+        walkers = [
+            [read_arrays(self._segment_path(index, walker))["boxes"] for index in range(n_saves)]
+            for walker in range(self._plan.n_walkers)
+        ]
+        return np.stack([np.concatenate(pieces) for pieces in walkers], axis=1)
 
     def _segment_path(self, index: int, walker: int) -> Path:
         return self._folder / f"segment_{index:05d}_walker_{walker:03d}.npz"

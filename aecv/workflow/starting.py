@@ -1,20 +1,28 @@
 """Where walkers begin: minimised structures and equilibrated walkers on them, kept in the run's folder."""
 
 import logging
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.models.cv import CV
 from aecv.sampling.dynamics import WalkerState
-from aecv.sampling.equilibration import equilibrate
+from aecv.sampling.equilibration import Moved, Runner, equilibrate
+from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.starts import StartReport, find_starts
 from aecv.sampling.system import MolecularSystem, PlatformChoice
+from aecv.sampling.walkers import Ensemble, Plan, run_rounds
+from aecv.sampling.workers import Workers
 from aecv.workflow.progress import Progress
-from aecv.workflow.segments import pack_states, unpack_states
+from aecv.workflow.segments import SegmentFolder, pack_states, unpack_states
 from aecv.workflow.store import Place, RunDirectory
 
 logger = logging.getLogger(__name__)
+
+_PIECES = "equilibration"
+_TITLES = {"pressure": "constant pressure", "equilibration": "equilibration"}
 
 
 def prepare_walkers(
@@ -23,35 +31,65 @@ def prepare_walkers(
     system: MolecularSystem,
     platform: PlatformChoice,
     progress: Progress,
+    workers: Workers,
     cv: CV | None = None,
 ) -> tuple[WalkerState, ...]:
     """Equilibrated walkers on diverse starts; read from the run's folder where they are there already.
 
-    Writes starts.npz (minimised structures, frames of the hot run, walkers) and starts.json.
+    Writes starts.npz (minimised structures, frames of the hot run, walkers) and starts.json. Until then a
+    folder `equilibration/` holds what is done of it.
 
     Args:
         place: the folder in the run.
+        workers: where the equilibration runs.
         cv: whose atoms of the hot run are kept; None for those that the autoencoder sees.
     """
     folder, settings = run.iteration_dir(place), system.spec.settings
     inputs: Mapping[str, Any] = {} if cv is None else {"cv": cv.fingerprint}
     if not run.is_done(place, "starts", inputs):
-        with progress("starting structures", 1, "run") as advance:
-            starts = find_starts(system, settings.starts, settings.run.seed, platform=platform)
-            walkers = settings.sampling.walkers
-            states = equilibrate(system, starts.positions, n_walkers=walkers, platform=platform)
-            advance(1)
-        _log_starts(starts.report)
-        atoms = system.cv_atom_indices if cv is None else cv.atom_indices
-        write_arrays(
-            folder / "starts.npz",
-            minimised=starts.positions,
-            hot_cv_positions=starts.hot_frames[:, atoms],
-            **pack_states(states),
+        run.begin(place, "starts", inputs)
+        found = folder / _PIECES / "found.npz"
+        if not found.exists():
+            with progress("starting structures", 1, "run") as advance:
+                starts = find_starts(system, settings.starts, settings.run.seed, platform=platform)
+                advance(1)
+            _log_starts(starts.report)
+            write_json(folder / "starts.json", starts.report.as_dict())
+            atoms = system.cv_atom_indices if cv is None else cv.atom_indices
+            found.parent.mkdir(exist_ok=True)
+            write_arrays(found, minimised=starts.positions, hot_cv_positions=starts.hot_frames[:, atoms])
+        arrays = read_arrays(found)
+        states = equilibrate(
+            system,
+            arrays["minimised"],
+            n_walkers=settings.sampling.walkers,
+            platform=platform,
+            run=_in_pieces(folder / _PIECES, progress, workers, settings.dynamics.timestep_ps),
         )
-        write_json(folder / "starts.json", starts.report.as_dict())
+        write_arrays(folder / "starts.npz", **arrays, **pack_states(states))
         run.mark_done(place, "starts", inputs, ("starts.npz", "starts.json"))
+    shutil.rmtree(folder / _PIECES, ignore_errors=True)
     return unpack_states(read_arrays(folder / "starts.npz"))
+
+
+def _in_pieces(folder: Path, progress: Progress, workers: Workers, timestep_ps: float) -> Runner:
+    """Runs a plan round by round, each of them saved, from where an earlier process stopped."""
+
+    def run(plan: Plan, recipe: EngineRecipe, states: tuple[WalkerState, ...]) -> Moved:
+        segments = SegmentFolder(
+            folder / plan.stage, Ensemble(rounds_done=0, states=states, increments=None), plan
+        )
+        ensemble = segments.load()
+        lengths = [steps * timestep_ps * plan.n_walkers for steps in plan.segment_steps]
+        with progress(_TITLES[plan.stage], sum(lengths), "ps") as advance:
+            advance(sum(lengths[: ensemble.rounds_done]))
+            for round_ in run_rounds(ensemble, plan, workers.executor(recipe)):
+                segments.save(round_)
+                ensemble = round_.ensemble
+                advance(lengths[ensemble.rounds_done - 1])
+        return Moved(states=ensemble.states, boxes=segments.boxes())
+
+    return run
 
 
 def _log_starts(report: StartReport) -> None:

@@ -1,5 +1,7 @@
 """Make folded.pdb and unfolded.pdb: CLN025 as it was crystallised, and stretched out with one bend.
 
+Then folded_water.pdb and unfolded_water.pdb, the same in a box of water.
+
 Run `python systems/chignolin/make_structure.py` to write the files again; see ORIGIN.md. It needs the package
 PeptideBuilder beside those of aecv.
 """
@@ -7,13 +9,19 @@ PeptideBuilder beside those of aecv.
 import io
 from pathlib import Path
 
+import numpy as np
 import PeptideBuilder
 from Bio.PDB import PDBIO
 from openmm import LocalEnergyMinimizer, Platform, VerletIntegrator, app, unit
 
+from aecv.sampling.solvation import pdb_text, solvate
+
 HERE = Path(__file__).parent
 SEQUENCE = "YYDPETGTWY"
 FORCEFIELD = ("amber14/protein.ff14SB.xml", "implicit/gbn2.xml")
+WATER = ("amber14/protein.ff14SB.xml", "amber14/tip3p.xml")
+EDGE_NM = 4.2
+"""Distance of the images of the box: the stretched peptide is 3.1 nm long."""
 PH = 7.0
 BEND = 4
 """Residue, counted from 0, with the dihedrals of a helix, the others with those of polyproline II. Without it
@@ -72,10 +80,15 @@ def write(topology: app.Topology, positions: unit.Quantity, path: Path) -> None:
 
 
 def main() -> None:
-    """Write both files beside this one."""
+    """Write all files beside this one."""
     topology, positions = finish(folded())
     write(topology, positions, HERE / "folded.pdb")
-    write(*finish(unfolded(), topology), HERE / "unfolded.pdb")
+    _, stretched = finish(unfolded(), topology)
+    write(topology, stretched, HERE / "unfolded.pdb")
+    conformers = [np.array(item.value_in_unit(unit.nanometer)) for item in (positions, stretched)]
+    solvated, boxes = solvate(topology, conformers, app.ForceField(*WATER), edge_nm=EDGE_NM)
+    for name, box in zip(("folded", "unfolded"), boxes, strict=True):
+        (HERE / f"{name}_water.pdb").write_text(pdb_text(solvated, box), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,150 @@
+"""A molecule in a box of water with ions: one conformation, or several with the same number of waters."""
+
+import io
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+from openmm import LocalEnergyMinimizer, Platform, Vec3, VerletIntegrator, app, unit
+
+from aecv.ground.errors import MolecularSystemError, first_line
+from aecv.ground.grid import FloatArray
+from aecv.models.solvent import WATER
+
+Shape = Literal["cube", "dodecahedron"]
+_VECTORS: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "cube": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    # of the rhombic dodecahedron, 0.71 of the cube's volume with the same distance of images
+    "dodecahedron": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.5, 0.5, sqrt(0.5))),
+}
+_TOLERANCE = 10.0
+"""Of the minimisation that follows [kJ/mol/nm]."""
+
+
+def solvate(
+    topology: app.Topology,
+    conformers: Sequence[FloatArray],
+    forcefield: app.ForceField,
+    *,
+    edge_nm: float,
+    shape: Shape = "dodecahedron",
+    model: str = "tip3p",
+    molar: float = 0.0,
+    seed: int = 1,
+) -> tuple[app.Topology, list[FloatArray]]:
+    """Put a molecule into a box of water, neutral by Na+ or Cl-, and relax the water around it.
+
+    The box and the number of waters are the same for all conformers, so that simulations from each of them
+    sample one ensemble: where one leaves room for more, some waters are taken away, and a barostat has to
+    find the density.
+
+    Args:
+        topology: of the molecule alone, with all hydrogens.
+        conformers: positions, shape (N, 3) [nm] each.
+        forcefield: knows the molecule, the water and the ions.
+        edge_nm: distance of the images of the box.
+        model: of the water, as OpenMM's Modeller calls it.
+        molar: concentration of further NaCl [mol/l].
+        seed: of which waters become ions.
+
+    Returns:
+        The topology, with the box, the molecule first, then water, then ions; positions of each conformer.
+
+    Raises:
+        MolecularSystemError: when a conformer does not fit into the box, or the force field does not know it.
+    """
+    boxes = [
+        _in_water(topology, conformer, forcefield, edge_nm, shape, model, molar, seed)
+        for conformer in conformers
+    ]
+    n_waters = min(_count(box.topology) for box in boxes)
+    for box in boxes:
+        waters = [residue for residue in box.topology.residues() if residue.name in WATER]
+        # every n-th, so that no hole comes of it
+        superfluous = np.linspace(0, len(waters), len(waters) - n_waters, endpoint=False).astype(int)
+        box.delete([waters[k] for k in superfluous])
+    solvated = boxes[0].topology
+    if any(box.topology.getNumAtoms() != solvated.getNumAtoms() for box in boxes):
+        raise MolecularSystemError("box of water: conformers got other numbers of ions; lower the salt")
+    return solvated, [_relaxed(solvated, _nm(box.positions), forcefield, len(conformers[0])) for box in boxes]
+
+
+def edge_for(conformers: Sequence[FloatArray], padding_nm: float) -> float:
+    """Distance of images that leaves at least twice the padding between them in any orientation [nm]."""
+    spans = [np.linalg.norm(c[:, None] - c[None], axis=-1).max() for c in conformers]
+    return float(max(spans)) + 2.0 * padding_nm
+
+
+def _in_water(
+    topology: app.Topology,
+    conformer: FloatArray,
+    forcefield: app.ForceField,
+    edge_nm: float,
+    shape: Shape,
+    model: str,
+    molar: float,
+    seed: int,
+) -> app.Modeller:
+    span = edge_for([conformer], 0.0)
+    if not span < edge_nm:
+        raise MolecularSystemError(
+            f"box of water: needs images farther apart than the molecule is long, {span:.2f} nm, got "
+            f"{edge_nm:.2f} nm"
+        )
+    vectors = [Vec3(*(edge_nm * x for x in row)) for row in _VECTORS[shape]]
+    centre = 0.5 * np.sum([list(v) for v in vectors], axis=0)
+    modeller = app.Modeller(topology, (conformer - conformer.mean(axis=0) + centre) * unit.nanometer)
+    try:
+        with _repeatable(seed):
+            modeller.addSolvent(
+                forcefield, model=model, boxVectors=vectors * unit.nanometer, ionicStrength=molar * unit.molar
+            )
+    except Exception as error:  # OpenMM raises ValueError and others
+        raise MolecularSystemError(
+            f"box of water: the force field needs to know every residue, {model} water and the ions, got: "
+            f"{first_line(error)}"
+        ) from error
+    return modeller
+
+
+@contextmanager
+def _repeatable(seed: int) -> Iterator[None]:
+    """OpenMM draws the waters that become ions from Python's random numbers."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _count(topology: app.Topology) -> int:
+    return sum(residue.name in WATER for residue in topology.residues())
+
+
+def _relaxed(
+    topology: app.Topology, positions: FloatArray, forcefield: app.ForceField, n_solute: int
+) -> FloatArray:
+    """The next minimum for the solvent, the molecule at rest [nm]."""
+    method = {"nonbondedMethod": app.CutoffPeriodic, "nonbondedCutoff": 0.8 * unit.nanometer}
+    system = forcefield.createSystem(topology, constraints=None, rigidWater=True, **method)
+    for atom in range(n_solute):
+        system.setParticleMass(atom, 0.0)
+    simulation = app.Simulation(topology, system, VerletIntegrator(0.001), Platform.getPlatformByName("CPU"))
+    simulation.context.setPositions(positions)
+    LocalEnergyMinimizer.minimize(simulation.context, _TOLERANCE)
+    return _nm(simulation.context.getState(positions=True).getPositions(asNumpy=True))
+
+
+def _nm(positions: unit.Quantity) -> FloatArray:
+    return np.array(positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
+
+
+def pdb_text(topology: app.Topology, positions: FloatArray) -> str:
+    """A PDB file with the box, without the date."""
+    text = io.StringIO()
+    app.PDBFile.writeFile(topology, positions * unit.nanometer, text, keepIds=False)
+    return "\n".join(line for line in text.getvalue().splitlines() if not line.startswith("REMARK")) + "\n"
