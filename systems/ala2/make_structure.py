@@ -1,15 +1,15 @@
 """Make ala2.pdb from bond lengths, angles and dihedrals, then relax it with the force field.
 
-Run `python systems/ala2/make_structure.py` to write the file again; see ORIGIN.md.
+Run `python -m systems.ala2.make_structure` in the sources' folder to write the file again; see ORIGIN.md.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
-import openmm
 from numpy.typing import NDArray
-from openmm import app, unit
+from openmm import app
+
+from systems.building import minimised, place, write_pdb
 
 PHI, PSI, OMEGA = -80.0, 75.0, 180.0
 """Backbone dihedrals of the C7eq conformer before it is relaxed [degree]."""
@@ -41,23 +41,6 @@ GEOMETRY: list[tuple[str, str, str, tuple[int, int, int], tuple[float, float, fl
     ("NME", "HH32", "H", (18, 16, 14), (0.109, 109.5, 180.0)),
     ("NME", "HH33", "H", (18, 16, 14), (0.109, 109.5, -60.0)),
 ]
-
-
-def place(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    third: NDArray[np.float64],
-    internal: tuple[float, float, float],
-) -> NDArray[np.float64]:
-    """Position [nm] from bond [nm], angle and dihedral [degree] with `first`, `second` and `third`."""
-    bond, (angle, dihedral) = internal[0], np.deg2rad(internal[1:])
-    along = (first - second) / np.linalg.norm(first - second)
-    normal = np.cross(second - third, along)
-    normal /= np.linalg.norm(normal)
-    local = bond * np.array(
-        [-np.cos(angle), np.sin(angle) * np.cos(dihedral), np.sin(angle) * np.sin(dihedral)]
-    )
-    return np.asarray(first + np.stack([along, np.cross(normal, along), normal], axis=1) @ local)
 
 
 def positions_from_geometry() -> NDArray[np.float64]:
@@ -93,17 +76,8 @@ def topology_from_geometry() -> app.Topology:
 def main() -> None:
     """Write ala2.pdb beside this file."""
     topology = topology_from_geometry()
-    system = app.ForceField("amber99sbildn.xml").createSystem(topology, nonbondedMethod=app.NoCutoff)
-    context = openmm.Context(
-        system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
-    )
-    context.setPositions(positions_from_geometry())
-    openmm.LocalEnergyMinimizer.minimize(context, 0.01)
-    positions = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-    text = io.StringIO()
-    app.PDBFile.writeFile(topology, (positions - positions.mean(axis=0)) * unit.nanometer, text)
-    lines = [line for line in text.getvalue().splitlines() if not line.startswith("REMARK")]  # holds the date
-    Path(__file__).with_name("ala2.pdb").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    positions = minimised(topology, positions_from_geometry(), ("amber99sbildn.xml",), tolerance=0.01)
+    write_pdb(Path(__file__).with_name("ala2.pdb"), topology, positions)
 
 
 if __name__ == "__main__":
