@@ -214,7 +214,8 @@ def _times(result: Examination, rate: float) -> Times:
     per_ps = 1.0 / (settings.dynamics.timestep_ps * rate)
     production = settings.production_ns
     hot_ps = settings.starts.hot_ps if settings.starts.mode == "auto" else 0.0
-    equilibration = settings.sampling.equilibration_ps * settings.sampling.walkers
+    at_pressure = 0.0 if settings.barostat.pressure_bar is None else settings.barostat.equilibration_ps
+    equilibration = (settings.sampling.equilibration_ps + at_pressure) * settings.sampling.walkers / processes
     return Times(
         steps_per_s=rate,
         processes=processes,
