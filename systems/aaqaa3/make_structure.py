@@ -1,7 +1,7 @@
 """Make helix.pdb and stretched.pdb: Ac-(AAQAA)3-NH2 from its sequence.
 
-Run `python -m systems.aaqaa3.make_structure` in the sources' folder to write the files again; see ORIGIN.md. It needs
-the package PeptideBuilder beside those of aecv.
+Run `python -m systems.aaqaa3.make_structure` in the sources' folder to write the files again; see ORIGIN.md.
+It needs the package PeptideBuilder beside those of aecv.
 """
 
 from pathlib import Path
@@ -17,10 +17,10 @@ SEQUENCE = "AAQAA" * 3
 NAMES = {"A": "ALA", "Q": "GLN"}
 FORCEFIELD = ("amber14/protein.ff14SB.xml", "implicit/gbn2.xml")
 HELICAL, STRETCHED, TURNED = (-57.0, -47.0), (-75.0, 145.0), (-65.0, -40.0)
-"""phi and psi [degree] of an alpha helix, of polyproline II, and of the residues where the stretched chain bends."""
+"""phi and psi [degree] of an alpha helix, of polyproline II, and of the residues where a chain bends."""
 BENDS = (4, 9)
-"""Residues, counted from 0, where it bends: the alpha carbons of a straight chain lie almost on a line, and the rotation
-of a line onto the helix is not unique."""
+"""Residues, counted from 0, where it bends: the alpha carbons of a straight chain lie almost on a line, and
+the rotation of a line onto the helix is not unique."""
 TOLERANCE = 1.0
 """Of the minimisation [kJ/mol/nm]."""
 Heavy = list[tuple[str, str, str, FloatArray]]

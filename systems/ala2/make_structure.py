@@ -18,7 +18,7 @@ Row = tuple[str, str, str, tuple[int, int, int], tuple[float, float, float]]
 
 
 def geometry(phi: float, psi: float) -> list[Row]:
-    """Residue, atom, element, the three rows it hangs on (bond, angle, dihedral), and bond [nm], angle [degree]
+    """Residue, atom, element, the three rows it hangs on (bond, angle, dihedral), and bond [nm], angle
     and dihedral [degree]: standard values of peptide geometry, rounded.
 
     L-alanine has its CB at phi - 120 and its HA at phi + 120 degrees, seen along N-CA.

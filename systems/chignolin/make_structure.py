@@ -2,8 +2,8 @@
 
 Then folded_water.pdb and unfolded_water.pdb, the same in a box of water.
 
-Run `python systems/chignolin/make_structure.py` to write the files again; see ORIGIN.md. It needs the package
-PeptideBuilder beside those of aecv.
+Run `python -m systems.chignolin.make_structure` in the sources' folder to write the files again; see
+ORIGIN.md. It needs the package PeptideBuilder beside those of aecv.
 """
 
 import io
@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import PeptideBuilder
 from Bio.PDB import PDBIO
-from openmm import LocalEnergyMinimizer, Platform, VerletIntegrator, app, unit
+from openmm import app, unit
 
 from aecv.sampling.solvation import pdb_text, solvate
+from systems.building import FloatArray, minimised, write_pdb
 
 HERE = Path(__file__).parent
 SEQUENCE = "YYDPETGTWY"
@@ -54,38 +55,29 @@ def unfolded() -> app.Modeller:
     return app.Modeller(content.topology, content.positions)
 
 
-def finish(modeller: app.Modeller, order: app.Topology | None = None) -> tuple[app.Topology, unit.Quantity]:
-    """Hydrogens at pH 7, atoms in the order of another topology, and the next minimum of the energy."""
-    forcefield = app.ForceField(*FORCEFIELD)
-    modeller.addHydrogens(forcefield, pH=PH)
-    topology, positions = modeller.topology, modeller.positions
-    if order is not None:
-        found = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms()}
-        rows = [found.pop((atom.residue.index, atom.name)) for atom in order.atoms()]
-        assert not found, f"atoms of one structure alone: {sorted(found)}"
-        topology, positions = order, [positions[row] for row in rows] * unit.nanometer
-    system = forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff)
-    simulation = app.Simulation(topology, system, VerletIntegrator(0.001), Platform.getPlatformByName("CPU"))
-    simulation.context.setPositions(positions)
-    LocalEnergyMinimizer.minimize(simulation.context, TOLERANCE)
-    return topology, simulation.context.getState(positions=True).getPositions(asNumpy=True)
+def with_hydrogens(modeller: app.Modeller) -> tuple[app.Topology, FloatArray]:
+    """All atoms at pH 7, and their positions [nm]."""
+    modeller.addHydrogens(app.ForceField(*FORCEFIELD), pH=PH)
+    return modeller.topology, np.array(modeller.positions.value_in_unit(unit.nanometer))
 
 
-def write(topology: app.Topology, positions: unit.Quantity, path: Path) -> None:
-    """A PDB file centred at the origin, without the date."""
-    text = io.StringIO()
-    app.PDBFile.writeFile(topology, positions - positions.mean(axis=0), text)
-    lines = [line for line in text.getvalue().splitlines() if not line.startswith(("REMARK", "CRYST1"))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def in_order(topology: app.Topology, positions: FloatArray, order: app.Topology) -> FloatArray:
+    """Positions [nm] in the order of another topology of the same atoms."""
+    found = {(atom.residue.index, atom.name): positions[atom.index] for atom in topology.atoms()}
+    rows = np.array([found.pop((atom.residue.index, atom.name)) for atom in order.atoms()])
+    assert not found, f"atoms of one structure alone: {sorted(found)}"
+    return rows
 
 
 def main() -> None:
     """Write all files beside this one."""
-    topology, positions = finish(folded())
-    write(topology, positions, HERE / "folded.pdb")
-    _, stretched = finish(unfolded(), topology)
-    write(topology, stretched, HERE / "unfolded.pdb")
-    conformers = [np.array(item.value_in_unit(unit.nanometer)) for item in (positions, stretched)]
+    topology, positions = with_hydrogens(folded())
+    stretched = in_order(*with_hydrogens(unfolded()), topology)
+    conformers = [
+        minimised(topology, item, FORCEFIELD, tolerance=TOLERANCE) for item in (positions, stretched)
+    ]
+    for name, conformer in zip(("folded", "unfolded"), conformers, strict=True):
+        write_pdb(HERE / f"{name}.pdb", topology, conformer)
     solvated, boxes = solvate(topology, conformers, app.ForceField(*WATER), edge_nm=EDGE_NM)
     for name, box in zip(("folded", "unfolded"), boxes, strict=True):
         (HERE / f"{name}_water.pdb").write_text(pdb_text(solvated, box), encoding="utf-8")
