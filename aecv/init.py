@@ -45,6 +45,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--include", type=_FILE, help="Folder of the files that a Gromacs .top includes.")
 @click.option("--add-hydrogens", is_flag=True, help="Add the hydrogens that are missing, at pH 7.")
 @click.option("--drop-solvent", is_flag=True, help="Leave water and ions of the structure out.")
+@click.option(
+    "--solvate",
+    type=click.FloatRange(min=0.0, max=10.0, min_open=True),
+    metavar="NM",
+    help="Put it into a box of TIP3P water, with NM of water around it, and neutralise it with ions.",
+)
 def main(
     folder: Path,
     structure: Path,
@@ -54,6 +60,7 @@ def main(
     include: Path | None,
     add_hydrogens: bool,
     drop_solvent: bool,
+    solvate: float | None,
 ) -> None:
     """Write a folder NAME with a system.toml in which everything is guessed and explained.
 
@@ -63,9 +70,11 @@ def main(
     Examples:
       aecv init my_peptide --pdb peptide.pdb
       aecv init chignolin --pdb 5awl.pdb --add-hydrogens --drop-solvent
+      aecv init peptide_water --pdb peptide.pdb --solvate 1.0
       aecv init complex --prmtop complex.prmtop --inpcrd complex.inpcrd
       aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
     """
+    from aecv.sampling.preparation import Preparation
     from aecv.workflow.proposal import Sources, initialise
 
     made = initialise(
@@ -76,8 +85,9 @@ def main(
             forcefield=forcefield,
             parameters=parameters,
             include=include,
-            add_hydrogens=add_hydrogens,
-            drop_solvent=drop_solvent,
+            preparation=Preparation(
+                add_hydrogens=add_hydrogens, drop_solvent=drop_solvent, padding_nm=solvate
+            ),
         ),
     )
     for name, text in made.notes:

@@ -22,6 +22,8 @@ _VECTORS: dict[str, tuple[tuple[float, float, float], ...]] = {
 }
 _TOLERANCE = 10.0
 """Of the minimisation that follows [kJ/mol/nm]."""
+_CUTOFF_NM = 0.8
+"""Of its forces; less in a small box."""
 
 
 def solvate(
@@ -60,16 +62,16 @@ def solvate(
         _in_water(topology, conformer, forcefield, edge_nm, shape, model, molar, seed)
         for conformer in conformers
     ]
-    n_waters = min(_count(box.topology) for box in boxes)
+    fewest = min(n_waters(box.topology) for box in boxes)
     for box in boxes:
         waters = [residue for residue in box.topology.residues() if residue.name in WATER]
         # every n-th, so that no hole comes of it
-        superfluous = np.linspace(0, len(waters), len(waters) - n_waters, endpoint=False).astype(int)
+        superfluous = np.linspace(0, len(waters), len(waters) - fewest, endpoint=False).astype(int)
         box.delete([waters[k] for k in superfluous])
     solvated = boxes[0].topology
     if any(box.topology.getNumAtoms() != solvated.getNumAtoms() for box in boxes):
         raise MolecularSystemError("box of water: conformers got other numbers of ions; lower the salt")
-    return solvated, [_relaxed(solvated, _nm(box.positions), forcefield, len(conformers[0])) for box in boxes]
+    return solvated, [_relaxed(solvated, nm(box.positions), forcefield, len(conformers[0])) for box in boxes]
 
 
 def edge_for(conformers: Sequence[FloatArray], padding_nm: float) -> float:
@@ -121,7 +123,8 @@ def _repeatable(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
-def _count(topology: app.Topology) -> int:
+def n_waters(topology: app.Topology) -> int:
+    """Residues that are water."""
     return sum(residue.name in WATER for residue in topology.residues())
 
 
@@ -129,17 +132,24 @@ def _relaxed(
     topology: app.Topology, positions: FloatArray, forcefield: app.ForceField, n_solute: int
 ) -> FloatArray:
     """The next minimum for the solvent, the molecule at rest [nm]."""
-    method = {"nonbondedMethod": app.CutoffPeriodic, "nonbondedCutoff": 0.8 * unit.nanometer}
-    system = forcefield.createSystem(topology, constraints=None, rigidWater=True, **method)
+    vectors = topology.getPeriodicBoxVectors().value_in_unit(unit.nanometer)
+    cutoff = min(_CUTOFF_NM, 0.45 * min(vectors[k][k] for k in range(3)))
+    system = forcefield.createSystem(
+        topology,
+        nonbondedMethod=app.CutoffPeriodic,
+        nonbondedCutoff=cutoff * unit.nanometer,
+        rigidWater=True,
+    )
     for atom in range(n_solute):
         system.setParticleMass(atom, 0.0)
     simulation = app.Simulation(topology, system, VerletIntegrator(0.001), Platform.getPlatformByName("CPU"))
     simulation.context.setPositions(positions)
     LocalEnergyMinimizer.minimize(simulation.context, _TOLERANCE)
-    return _nm(simulation.context.getState(positions=True).getPositions(asNumpy=True))
+    return nm(simulation.context.getState(positions=True).getPositions(asNumpy=True))
 
 
-def _nm(positions: unit.Quantity) -> FloatArray:
+def nm(positions: unit.Quantity) -> FloatArray:
+    """Positions [nm], shape (N, 3)."""
     return np.array(positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
 
 

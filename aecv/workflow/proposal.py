@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mdtraj
@@ -20,7 +20,7 @@ from aecv.models.spec import load_system, shipped_systems
 from aecv.models.system_files import FILE_NAME, gromacs_includes
 from aecv.sampling import findings
 from aecv.sampling.molecule import Molecule, read_molecule
-from aecv.sampling.preparation import prepare_structure
+from aecv.sampling.preparation import Preparation, prepare_structure
 from aecv.sampling.structure import read_coordinates
 from aecv.workflow import guesses
 from aecv.workflow.guesses import Contents, Guess
@@ -42,7 +42,7 @@ class Sources:
         forcefield: names of OpenMM's own files, or paths; empty: guessed.
         parameters: of CHARMM.
         include: folder where a Gromacs topology's included files are.
-        add_hydrogens, drop_solvent: what to do to the structure.
+        preparation: what to do to the structure.
     """
 
     structure: Path
@@ -50,8 +50,7 @@ class Sources:
     forcefield: tuple[str, ...] = ()
     parameters: tuple[Path, ...] = ()
     include: Path | None = None
-    add_hydrogens: bool = False
-    drop_solvent: bool = False
+    preparation: Preparation = field(default_factory=Preparation)
 
     @property
     def format(self) -> str:
@@ -137,10 +136,10 @@ def _check_sources(sources: Sources) -> None:
             f"{sources.topology}: a PSF holds no force constants; give its .rtf, .prm and .str files, each "
             "with --parameters"
         )
-    if sources.format != "forcefield" and (sources.add_hydrogens or sources.drop_solvent):
+    if sources.format != "forcefield" and sources.preparation:
         raise MolecularSystemError(
-            f"{sources.topology}: its atoms are fixed; --add-hydrogens and --drop-solvent are for a "
-            "structure with force-field files"
+            f"{sources.topology}: its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for "
+            "a structure with force-field files"
         )
     if sources.format != "forcefield" and sources.forcefield:
         raise MolecularSystemError(f"{sources.topology}: brings its own forces; leave --forcefield out")
@@ -154,17 +153,16 @@ def _copy(sources: Sources, place: Path) -> tuple[dict[str, str | tuple[str, ...
     """Copy every file, prepared where asked; the keys of [system] that name them, and what was done."""
     files: dict[str, str | tuple[str, ...]] = {}
     done: list[tuple[str, str]] = []
-    if sources.format == "forcefield" and (sources.add_hydrogens or sources.drop_solvent):
+    if sources.preparation:
         target = place / sources.structure.name
-        dropped, added = prepare_structure(
+        said = prepare_structure(
             sources.structure,
             target,
+            sources.preparation,
             forcefield=sources.forcefield or guesses.SOLVATED,
-            add_hydrogens=sources.add_hydrogens,
-            drop_solvent=sources.drop_solvent,
         )
         files["structure"] = target.name
-        done.append(("structure", f"{dropped} residues of solvent dropped, {added} hydrogens added"))
+        done.append(("structure", ", ".join(said)))
     else:
         files["structure"] = _copied(sources.structure, place)
     if sources.topology is not None:

@@ -95,9 +95,18 @@ def _dynamics(proposal: Proposal) -> Iterator[str]:
     yield pair("friction_per_ps", 1.0)
     yield from _explained("timestep_ps", proposal.timestep)
     yield from _comment(
-        "auto: Reference up to 100 atoms, else the fastest that works here. Or CPU, CUDA, OpenCL, HIP."
+        "auto: Reference for tiny molecules, else the fastest that works here. Or CPU, CUDA, OpenCL, HIP."
     )
     yield pair("platform", "auto")
+    if proposal.cutoff_nm is not None:
+        yield ""
+        yield "[barostat]"
+        yield from _comment(
+            "Every walker begins at this pressure; then all take the mean volume and keep it. Take the lines "
+            "out where the box has its volume already."
+        )
+        yield pair("pressure_bar", 1.0)
+        yield pair("equilibration_ps", 100.0)
 
 
 def _cv(proposal: Proposal) -> Iterator[str]:
