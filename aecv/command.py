@@ -88,6 +88,12 @@ system_option = click.option(
     required=True,
     help="A shipped system (ala2, mueller_brown), or a folder with a system.toml.",
 )
+bias_components_option = click.option(
+    "--bias-components",
+    metavar="I,J|auto",
+    help="Components of the bottleneck that are the CV, up to three, 0 the most important; auto: the best "
+    "two.  [default: all of up to three, else auto]",
+)
 _RUN_OPTIONS = (
     click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers."),
     click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP."),

@@ -7,6 +7,7 @@ import click
 
 from aecv.command import (
     Command,
+    bias_components_option,
     frame_files,
     frame_options,
     overrides,
@@ -23,6 +24,7 @@ _SHORT_FOR = {
     "ns": "sampling.ns",
     "final_ns": "production.ns",
     "pool": "pool.mode",
+    "bias_components": "autoencoder.bias_components",
     "stop_when_converged": "convergence.stop",
 }
 
@@ -57,6 +59,7 @@ _SHORT_FOR = {
     default=None,
     help="Stop at the first iteration that counts as converged.",
 )
+@bias_components_option
 @frame_options(required=False)
 @run_options
 def main(

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, frame_files, frame_options, spec_of, system_option
+from aecv.command import (
+    Command,
+    bias_components_option,
+    frame_files,
+    frame_options,
+    spec_of,
+    system_option,
+)
 
 
 @click.command(cls=Command)
@@ -18,6 +25,7 @@ from aecv.command import Command, frame_files, frame_options, spec_of, system_op
     show_default=True,
     help="Of the weights that train: 1 for their ensemble, less for a closer look at rare frames.",
 )
+@bias_components_option
 @click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the CV.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
@@ -32,6 +40,7 @@ def main(
     *,
     system_name: str,
     power: float,
+    bias_components: str | None,
     seed: int | None,
     out: Path,
     config: Path | None,
@@ -45,7 +54,8 @@ def main(
       aecv train --system ala2 --frames traj.xtc --out cv
       aecv train --system my_system --frames a.dcd --frames b.dcd --top x.pdb --weights w.npy --out cv
     """
-    texts = (*assignments, *(() if seed is None else (f"run.seed={seed}",)))
+    short_for = {"run.seed": seed, "autoencoder.bias_components": bias_components}
+    texts = (*assignments, *(f"{key}={value}" for key, value in short_for.items() if value is not None))
     spec = spec_of(system_name, config=config, texts=texts, print_config=False)
     assert spec is not None
     files = frame_files(options)

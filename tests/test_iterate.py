@@ -48,6 +48,7 @@ def test_options_are_short_for_settings() -> None:
         "--system", "ala2", "--iters", "3", "--ns", "1.5", "--platform", "CPU", "--starts", "one",
         "--engine", "torchforce",
         "--pool", "none", "--stop-when-converged", "--final-ns", "0.25", "--print-config",
+        "--set", "autoencoder.latent=5", "--bias-components", "3,0",
     )  # fmt: skip
     settings = tomllib.loads(printed.output)
     assert settings["run"]["iterations"] == 3
@@ -58,6 +59,7 @@ def test_options_are_short_for_settings() -> None:
     assert settings["pool"]["mode"] == "none"
     assert settings["convergence"]["stop"] is True
     assert settings["production"]["ns"] == 0.25
+    assert settings["autoencoder"]["bias_components"] == [0, 3]
 
 
 def test_no_production_is_not_the_same_as_none_said() -> None:
@@ -123,6 +125,21 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
         ),
         (("--system", "ala2", "--set", "eabf.tau_ps=0.001"), "at least 20 time steps"),
         (("--system", "ala2", "--set", "autoencoder.latent=3"), "at most 31 per component"),
+        (
+            ("--system", "ala2", "--set", "autoencoder.latent=5", "--bias-components", "0,1,2"),
+            "eabf.bins 50 with 3 autoencoder.bias_components give 125000 bins, more than 30000; at most 31",
+        ),
+        (("--system", "ala2", "--set", "autoencoder.latent=9"), "less than or equal to 8, got 9"),
+        (
+            ("--system", "ala2", "--set", "autoencoder.latent=5", "--bias-components", "0,5"),
+            "bias_components [0, 5] needs indices below autoencoder.latent 5, 0 to 4",
+        ),
+        (("--system", "ala2", "--bias-components", "2"), "below autoencoder.latent 2, 0 to 1"),
+        (("--system", "ala2", "--bias-components", "1,1"), "needs indices that differ, got '1,1'"),
+        (("--system", "ala2", "--bias-components", "0,1,2,3"), "needs 1 to 3 indices"),
+        (("--system", "ala2", "--bias-components", "best"), 'needs "auto" or indices from 0, such as 0,3'),
+        (("--system", "ala2", "--bias-components", "0,-1"), "got '0,-1'"),
+        (("--system", "mueller_brown", "--set", "autoencoder.latent=4"), "moves in a plane"),
         (("--system", "ala2", "--set", "autoencoder.hidden=[0]"), "autoencoder.hidden"),
         (("--system", "ala2", "--ns", "1e12"), "sampling.ns is 1e+18 time steps"),
         (

@@ -21,6 +21,8 @@ MOST_NS_STEPS = 1e13
 """Steps of an iteration: more than any machine makes in a year."""
 MOST_BINS = 30_000
 """Bins of a grid that a free energy is integrated on in seconds."""
+MOST_BIASED = 3
+"""Components that a grid of the bias has."""
 
 
 class DynamicsSettings(_Section):
@@ -114,7 +116,39 @@ class AutoencoderSettings(_Section):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (40,), min_length=1, description="sizes of the hidden layers of the encoder; the decoder mirrors them"
     )
-    latent: int = Field(2, ge=1, le=3, description="components of the CV")
+    latent: int = Field(
+        2, ge=1, le=8, description="components of the bottleneck; of more than three some are biased"
+    )
+    bias_components: tuple[int, ...] | Literal["auto"] | None = Field(
+        None,
+        description='those that are biased, up to three, 0 the most important; "auto": the best two; '
+        "left out: all of up to three, else auto",
+    )
+
+    @field_validator("bias_components", mode="before")
+    @classmethod
+    def _indices_or_word(cls, value: Any) -> Any:
+        # the command line has 0,3, or 0 alone
+        if value is None or value == "auto":
+            return value
+        given = value.split(",") if isinstance(value, str) else value
+        items = list(given) if isinstance(given, list | tuple) else [given]
+        if not all(re.fullmatch(r" *\d{1,9} *", str(item)) for item in items):
+            raise ValueError('needs "auto" or indices from 0, such as 0,3')
+        found = sorted(int(item) for item in items)
+        if len(set(found)) < len(found):
+            raise ValueError("needs indices that differ")
+        if not 1 <= len(found) <= MOST_BIASED:
+            raise ValueError(f"needs 1 to {MOST_BIASED} indices: a grid of more has too many bins to fill")
+        return tuple(found)
+
+    @property
+    def n_biased(self) -> int:
+        """Components of the CV, which is what is biased."""
+        if isinstance(self.bias_components, tuple):
+            return len(self.bias_components)
+        takes_all = self.bias_components is None and self.latent <= MOST_BIASED
+        return self.latent if takes_all else min(2, self.latent)
 
 
 class TrainingSettings(_Section):
@@ -296,7 +330,7 @@ class Settings(_Section):
             )
         if self.barostat.pressure_bar is None and self.barostat.always:
             raise ValueError("barostat.always needs barostat.pressure_bar, for example 1.0")
-        self._check_bins()
+        self._check_components()
         self._check_lengths()
         ratio = self.sampling.frame_ps / self.dynamics.timestep_ps
         if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < 1:
@@ -306,12 +340,21 @@ class Settings(_Section):
             )
         return self
 
-    def _check_bins(self) -> None:
-        bins, latent = self.eabf.bins, self.autoencoder.latent
-        if bins**latent > MOST_BINS:
+    def _check_components(self) -> None:
+        bins, autoencoder = self.eabf.bins, self.autoencoder
+        chosen, n_biased = autoencoder.bias_components, autoencoder.n_biased
+        if isinstance(chosen, tuple) and chosen[-1] >= autoencoder.latent:
             raise ValueError(
-                f"eabf.bins {bins} with autoencoder.latent {latent} give {bins**latent} bins, more than "
-                f"{MOST_BINS}; at most {int(MOST_BINS ** (1 / latent))} per component"
+                f"autoencoder.bias_components {list(chosen)} needs indices below autoencoder.latent "
+                f"{autoencoder.latent}, 0 to {autoencoder.latent - 1}"
+            )
+        if bins**n_biased > MOST_BINS:
+            what = f"autoencoder.latent {autoencoder.latent}"
+            if n_biased < autoencoder.latent:
+                what = f"{n_biased} autoencoder.bias_components"
+            raise ValueError(
+                f"eabf.bins {bins} with {what} give {bins**n_biased} bins, more than "
+                f"{MOST_BINS}; at most {int(MOST_BINS ** (1 / n_biased))} per component"
             )
 
     def _check_lengths(self) -> None:

@@ -18,7 +18,7 @@ from aecv.models.cv_files import export_cv
 from aecv.models.internal_export import export_internal
 from aecv.models.observables import ObservableSet
 from aecv.models.torchscript import module_dtype
-from aecv.numerics.abf import data_grid
+from aecv.numerics.abf import data_range
 from aecv.numerics.internal import InternalCoordinates
 
 FloatArray = NDArray[np.float64]
@@ -154,9 +154,8 @@ def with_range(cv: CV, frames: FloatArray, *, margin: float) -> CV:
             f"CV {cv.source}: component {int(np.argmax(missing)) + 1} needs a range; {len(frames)} frames of "
             'a hot run are too few to take it from; give one (--range), or set starts.mode = "auto"'
         )
-    grid = data_grid(cv(frames)[:, missing], bins=2, margin=margin)
     cv_range = cv.cv_range.copy()
-    cv_range[missing] = np.array([grid.lower, grid.upper]).T
+    cv_range[missing] = data_range(cv(frames)[:, missing], margin=margin)
     return replace(cv, cv_range=cv_range)
 
 

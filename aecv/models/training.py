@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +11,12 @@ from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start
+from aecv.models.components import Components, Layers, feed_forward, rank_components
 from aecv.models.optimisation import Fit, fit, one_thread, rows_of
 from aecv.models.training_data import Frames, IntArray, prepare, prepare_replicas, systematic_resample
 from aecv.numerics.encoder import Encoder
 
 FloatArray = NDArray[np.float64]
-Layers = Sequence[tuple[FloatArray, FloatArray]]
 
 START_SAMPLES = 20_000
 
@@ -30,9 +30,8 @@ class TrainedAutoencoder:
     Losses are sum_i w_i |y_i - y_hat_i|^2 / sum_i w_i [nm^2], summed over all coordinates.
 
     Attributes:
-        encoder: the winner; its output has zero weighted mean and unit weighted standard deviation.
-        decoder_weights: per layer, shape (n_out, n_in), of the map from xi to aligned coordinates [nm].
-        decoder_biases: per layer, shape (n_out,).
+        encoder: the winner with all its components; they have zero weighted mean and unit weighted standard
+            deviation.
         losses: validation loss of each restart's best weights [nm^2], shape (R,); inf where it diverged.
         train_losses: loss of the same weights on the training frames [nm^2], shape (R,).
         train_curves: mean loss during each epoch [nm^2], shape (R, n_epochs).
@@ -41,13 +40,14 @@ class TrainedAutoencoder:
         best_restart: index of the lowest validation loss.
         n_epochs: epochs trained before the last restart stopped.
         n_validation: frames held out.
-        restart_encoders: the encoder of every restart, for mutual scores; one that diverged is as it started,
-            one that collapsed is replaced by the winner's.
+        restart_encoders: the encoder of every restart, of the components that are biased, for mutual scores;
+            one that diverged is as it started, one that collapsed is replaced by the winner's.
+        restart_decoders: the decoder of every restart, from all components to aligned coordinates [nm].
+        components: of every restart; where some are left out, else empty. Encoders and decoders are then
+            sorted by importance.
     """
 
     encoder: Encoder
-    decoder_weights: tuple[FloatArray, ...]
-    decoder_biases: tuple[FloatArray, ...]
     losses: FloatArray
     train_losses: FloatArray
     train_curves: FloatArray
@@ -57,6 +57,8 @@ class TrainedAutoencoder:
     n_epochs: int
     n_validation: int
     restart_encoders: tuple[Encoder, ...]
+    restart_decoders: tuple[Layers, ...]
+    components: tuple[Components, ...] = ()
 
     @property
     def loss(self) -> float:
@@ -69,11 +71,8 @@ class TrainedAutoencoder:
         return self.loss / self.variance
 
     def decode(self, xi: ArrayLike) -> FloatArray:
-        """Aligned coordinates [nm], shape (F, n_atoms, 3), that the decoder gives for xi, shape (F, d)."""
-        values = np.asarray(xi, dtype=float)
-        for w, b in zip(self.decoder_weights[:-1], self.decoder_biases[:-1], strict=True):
-            values = np.tanh(values @ w.T + b)
-        values = values @ self.decoder_weights[-1].T + self.decoder_biases[-1]
+        """Aligned coordinates [nm], shape (F, n_atoms, 3), from all components, shape (F, latent)."""
+        values = feed_forward(self.restart_decoders[self.best_restart], np.asarray(xi, dtype=float))
         return values.reshape(len(values), -1, 3)
 
 
@@ -189,7 +188,8 @@ def _train(
         own = slice(index * training.restarts, (index + 1) * training.restarts)
         layers = [network.layers(restart) for restart in range(own.start, own.stop)]
         try:
-            collected.append(_collect(layers, shape, frames, reference, result.of(own), train_best[own]))
+            found = _collect(layers, shape, frames, reference, result.of(own), train_best[own])
+            collected.append(_with_chosen(found, frames, autoencoder))
         except TrainingError as error:
             collected.append(error)
     return collected
@@ -218,12 +218,10 @@ def _collect(
     if not np.isfinite(best).any():
         raise problem or TrainingError(f"training: the losses of all {len(best)} restarts diverged")
     winner = int(np.argmin(best))
-    encoder, decoder = folded[winner]
+    kept = [folded.get(index, folded[winner]) for index in range(len(layers))]
     variance = frames.variance
     return TrainedAutoencoder(
-        encoder=encoder,
-        decoder_weights=tuple(w for w, _ in decoder),
-        decoder_biases=tuple(b for _, b in decoder),
+        encoder=folded[winner][0],
         losses=best * variance,
         train_losses=np.where(np.isfinite(best), train_best, np.inf) * variance,
         train_curves=result.train * variance,
@@ -232,17 +230,33 @@ def _collect(
         best_restart=winner,
         n_epochs=result.train.shape[1],
         n_validation=int(frames.held_out.sum()),
-        restart_encoders=tuple(folded.get(index, folded[winner])[0] for index in range(len(layers))),
+        restart_encoders=tuple(encoder for encoder, _ in kept),
+        restart_decoders=tuple(decoder for _, decoder in kept),
+    )
+
+
+def _with_chosen(
+    trained: TrainedAutoencoder, frames: Frames, autoencoder: AutoencoderSettings
+) -> TrainedAutoencoder:
+    """Components sorted by importance, and encoders of those that are biased; where all are, as they came."""
+    if autoencoder.n_biased == autoencoder.latent:
+        return trained
+    wanted = autoencoder.bias_components or "auto"
+    pairs = zip(trained.restart_encoders, trained.restart_decoders, strict=True)
+    found = tuple(rank_components(encoder, decoder, frames, wanted) for encoder, decoder in pairs)
+    return replace(
+        trained,
+        encoder=found[trained.best_restart].encoder,
+        restart_encoders=tuple(own.encoder.of_components(own.biased) for own in found),
+        restart_decoders=tuple(own.decoder for own in found),
+        components=found,
     )
 
 
 def _fold(layers: Layers, shape: Shape, frames: Frames, reference: FloatArray) -> tuple[Encoder, Layers]:
     """Normalisation of inputs and outputs moved into the first and last layers of encoder and decoder."""
     encoder, decoder = list(layers[: shape.n_encoder_layers]), list(layers[shape.n_encoder_layers :])
-    code = frames.x.astype(float)
-    for w, b in encoder[:-1]:
-        code = np.tanh(code @ w.T + b)
-    code = code @ encoder[-1][0].T + encoder[-1][1]
+    code = feed_forward(encoder, frames.x.astype(float))
     centre = frames.weights @ code
     spread = np.sqrt(frames.weights @ (code - centre) ** 2)
     if not np.all(spread > 1e-6):

@@ -185,13 +185,15 @@ def couple(
     )
 
 
-def data_grid(xi: FloatArray, *, bins: int, margin: float, tail: float = 5e-4) -> Grid:
-    """Grid over the range of data: from the `tail` to the 1 - `tail` quantile, and a margin on each side.
+def data_range(xi: FloatArray, *, margin: float, tail: float = 5e-4) -> FloatArray:
+    """Range of data: from the `tail` to the 1 - `tail` quantile, and a margin on each side.
 
     Args:
         xi: shape (n, d) [CV].
-        bins: bins per dimension.
         margin: share of the range added on each side.
+
+    Returns:
+        lower and upper end of each component [CV], shape (d, 2).
 
     Raises:
         SamplingError: when a component does not vary or is not finite.
@@ -200,11 +202,7 @@ def data_grid(xi: FloatArray, *, bins: int, margin: float, tail: float = 5e-4) -
     span = high - low
     if not np.all(np.isfinite(span)) or np.any(span <= 0):
         raise SamplingError(f"grid: the CV needs to vary in the data, got ranges {span.tolist()}")
-    return Grid(
-        lower=tuple((low - margin * span).tolist()),
-        upper=tuple((high + margin * span).tolist()),
-        n_bins=(bins,) * xi.shape[1],
-    )
+    return np.array([low - margin * span, high + margin * span]).T
 
 
 def fastest_frequency(gradient: FloatArray, masses: FloatArray, extended: ExtendedVariable) -> FloatArray:

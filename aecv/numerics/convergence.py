@@ -121,13 +121,30 @@ def nonlinear_r2(
     residuals = _centred(y, w)
     total = w @ np.square(residuals)
     for known, asked in ((odd, ~odd), (~odd, odd)):
-        _, nearest = cKDTree(x[known]).query(x[asked], k=neighbours)
-        nearest = nearest.reshape(-1, neighbours)
-        share = w[known][nearest]
-        prediction = np.einsum("nk,nkq->nq", share, y[known][nearest]) / share.sum(axis=1)[:, None]
-        residuals[asked] = y[asked] - prediction
+        residuals[asked] = y[asked] - neighbour_means(x[known], y[known], w[known], x[asked], neighbours)
     left = w @ np.square(residuals)
     return np.asarray(1.0 - np.divide(left, total, out=np.ones_like(total), where=total > 0))
+
+
+def neighbour_means(
+    x: FloatArray, y: FloatArray, weights: FloatArray, asked: FloatArray, neighbours: int
+) -> FloatArray:
+    """Conditional means E[y | x] at some points: weighted means over the nearest frames.
+
+    Args:
+        x: where frames are, shape (n, p), in units in which distances mean something.
+        y: their values, shape (n, q).
+        weights: positive, shape (n,).
+        asked: points, shape (m, p).
+        neighbours: how many frames, at most n.
+
+    Returns:
+        shape (m, q).
+    """
+    _, nearest = cKDTree(x).query(asked, k=neighbours)
+    nearest = nearest.reshape(-1, neighbours)
+    share = weights[nearest]
+    return np.asarray(np.einsum("nk,nkq->nq", share, y[nearest]) / share.sum(axis=1)[:, None])
 
 
 def periodic_features(angles: ArrayLike) -> FloatArray:

@@ -1,7 +1,7 @@
 """The encoder as plain arrays: alignment onto a reference (or none), then a tanh network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -76,6 +76,20 @@ class Encoder:
             for part in (w, np.ascontiguousarray(w.T), b)
         ]
         return np.concatenate(parts)
+
+    def of_components(self, rows: ArrayLike, signs: ArrayLike = 1.0) -> "Encoder":
+        """The encoder with some of its components, in another order or with other signs.
+
+        Args:
+            rows: which components, in their new order, shape (d,).
+            signs: 1 or -1 of each, shape (d,).
+        """
+        chosen, factors = np.asarray(rows, dtype=np.int64), np.asarray(signs, dtype=float)
+        return replace(
+            self,
+            weights=(*self.weights[:-1], factors.reshape(-1, 1) * self.weights[-1][chosen]),
+            biases=(*self.biases[:-1], factors * self.biases[-1][chosen]),
+        )
 
 
 def encode(encoder: Encoder, positions: ArrayLike) -> FloatArray:

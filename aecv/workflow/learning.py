@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
 from aecv.ground.settings import Settings
+from aecv.models.components import Components
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv
 from aecv.models.training import TrainedAutoencoder, train_autoencoder
-from aecv.numerics.abf import data_grid
+from aecv.numerics.abf import data_range
 from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
 from aecv.numerics.encoder import Encoder, encode
 from aecv.numerics.weights import effective_sample_size
@@ -29,6 +30,9 @@ from aecv.workflow.threshold import Choice, WeightedFrames, consensus_restart
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 
+LATENT = "latent"
+"""Folder of the CV of all components, beside the CV of those that are biased."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
@@ -39,12 +43,14 @@ class Trained:
         n_frames: frames that it saw.
         n_effective: (sum w)^2 / sum w^2 of them.
         choice: the restart that was chosen, and how alike the good ones are.
+        components: of that restart, `biased` in the order of the CV's; None where all are biased.
     """
 
     autoencoder: TrainedAutoencoder
     n_frames: int
     n_effective: float
     choice: Choice
+    components: Components | None = None
 
     @property
     def loss(self) -> float:
@@ -70,6 +76,9 @@ def train_cv(
     hot: NDArray[np.floating] | None = None,
 ) -> Trained:
     """Train on weighted frames and export cv.pt, cv.npz, cv.json and training.json.
+
+    Where only some components of the bottleneck are biased, these are the CV, and all of them are exported in
+    the folder `LATENT`.
 
     Args:
         pool: frames with Boltzmann weights, in the order of time; training.max_frames of them train.
@@ -112,22 +121,53 @@ def train_cv(
         )
     choice = consensus_restart(trained, frames, settings.training.loss_tolerance)
     encoder = trained.restart_encoders[choice.restart]
+    order, signs = list(range(encoder.n_components)), np.ones(encoder.n_components)
     if previous is not None:
-        encoder = matched(encoder, encode(encoder, positions), previous(positions), weights)
+        order, signs = matching(encode(encoder, positions), previous(positions), weights)
+    encoder = encoder.of_components(order, signs)
+    components = None
+    if trained.components:
+        components = trained.components[choice.restart].in_order(order, signs)
+        logger.info("%s: %s", place, _told(components, settings.autoencoder.bias_components))
     seen = pool.positions if hot is None else np.concatenate([pool.positions, hot])
-    grid = data_grid(encode(encoder, seen), bins=settings.eabf.bins, margin=settings.eabf.margin)
-    cv_range = np.array([grid.lower, grid.upper]).T
+    _export(encoder, folder, seen, system)
+    if components is not None:
+        _export(components.encoder, folder / LATENT, seen, system)
+    result = Trained(
+        autoencoder=trained,
+        n_frames=len(weights),
+        n_effective=n_effective,
+        choice=choice,
+        components=components,
+    )
+    write_json(folder / "training.json", _training_report(result))
+    return result
+
+
+def _export(encoder: Encoder, folder: Path, seen: NDArray[np.floating], system: MolecularSystem) -> None:
+    """cv.pt, cv.npz and cv.json, with the range of some frames, shape (n, n_cv_atoms, 3) [nm]."""
     export_cv(
         encoder,
         folder,
         atom_indices=system.cv_atom_indices,
-        cv_range=cv_range,
+        cv_range=data_range(encode(encoder, seen), margin=system.spec.settings.eabf.margin),
         system=system.spec.name,
         system_hash=system.spec.hash,
     )
-    result = Trained(autoencoder=trained, n_frames=len(weights), n_effective=n_effective, choice=choice)
-    write_json(folder / "training.json", _training_report(result))
-    return result
+
+
+def _told(components: Components, asked: tuple[int, ...] | str | None) -> str:
+    """Which components are biased and why, in a sentence."""
+    chosen = " and ".join(map(str, sorted(components.biased)))
+    why = "as asked" if isinstance(asked, tuple) else "the pair that reconstructs best"
+    following = ""
+    if components.next_pair is not None:
+        following = f", {components.next_loss:.3g} with the next pair {components.next_pair}"
+    return (
+        f"of {len(components.importances)} components, the most important one 0, {chosen} "
+        f"{'is' if len(components.biased) == 1 else 'are'} the CV, {why}: loss "
+        f"{components.biased_loss:.3g} nm^2 with them alone{following}, {components.loss:.3g} with all"
+    )
 
 
 def _with_hot(frames: WeightedFrames, hot: NDArray[np.floating] | None, share: float) -> WeightedFrames:
@@ -166,33 +206,31 @@ def _training_report(result: Trained) -> dict[str, Any]:
         "fraction_of_variance": result.loss / trained.variance,
         "train_nm2": trained.train_curves,
         "validation_nm2": trained.validation_curves,
-    }
+    } | ({} if result.components is None else {"components": result.components.report()})
 
 
-def matched(encoder: Encoder, new: FloatArray, old: FloatArray, weights: FloatArray) -> Encoder:
-    """The encoder with its components in the order and with the signs that fit the old CV best.
+def matching(new: FloatArray, old: FloatArray, weights: FloatArray) -> tuple[list[int], FloatArray]:
+    """The order and the signs in which a new CV's components fit those of the old one best.
 
     Components of an autoencoder come in any order and sign; scores do not see it, people's eyes do.
 
     Args:
         new, old: both CVs on the same frames, shape (n, d).
         weights: shape (n,).
+
+    Returns:
+        the new components in the order of the old, and 1 or -1 of each; as they are when d differs.
     """
     d = new.shape[1]
     if old.shape[1] != d:
-        return encoder
+        return list(range(d)), np.ones(d)
     share = weights / weights.sum()
     x, y = (z - share @ z for z in (new, old))
     correlation = (x * share[:, None]).T @ y / np.outer(np.sqrt(share @ x**2), np.sqrt(share @ y**2))
     order = max(permutations(range(d)), key=lambda p: sum(abs(correlation[p[c], c]) for c in range(d)))
     signs = np.sign([correlation[order[c], c] for c in range(d)])
     signs[signs == 0] = 1.0
-    rows = list(order)
-    return replace(
-        encoder,
-        weights=(*encoder.weights[:-1], signs[:, None] * encoder.weights[-1][rows]),
-        biases=(*encoder.biases[:-1], signs * encoder.biases[-1][rows]),
-    )
+    return list(order), signs
 
 
 def compare(

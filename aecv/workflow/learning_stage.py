@@ -10,6 +10,7 @@ from typing import Any
 
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.ground.seeds import seed_31bit
+from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.sampling.system import MolecularSystem
@@ -18,7 +19,7 @@ from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess
 from aecv.workflow.estimates import estimate
-from aecv.workflow.learning import Trained, compare, temper, train_cv, training_frames
+from aecv.workflow.learning import LATENT, Trained, compare, temper, train_cv, training_frames
 from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.progress import Progress
 from aecv.workflow.records import IterationRecord
@@ -31,17 +32,24 @@ logger = logging.getLogger(__name__)
 N_REPLICATES = 100
 """Of the bootstrap behind the error bars of an iteration: its standard errors are good to 7 %."""
 
+CV_FILES = ("cv.pt", "cv.npz", "cv.json")
 OUTPUTS = (
     "weights.npz",
     "coverage.json",
     "colvar.dat",
-    "cv.pt",
-    "cv.npz",
-    "cv.json",
+    *CV_FILES,
     "training.json",
     "score.json",
     "record.json",
 )
+
+
+def outputs(settings: Settings) -> tuple[str, ...]:
+    """What the stage writes: `OUTPUTS`, and the CV of all components where some are left out."""
+    autoencoder = settings.autoencoder
+    if autoencoder.n_biased == autoencoder.latent:
+        return OUTPUTS
+    return (*OUTPUTS, *(f"{LATENT}/{name}" for name in CV_FILES))
 
 
 def learn(
@@ -189,6 +197,7 @@ def _record(
     system: MolecularSystem,
     learning_s: float,
 ) -> IterationRecord:
+    components = trained.components
     dynamics, wall_s = system.spec.settings.dynamics, float(timing["wall_s"])
     # frames that a user gave cost no dynamics
     n_simulated = samples.n_frames if timing.get("simulated", True) else 0
@@ -210,6 +219,9 @@ def _record(
         ns=ns,
         steps_per_s=1000.0 * ns / dynamics.timestep_ps / wall_s,
         wall_s=wall_s + learning_s,
+        biased_components=None if components is None else components.biased,
+        importances=None if components is None else tuple(components.importances.tolist()),
+        biased_loss=None if components is None else components.biased_loss,
     )
 
 

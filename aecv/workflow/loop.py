@@ -317,7 +317,7 @@ class _Loop:
             learning_stage.learn(
                 self._run, iteration, previous, self._system, self._progress, workers=self._workers
             )
-            self._run.mark_done(iteration, "learning", inputs, learning_stage.OUTPUTS)
+            self._run.mark_done(iteration, "learning", inputs, learning_stage.outputs(self._settings))
         return IterationRecord.from_dict(read_json(folder / "record.json"))
 
     def _recipe(self, bias: BiasRecipe | None = None) -> EngineRecipe:
@@ -335,7 +335,7 @@ def plan_of(settings: Settings, iteration: int) -> Plan:
         f"iteration {iteration}",
         settings.sampling.ns,
         settings.eabf.frozen_stages if has_stages else 0,
-        settings.autoencoder.latent if iteration else 0,
+        settings.autoencoder.n_biased if iteration else 0,
     )
 
 
@@ -346,5 +346,5 @@ def production_plan(settings: Settings, cv_iteration: int) -> Plan:
         f"production {cv_iteration}",
         settings.production_ns,
         settings.production.frozen_stages,
-        settings.autoencoder.latent,
+        settings.autoencoder.n_biased,
     )

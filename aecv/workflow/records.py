@@ -40,6 +40,9 @@ class IterationRecord:
         n_inverted, n_turned: frames with a changed chirality, or a turned peptide bond.
         ns, steps_per_s: simulated time and its speed, all walkers together, the starting of processes
             included; `wall_s` the time for everything.
+        biased_components: which components of the bottleneck are the CV's, 0 the most important, in the CV's
+            order; None where all are. `importances` of all components [nm^2] and `biased_loss`, the loss with
+            the biased ones alone [nm^2], are those of `aecv.models.components.Components`.
     """
 
     index: int
@@ -71,6 +74,9 @@ class IterationRecord:
     ns: float
     steps_per_s: float
     wall_s: float
+    biased_components: tuple[int, ...] | None = None
+    importances: tuple[float, ...] | None = None
+    biased_loss: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no infinity: "inf" and "-inf" stand for it."""

@@ -56,6 +56,23 @@ def test_training_leaves_what_a_cv_needs(frames: Path, tmp_path: Path) -> None:
     assert load_cv(tmp_path / "cv").n_components == 1
 
 
+def test_the_chosen_components_are_the_cv_and_all_lie_beside_it(frames: Path, tmp_path: Path) -> None:
+    chosen = ("autoencoder.latent=4", "autoencoder.bias_components=1,3")
+    trained = train(
+        load_system("ala2", overrides=(*QUICK, *chosen)), FrameFiles(trajectories=(frames,)), tmp_path / "cv"
+    )
+    cv, whole = load_cv(tmp_path / "cv"), load_cv(tmp_path / "cv" / "latent")
+    assert (cv.n_components, whole.n_components) == (2, 4)
+    positions = np.load(frames.parent / "samples.npz")["cv_positions"].astype(float)
+    np.testing.assert_allclose(cv(positions), whole(positions)[:, [1, 3]], atol=1e-12)
+    np.testing.assert_allclose(cv.cv_range, whole.cv_range[[1, 3]], atol=1e-12)
+    said = read_json(tmp_path / "cv" / "training.json")["components"]
+    assert said["biased"] == [1, 3]
+    assert trained.components is not None
+    assert said["importance_nm2"] == pytest.approx(trained.components.importances.tolist())
+    assert said["loss_nm2"] < said["biased_loss_nm2"]
+
+
 def test_a_folder_that_exists_is_not_touched(frames: Path, tmp_path: Path) -> None:
     (tmp_path / "cv").mkdir()
     (tmp_path / "cv" / "mine.txt").write_text("mine")

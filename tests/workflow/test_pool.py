@@ -16,7 +16,7 @@ from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.numerics.encoder import Encoder, encode
 from aecv.workflow.coupling import SAFE_PHASE, extended_variable
-from aecv.workflow.learning import compare, matched
+from aecv.workflow.learning import compare, matching
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.samples import Bias, Samples
@@ -309,8 +309,8 @@ def test_components_are_matched_to_the_old_cv_in_order_and_sign() -> None:
         weights=(np.array([-1.0, 1.0, -2.0])[:, None] * encoder.weights[0][[2, 0, 1]],),
         biases=(np.array([-1.0, 1.0, -2.0]) * encoder.biases[0][[2, 0, 1]],),
     )
-    again = matched(shuffled, encode(shuffled, frames), old, np.ones(500))
-    new = encode(again, frames)
+    order, signs = matching(encode(shuffled, frames), old, np.ones(500))
+    new = encode(shuffled.of_components(order, signs), frames)
     np.testing.assert_allclose(new, old * [1.0, 2.0, 1.0], atol=1e-12)
 
 

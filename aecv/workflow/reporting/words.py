@@ -37,6 +37,8 @@ def facts_of_loop(
     if last.score is not None:
         required = required_score(last, settings.convergence)
         facts.append(("last score", f"{last.score:.3f}" + (f" (needs {required:.3f})" if required else "")))
+    if (biased := _biased(last)) is not None:
+        facts.append(("biased components", biased))
     ns = sum(record.ns or 0.0 for record in records) + (production.ns if production else 0.0)
     facts.append(("simulated", f"{ns:g} ns"))
     facts.append(("wall time of the iterations", _in_words(sum(record.wall_s or 0.0 for record in records))))
@@ -70,6 +72,19 @@ def progress_words(state: State, n_done: int, n_asked: int) -> str:
     if state == "running":
         return f"running: {n_done} of {n_asked} iterations done"
     return f"{'stopped after' if state == 'stopped' else 'finished:'} {n_done} of {n_asked} iterations"
+
+
+def _biased(record: IterationRecord) -> str | None:
+    """Which components of the bottleneck are the CV and what they leave out; None where all are."""
+    chosen, importances, loss = record.biased_components, record.importances, record.biased_loss
+    if chosen is None or importances is None or loss is None or not record.explained_variance < 1.0:
+        return None
+    variance = record.loss / (1.0 - record.explained_variance)
+    names = " and ".join(map(str, sorted(chosen)))
+    return (
+        f"{names} of {len(importances)}: {1.0 - loss / variance:.0%} of the variance "
+        f"(all: {record.explained_variance:.0%})"
+    )
 
 
 def _in_words(seconds: float) -> str:
