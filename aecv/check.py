@@ -64,6 +64,8 @@ def main(
 
 
 def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
+    from aecv.screens import roughly
+
     settings = result.spec.settings
     yield "system", f"{result.spec.name}, {result.spec.directory}"
     if result.system is not None:
@@ -83,13 +85,13 @@ def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
         sampling, production = settings.sampling, times.production_ns
         yield (
             "aecv iterate",
-            f"about {_duration(times.total)} of dynamics on {times.processes} "
+            f"about {roughly(times.total)} of dynamics on {times.processes} "
             f"process{'es' if times.processes > 1 else ''}; the bias and training come on top",
         )
         yield (
             "",
-            f"starts {_duration(times.starts)}, {settings.run.iterations} iterations of {sampling.ns:g} ns "
-            f"{_duration(times.iterations)}, production of {production:g} ns {_duration(times.production)}",
+            f"starts {roughly(times.starts)}, {settings.run.iterations} iterations of {sampling.ns:g} ns "
+            f"{roughly(times.iterations)}, production of {production:g} ns {roughly(times.production)}",
         )
     for index, finding in enumerate(result.findings):
         yield "warning" if index == 0 else "", finding
@@ -117,14 +119,6 @@ def _contents(result: "Examination") -> Iterator[tuple[str, str]]:
         ", ".join(f"{system.observables.label(name)} {value[0]:.2f}" for name, value in values.items())
         or "none",
     )
-
-
-def _duration(seconds: float) -> str:
-    """Roughly, in the unit that a person would take."""
-    for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from aecv.ground.errors import suggestion
 
 COMMANDS = {
     "init": "A folder for a molecule of your own, with everything guessed and explained.",
+    "systems": "The systems that come with aecv, and what a run of them costs here.",
     "check": "Whether a system runs, how fast, and what looks wrong about it.",
     "iterate": "Learn a collective variable: the whole loop for a system.",
     "sample": "Extended ABF along a given CV: observables, a file of ours or of others.",

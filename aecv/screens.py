@@ -9,6 +9,7 @@ from aecv.ground.settings import Settings
 from aecv.workflow.record_table import duration, number, with_error
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
+    from aecv.workflow.catalogue import Entry
     from aecv.workflow.learning import Trained
     from aecv.workflow.loop import Outcome
     from aecv.workflow.offline import Score
@@ -127,3 +128,45 @@ def score_text(found: "Score") -> str:
             f"frames       {found.n_frames}, {found.n_effective:.0f} effective",
         ]
     )
+
+
+def system_text(entry: "Entry") -> str:
+    """A system of the list, in some lines."""
+    rows = []
+    if (contents := entry.contents) is not None:
+        kind = "atom" if contents.n_atoms == 1 else "atoms"
+        rows += [
+            ("forces", f"{contents.forces}; {contents.surroundings}"),
+            (
+                "atoms",
+                f"{contents.n_atoms} {kind}, the CV sees {contents.n_cv_atoms} ({contents.cv_atoms}) and has "
+                f"{contents.latent} component{'' if contents.latent == 1 else 's'}",
+            ),
+            ("platform", contents.platform + _speed_text(entry)),
+        ]
+    if entry.times is not None:
+        times = entry.times
+        rows.append(
+            (
+                "a run",
+                f"{entry.iterations} iterations of {entry.ns:g} ns and a production of "
+                f"{times.production_ns:g} ns, {entry.walkers} walkers on {times.processes} "
+                f"process{'es' if times.processes > 1 else ''}: about {roughly(times.total)} "
+                "of dynamics, without bias and training",
+            )
+        )
+    optional = (("expect", entry.expect), ("note", entry.note), ("error", entry.error))
+    rows += [(name, text) for name, text in optional if text]
+    return "\n".join([f"{entry.name}: {entry.description}", *(f"  {name:<10}{text}" for name, text in rows)])
+
+
+def _speed_text(entry: "Entry") -> str:
+    return "" if entry.times is None else f", {entry.times.steps_per_s:.0f} steps/s in one process"
+
+
+def roughly(seconds: float) -> str:
+    """A duration in the unit that a person would take."""
+    for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"

@@ -50,6 +50,7 @@ class MolecularSettings(Section):
 
     name: str = Field(pattern=NAME, description="names the run folder and the CV")
     description: str = Field("", description="for people")
+    expect: str = Field("", description="what a run shows, a line for people")
     structure: str | None = Field(
         None,
         description="coordinates: .pdb or .cif; .inpcrd, .rst7 (Amber), .gro (Gromacs), .crd (CHARMM) beside "

@@ -41,6 +41,11 @@ class PlatformChoice:
     properties: Mapping[str, str]
     reason: str
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on the processor, so that processes gain by running side by side."""
+        return self.platform.getName() in ("Reference", "CPU")
+
     def on_device(self, index: str) -> "PlatformChoice":
         """The same on one of several GPUs.
 

@@ -7,7 +7,6 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from aecv.ground.cores import usable_cores
 from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, SimulationError
 from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
@@ -16,40 +15,17 @@ from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
 from aecv.sampling.second_try import what_went_wrong
+from aecv.sampling.speed import BUSY, busy_words
 from aecv.sampling.starts import minimise
 from aecv.sampling.structure import read_coordinates
 from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+from aecv.workflow.cost import Times, estimate_times
 
 N_STEPS = 1000
 _WARM_UP = 100
 """Steps before the clock starts: a GPU compiles its kernels at the first one."""
-_BUSY = 0.5
-"""Share of a core below which the measured speed says little."""
 _HOT = 5.0
 """Standard deviations of the kinetic energy above its mean from which a run is too hot."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Times:
-    """How long the dynamics of `iterate` take, without training and without the bias [s].
-
-    Attributes:
-        steps_per_s: of one process, measured.
-        processes: that run side by side.
-        starts, iterations, production: of the parts of a run.
-        production_ns: simulated time of the production.
-    """
-
-    steps_per_s: float
-    processes: int
-    starts: float
-    iterations: float
-    production: float
-    production_ns: float
-
-    @property
-    def total(self) -> float:
-        return self.starts + self.iterations + self.production
 
 
 @dataclass(kw_only=True)
@@ -172,11 +148,8 @@ def _run(result: Examination, system: MolecularSystem, n_steps: int) -> None:
         state = engine.run(SegmentJob(state=state, n_steps=steps, frame_steps=_frame(steps), seed=name)).state
     wall = time.perf_counter() - began
     rate, share = n_steps / wall, (time.process_time() - at_work) / wall
-    if share < _BUSY and _on_cpu(result):
-        result.findings.append(
-            f"busy machine: the steps got {share:.0%} of a core, so that they may be {1 / share:.0f} times "
-            "as fast when nothing else runs"
-        )
+    if share < BUSY and _on_cpu(result):
+        result.findings.append(busy_words(share))
     result.n_steps = n_steps
     result.temperature_k, spread = _temperature(context)
     if result.temperature_k > settings.dynamics.temperature_k * (1 + _HOT * spread):
@@ -185,7 +158,7 @@ def _run(result: Examination, system: MolecularSystem, n_steps: int) -> None:
             f"{settings.dynamics.temperature_k:g} K; lower dynamics.timestep_ps, or set "
             'system.constraints = "HBonds"'
         )
-    result.times = _times(result, rate)
+    result.times = estimate_times(settings, rate, on_cpu=_on_cpu(result))
 
 
 def _frame(n_steps: int) -> int:
@@ -205,22 +178,4 @@ def _temperature(context: openmm.Context) -> tuple[float, float]:
 
 
 def _on_cpu(result: Examination) -> bool:
-    return result.platform is not None and result.platform.platform.getName() in ("Reference", "CPU")
-
-
-def _times(result: Examination, rate: float) -> Times:
-    settings = result.spec.settings
-    processes = min(settings.sampling.walkers, usable_cores()) if _on_cpu(result) else 1
-    per_ps = 1.0 / (settings.dynamics.timestep_ps * rate)
-    production = settings.production_ns
-    hot_ps = settings.starts.hot_ps if settings.starts.mode == "auto" else 0.0
-    at_pressure = 0.0 if settings.barostat.pressure_bar is None else settings.barostat.equilibration_ps
-    equilibration = (settings.sampling.equilibration_ps + at_pressure) * settings.sampling.walkers / processes
-    return Times(
-        steps_per_s=rate,
-        processes=processes,
-        starts=per_ps * (hot_ps + equilibration),
-        iterations=per_ps * 1000.0 * settings.sampling.ns * settings.run.iterations / processes,
-        production=per_ps * 1000.0 * production / processes,
-        production_ns=production,
-    )
+    return result.platform is not None and result.platform.on_cpu
