@@ -10,7 +10,7 @@ import pytest
 from aecv.models.spec import load_system, shipped_systems
 from aecv.sampling.structure import read_structure
 from aecv.sampling.system import MolecularSystem, build
-from systems.ala2.make_structure import positions_from_geometry, topology_from_geometry
+from systems.ala2.make_structure import PHI, PSI, positions_from_geometry, topology_from_geometry
 from systems.building import minimised, place, write_pdb
 
 
@@ -72,7 +72,7 @@ def test_ala2_obc_is_ala2_with_a_compiled_solvent() -> None:
 
 def test_ala2_is_made_as_its_note_says(tmp_path: Path) -> None:
     topology = topology_from_geometry()
-    found = minimised(topology, positions_from_geometry(), ("amber99sbildn.xml",), tolerance=0.01)
+    found = minimised(topology, positions_from_geometry(PHI, PSI), ("amber99sbildn.xml",), tolerance=0.01)
     write_pdb(tmp_path / "ala2.pdb", topology, found)
     _, positions = read_structure(tmp_path / "ala2.pdb")
     np.testing.assert_allclose(positions, read_structure(load_system("ala2").structure_path)[1], atol=2e-3)

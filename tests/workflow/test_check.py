@@ -62,8 +62,8 @@ def test_a_sound_system_runs_and_gives_times() -> None:
     # 10 iterations of 10 ns and a production of 20 ns, in steps of 1 fs
     assert times.iterations == pytest.approx(1e8 / times.steps_per_s / times.processes)
     assert times.production == pytest.approx(2e7 / times.steps_per_s / times.processes)
-    # hot run of 1 ns, 4 walkers of 20 ps
-    assert times.starts == pytest.approx(1.08e6 / times.steps_per_s)
+    # hot run of 1 ns in one process, 4 walkers of 20 ps side by side
+    assert times.starts == pytest.approx((1e6 + 8e4 / times.processes) / times.steps_per_s)
 
 
 def test_the_screen_says_what_will_happen() -> None:
