@@ -48,6 +48,7 @@ def test_every_shipped_system_can_be_built() -> None:
     assert {entry.name: entry.error for entry in entries if entry.error} == {}
     for entry in entries:
         assert entry.description
+        assert entry.expect
         assert entry.contents is not None
         assert entry.times is None
 
