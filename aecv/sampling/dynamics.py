@@ -16,6 +16,7 @@ from openmm import unit
 from aecv.ground import seeds
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.numerics.abf import Accumulators
+from aecv.sampling.images import Images
 
 FloatArray = NDArray[np.float64]
 
@@ -140,14 +141,21 @@ class UnbiasedEngine:
 
     Args:
         n_frame_atoms: leading atoms that frames hold; None for all.
+        images: of a periodic system, how its frames are made whole.
     """
 
     def __init__(
-        self, context: openmm.Context, integrator: openmm.Integrator, *, n_frame_atoms: int | None = None
+        self,
+        context: openmm.Context,
+        integrator: openmm.Integrator,
+        *,
+        n_frame_atoms: int | None = None,
+        images: Images | None = None,
     ) -> None:
         self._context = context
         self._integrator = integrator
         self._n_frame_atoms = n_frame_atoms
+        self._images = images
 
     def run(self, job: SegmentJob) -> SegmentResult:
         """Run one segment without bias; see `Engine`."""
@@ -159,9 +167,9 @@ class UnbiasedEngine:
         positions = job.state.positions
         for frame in range(n_frames):
             positions = advance(self._context, self._integrator, job.frame_steps, positions)
-            frames[frame] = positions[kept]
+            frames[frame] = whole_frame(self._context, positions, self._images)[kept]
         return SegmentResult(
-            state=final_state(self._context, lam=np.empty(0), lam_velocity=np.empty(0)),
+            state=final_state(self._context, lam=np.empty(0), lam_velocity=np.empty(0), images=self._images),
             frames=frames,
             lam=np.empty((n_frames, 0)),
             increment=None,
@@ -256,12 +264,22 @@ def read_positions(state: openmm.State) -> FloatArray:
     return np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
 
 
-def final_state(context: openmm.Context, *, lam: FloatArray, lam_velocity: FloatArray) -> WalkerState:
-    """The state that a segment leaves behind."""
+def whole_frame(context: openmm.Context, positions: FloatArray, images: Images | None) -> FloatArray:
+    """Positions of a context, shape (n_atoms, 3) [nm], with whole molecules; unchanged without images."""
+    if images is None:
+        return positions
+    box = box_vectors(context.getState(), context.getSystem())
+    return np.asarray(images.whole(positions, box), dtype=float)
+
+
+def final_state(
+    context: openmm.Context, *, lam: FloatArray, lam_velocity: FloatArray, images: Images | None = None
+) -> WalkerState:
+    """The state that a segment leaves behind, with whole molecules where there are images."""
     state = context.getState(positions=True, velocities=True)
     velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
     return WalkerState(
-        positions=read_positions(state),
+        positions=whole_frame(context, read_positions(state), images),
         velocities=np.asarray(velocities, dtype=float),
         box=box_vectors(state, context.getSystem()),
         lam=lam.copy(),

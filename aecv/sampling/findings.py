@@ -12,6 +12,7 @@ from aecv.ground.grid import FloatArray
 from aecv.models.solvent import SOLVENT
 from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
+from aecv.sampling.images import bond_pairs
 from aecv.sampling.molecule import forcefield_of
 
 CLASH_NM = 0.15
@@ -122,20 +123,6 @@ def long_bonds(
             f"long bond: {names} are {lengths[worst]:.2f} nm apart{more}: residues are missing between them, "
             "or the chain needs an end (TER) there"
         )
-
-
-def bond_pairs(topology: app.Topology, system: openmm.System | None) -> set[tuple[int, int]]:
-    """Pairs of bonded atoms, lower index first: of the topology, the harmonic bonds and the constraints.
-
-    Rigid water has its two hydrogens among them.
-    """
-    pairs = {(bond[0].index, bond[1].index) for bond in topology.bonds()}
-    if system is not None:
-        pairs |= {tuple(system.getConstraintParameters(i)[:2]) for i in range(system.getNumConstraints())}
-        for force in system.getForces():
-            if isinstance(force, openmm.HarmonicBondForce):
-                pairs |= {tuple(force.getBondParameters(i)[:2]) for i in range(force.getNumBonds())}
-    return {(min(pair), max(pair)) for pair in pairs}
 
 
 def _listed(residues: list[app.topology.Residue]) -> str:

@@ -66,7 +66,9 @@ class EngineRecipe:
             context, integrator = make_context(
                 system, platform=platform, seed=1, constant_pressure=self.constant_pressure
             )
-            return UnbiasedEngine(context, integrator, n_frame_atoms=system.n_frame_atoms)
+            return UnbiasedEngine(
+                context, integrator, n_frame_atoms=system.n_frame_atoms, images=system.box_images
+            )
         bias = self.bias
         extended = replace(bias.extended, timestep_ps=scale * bias.extended.timestep_ps)
         # CVs that go through torch: one thread a process, and the same sums in all of them

@@ -14,7 +14,9 @@ from aecv.ground.errors import ExplosionError, MolecularSystemError, SimulationE
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
-from aecv.sampling.structure import read_coordinates
+from aecv.sampling.dynamics import whole_frame
+from aecv.sampling.images import system_box
+from aecv.sampling.structure import Coordinates, read_coordinates
 from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
 
 logger = logging.getLogger(__name__)
@@ -253,7 +255,12 @@ def _hot_run(
             context.setPositions(sound)
             velocity_seed = seed_31bit(seed, "starts", "velocities", candidate)
             context.setVelocitiesToTemperature(settings.hot_temperature_k, velocity_seed)
-        frames = np.array([_after(context, integrator, n_steps, doing) for _ in range(n_frames)])
+        frames = np.array(
+            [
+                whole_frame(context, _after(context, integrator, n_steps, doing), molecular_system.box_images)
+                for _ in range(n_frames)
+            ]
+        )
         changed = molecular_system.stereo.inverted(frames) | molecular_system.stereo.turned(frames)
         snapshots.append(frames[-1])
         hot_frames.append(frames[~changed, : molecular_system.n_frame_atoms].astype(np.float32))
@@ -292,8 +299,17 @@ def _given(molecular_system: MolecularSystem) -> FloatArray:
                 f"{path}: needs the {len(atoms)} atoms of {molecular_system.spec.structure_path.name} in the "
                 f"same order, got {len(came)} atoms and the first difference at atom {row + 1}"
             )
-        frames.append(coordinates.positions)
+        frames.append(_whole(molecular_system, coordinates))
     return np.array(frames)
+
+
+def _whole(molecular_system: MolecularSystem, coordinates: Coordinates) -> FloatArray:
+    """Positions whose molecules the file's box does not cut, or the structure's where the file has none."""
+    images = molecular_system.box_images
+    if images is None:
+        return coordinates.positions
+    box = system_box(molecular_system.system) if coordinates.box is None else coordinates.box
+    return np.asarray(images.whole(coordinates.positions, box), dtype=float)
 
 
 def _select(

@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import mdtraj
@@ -11,7 +12,14 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError, SettingsError, suggestion
+from aecv.ground.errors import (
+    AecvError,
+    AlignmentError,
+    CVError,
+    MolecularSystemError,
+    SettingsError,
+    suggestion,
+)
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.cv import CV
 from aecv.models.observables import ObservableSet, select_atoms
@@ -19,6 +27,7 @@ from aecv.models.solvent import n_solute_atoms
 from aecv.models.spec import SystemSpec, check_unchanged
 from aecv.models.stereochemistry import StereoReference
 from aecv.numerics.encoder import NO_REFERENCE, align
+from aecv.sampling.images import Images, find_images, system_box
 from aecv.sampling.molecule import read_molecule
 from aecv.sampling.particle import particle_system, particle_topology
 
@@ -79,7 +88,8 @@ class MolecularSystem:
         spec: where it comes from, with all settings.
         topology: OpenMM's topology.
         mdtraj_topology: the same atoms for mdtraj.
-        positions: positions of the structure file, or the first start of a particle [nm], shape (N, 3).
+        positions: positions of the structure file with whole molecules, or the first start of a particle
+            [nm], shape (N, 3).
         system: OpenMM's System with the physical forces only.
         cv_atom_indices: the atoms that the collective variable sees, shape (n_cv_atoms,).
         masses: atomic masses [Da], shape (N,).
@@ -134,6 +144,26 @@ class MolecularSystem:
         used = [self.cv_atom_indices, *self.observables.indices.values()]
         return max(self.n_solute_atoms, *(1 + int(atoms.max()) for atoms in used))
 
+    @cached_property
+    def images(self) -> Images:
+        """How frames are made whole, and the autoencoder's atoms."""
+        return self.images_along(self.cv_atom_indices)
+
+    def images_along(self, atoms: IntArray) -> Images:
+        """The same around the atoms of another CV."""
+        used = [np.arange(self.n_solute_atoms), *(rows.ravel() for rows in self.observables.indices.values())]
+        return find_images(self.topology, self.system, self.positions, atoms, np.unique(np.concatenate(used)))
+
+    @property
+    def box_images(self) -> Images | None:
+        """`images` of a periodic system; None for any other, whose molecules cannot be cut."""
+        return self.images if self.is_periodic else None
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether it has a box."""
+        return bool(self.system.usesPeriodicBoundaryConditions())
+
     @property
     def frame_topology(self) -> mdtraj.Topology:
         """The atoms that frames hold."""
@@ -156,6 +186,11 @@ def build(spec: SystemSpec) -> MolecularSystem:
         system = particle_system(spec)
     mdtraj_topology = mdtraj.Topology.from_openmm(topology)
     cv_atoms = select_atoms(mdtraj_topology, spec.settings.cv.atoms, place="cv.atoms")
+    _check_massive(system, mdtraj_topology, cv_atoms, place="cv.atoms", error=MolecularSystemError)
+    n_solute = n_solute_atoms(mdtraj_topology)
+    if system.usesPeriodicBoundaryConditions():
+        images = find_images(topology, system, positions, cv_atoms, np.arange(n_solute))
+        positions = np.asarray(images.whole(positions, system_box(system)), dtype=float)
     if spec.settings.cv.align:
         _check_alignable(cv_atoms, positions)
     masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
@@ -169,7 +204,7 @@ def build(spec: SystemSpec) -> MolecularSystem:
         masses=np.array(masses),
         observables=ObservableSet.prepare(mdtraj_topology, spec.settings.observables, positions=positions),
         stereo=StereoReference.from_structure(mdtraj_topology, positions),
-        n_solute_atoms=n_solute_atoms(mdtraj_topology),
+        n_solute_atoms=n_solute,
     )
 
 
@@ -177,6 +212,19 @@ def _rebuilt(spec: SystemSpec) -> MolecularSystem:
     """The system of a spec that was sent to another process; its files are still what they were."""
     check_unchanged(spec)
     return build(spec)
+
+
+def _check_massive(
+    system: openmm.System, topology: mdtraj.Topology, atoms: IntArray, *, place: str, error: type[AecvError]
+) -> None:
+    """Refuse virtual sites, which follow other atoms, and atoms that are held by a mass of 0."""
+    for index in map(int, atoms):
+        if system.isVirtualSite(index) or system.getParticleMass(index).value_in_unit(unit.dalton) == 0:
+            what = "a virtual site" if system.isVirtualSite(index) else "held in place by a mass of 0"
+            raise error(
+                f"{place}: needs atoms that move by themselves, {topology.atom(index)} (index {index}) is "
+                f"{what}; leave it out"
+            )
 
 
 def _check_alignable(cv_atoms: IntArray, positions: FloatArray) -> None:
@@ -206,6 +254,9 @@ def check_atoms(system: MolecularSystem, cv: CV) -> None:
             f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
             f"{system.n_atoms} atoms; it belongs to another system"
         )
+    _check_massive(
+        system.system, system.mdtraj_topology, cv.atom_indices, place=f"engine: {cv.source}", error=CVError
+    )
     if cv.atom_indices.max() >= system.n_frame_atoms:
         raise CVError(
             f"engine: {cv.source} needs atom {cv.atom_indices.max()}, frames hold the first "

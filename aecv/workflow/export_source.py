@@ -18,6 +18,7 @@ from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system, shipped_systems
 from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.spanning_tree import tree_of_some
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import ALONG, name_of
 
@@ -42,6 +43,7 @@ class Source:
         settings: of the run, or of the system.
         topology: names of all atoms; None when unknown.
         extended: makes the extended variable when a bias needs it.
+        paths: of a periodic system, how the CV's atoms are made whole, see `ExportedCV.paths`; else None.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Source:
     settings: Settings
     topology: mdtraj.Topology | None
     extended: Callable[[], ExtendedVariable]
+    paths: tuple[tuple[int, ...], ...] | None
 
 
 def find_source(place: Path | str | CV, *, system: str | Path | None = None) -> Source:
@@ -110,15 +113,17 @@ def _of_cv(cv: CV, folder: Path | None, system: str | Path | None) -> Source:
     settings = _settings(None if folder is None else folder.parent, system, cv.system)
     if system is not None:
         _check_named(system, cv, settings)
-    topology = _topology(folder) if folder is not None else None
-    if topology is None:
-        topology = _built(settings, system, cv).mdtraj_topology
+    structure = _structure(folder) if folder is not None else None
+    if structure is None:
+        built = _built(settings, system, cv)
+        structure = mdtraj.Trajectory(built.positions[None], built.mdtraj_topology)
     return Source(
         title=_title(folder, settings),
         cv=cv,
         settings=settings,
-        topology=topology,
+        topology=structure.topology,
         extended=lambda: _extended(cv, folder, settings, system),
+        paths=_paths(cv, structure) if settings.particle is None and settings.system.is_periodic else None,
     )
 
 
@@ -221,9 +226,16 @@ def _built(settings: Settings, system: str | Path | None, cv: CV) -> "MolecularS
     return built
 
 
-def _topology(folder: Path) -> mdtraj.Topology | None:
+def _structure(folder: Path) -> mdtraj.Trajectory | None:
     path = folder / "topology.pdb"
-    return mdtraj.load_topology(str(path)) if path.is_file() else None
+    return mdtraj.load(str(path)) if path.is_file() else None
+
+
+def _paths(cv: CV, structure: mdtraj.Trajectory) -> tuple[tuple[int, ...], ...]:
+    """How the CV's atoms are made whole, found in a structure with whole molecules."""
+    bonds = np.array([(a.index, b.index) for a, b in structure.topology.bonds], dtype=np.int64).reshape(-1, 2)
+    tree = tree_of_some(cv.atom_indices, bonds, structure.xyz[0].astype(float), np.zeros((3, 3)))
+    return tuple(map(tuple, tree.among(cv.atom_indices).paths))
 
 
 def _number(folder: Path) -> int:

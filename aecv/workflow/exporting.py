@@ -105,7 +105,7 @@ def export(
 
 def _subject(source: Source) -> ExportedCV:
     """The CV as the writers of texts take it."""
-    cv, settings = source.cv, source.settings
+    cv = source.cv
     names = [UNNAMED] * cv.n_atoms
     if source.topology is not None:
         atoms = [source.topology.atom(int(index)) for index in cv.atom_indices]
@@ -117,7 +117,8 @@ def _subject(source: Source) -> ExportedCV:
         atom_indices=cv.atom_indices,
         atom_names=tuple(names),
         periodic=cv.periodic,
-        in_box=settings.particle is None and settings.system.nonbonded in ("CutoffPeriodic", "PME"),
+        in_box=source.paths is not None,
+        paths=source.paths or (),
     )
 
 

@@ -131,18 +131,25 @@ def check_frames(files: FrameFiles, system: MolecularSystem) -> None:
 def _pieces(files: FrameFiles, system: MolecularSystem) -> Iterator[tuple[Path, int, NDArray[np.float32]]]:
     """File, number of the first frame in it, and positions of all atoms [nm], shape (n, N, 3)."""
     topology = None if files.topology is None else _read_topology(files.topology)
-    has_bonds = system.mdtraj_topology.n_bonds > 0
     for path in files.trajectories:
         _check_there(path)
         first = 0
         for piece in _read(path, topology or system.mdtraj_topology):
             if first == 0:
                 _check_atoms(path if topology is None else files.topology or path, piece.topology, system)
-            if piece.unitcell_lengths is not None and has_bonds:
-                piece.topology = system.mdtraj_topology  # bonds are what tells that a molecule is cut
-                piece = piece.make_molecules_whole()
-            yield path, first, piece.xyz
+            yield path, first, _whole(path, piece, system)
             first += len(piece)
+
+
+def _whole(path: Path, piece: mdtraj.Trajectory, system: MolecularSystem) -> NDArray[np.float32]:
+    """Positions with whole molecules where the file has a box, shape (n, N, 3) [nm]."""
+    boxes = piece.unitcell_vectors
+    if boxes is None or not np.any(boxes):
+        return np.asarray(piece.xyz)
+    try:
+        return np.asarray(system.images.whole(piece.xyz, boxes))
+    except SamplingError as error:
+        raise SamplingError(f"{path}: {error}; write it anew without a box, with whole molecules") from error
 
 
 def _read(path: Path, topology: mdtraj.Topology) -> Iterator[mdtraj.Trajectory]:

@@ -41,11 +41,13 @@ def whole_molecule(cv: ExportedCV) -> str:
     """WHOLEMOLECULES for a simulation in a periodic box."""
     if not cv.in_box:
         return "# No periodic boundaries: NOPBC below takes all positions as they are.\n\n"
+    entities = [f"ENTITY{k}={','.join(map(str, path))}" for k, path in enumerate(cv.entities)]
+    branches = "# Every further list begins with an atom of an earlier one.\n" if len(entities) > 1 else ""
     return (
         "# Periodic boundaries: put the CV's atoms into one image, each next to the one before it, as the\n"
         "# CV takes positions as they are (NOPBC below). Where neighbours in this list are farther apart\n"
         "# than half the box, list the atoms between them as well.\n"
-        f"WHOLEMOLECULES ENTITY0={','.join(map(str, cv.serials))}\n\n"
+        f"{branches}WHOLEMOLECULES {' '.join(entities)}\n\n"
     )
 
 

@@ -46,6 +46,8 @@ class ExportedCV:
         atom_names: of these atoms.
         periodic: per component.
         in_box: whether the simulation has periodic boundaries.
+        paths: for a box, places in `atom_indices` of atoms that are near each other; every path but the first
+            begins with a place of an earlier one. Left out: one path of all in their order.
 
     Raises:
         CVError: when a length does not fit.
@@ -58,6 +60,7 @@ class ExportedCV:
     atom_names: tuple[AtomName, ...]
     periodic: tuple[bool, ...]
     in_box: bool
+    paths: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.atom_names) != len(self.atom_indices) or len(self.periodic) != self.n_components:
@@ -76,6 +79,11 @@ class ExportedCV:
     def serials(self) -> list[int]:
         """Numbers of the atoms as the other programs count them, from 1."""
         return [int(index) + 1 for index in self.atom_indices]
+
+    @property
+    def entities(self) -> list[list[int]]:
+        """The paths as numbers of atoms, from 1."""
+        return [[self.serials[place] for place in path] for path in self.paths] or [self.serials]
 
     @property
     def labels(self) -> list[str]:

@@ -7,14 +7,18 @@ import openmm
 from numpy.typing import NDArray
 
 from aecv.ground.errors import CVError, SimulationError
-from aecv.models.cv import CV, compare_with_torchscript
+from aecv.models.cv import CV, compare_with_torchscript, shortest
 from aecv.models.verification import compare_with_differences, difference_tolerance
 from aecv.numerics.abf import ExtendedVariable
+from aecv.sampling.images import system_box
 from aecv.sampling.system import MolecularSystem, check_atoms
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 
+_FEW_FRAMES = 20
+_IMAGE_TOLERANCE = 1e-3
+"""Relative change of a CV of one molecule's images; single precision has 1e-6 to 1e-5."""
 _CV_TOLERANCE = 1e-8
 """Relative difference of kernel and TorchScript, in value and gradient, from which a run refuses to start."""
 
@@ -35,6 +39,28 @@ def check_fit(system: MolecularSystem, cv: CV, extended: ExtendedVariable) -> No
             f"{extended.grid.periods.tolist()}; make the grid from the CV's range"
         )
     check_atoms(system, cv)
+
+
+def check_images(system: MolecularSystem, cv: CV, probe: FloatArray) -> None:
+    """Refuse a CV that tells a molecule from its image in a periodic box.
+
+    Args:
+        probe: positions of the CV's atoms, shape (n, n_cv_atoms, 3) [nm].
+
+    Raises:
+        CVError: then, with how much it changes.
+    """
+    if not system.is_periodic:
+        return
+    frames = np.asarray(probe, dtype=float)[:_FEW_FRAMES]
+    values = cv(frames)
+    moved = [cv(frames + vector) - values for vector in system_box(system.system)]
+    change = np.abs(shortest(moved, cv.periods)).max()
+    if not change < _IMAGE_TOLERANCE * (1.0 + np.abs(values).max()):
+        raise CVError(
+            f"engine: {cv.source} changes by {change:.3g} when its atoms move by a box vector; in a periodic "
+            "box a CV must not depend on where the molecule is: take distances, angles or aligned positions"
+        )
 
 
 def verify_cv(cv: CV, probe: FloatArray) -> None:

@@ -19,7 +19,7 @@ from aecv.models.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
-from aecv.sampling.engines.checks import check_fit, free_force_group, verify_cv
+from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, verify_cv
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
 
@@ -55,7 +55,9 @@ class ContextEngine(ABC):
         probe: FloatArray,
     ) -> None:
         check_fit(system, cv, extended)
+        check_images(system, cv, probe)
         self._system = system
+        self._images = system.images_along(cv.atom_indices) if system.is_periodic else None
         self._cv = cv
         self._extended = extended
         verify_cv(cv, probe)
@@ -102,13 +104,17 @@ class ContextEngine(ABC):
                 if raised is not None:
                     raise raised from None
                 raise
-            frames[frame], lam[frame] = positions[: self._system.n_frame_atoms], self._bias.pending_lam
+            whole = dynamics.whole_frame(self._context, positions, self._images)
+            frames[frame], lam[frame] = whole[: self._system.n_frame_atoms], self._bias.pending_lam
             if not self._is_verified:
                 with self._bias.untouched():
                     self._verify_live()
         return SegmentResult(
             state=dynamics.final_state(
-                self._context, lam=self._bias.pending_lam, lam_velocity=self._bias.lam_velocity
+                self._context,
+                lam=self._bias.pending_lam,
+                lam_velocity=self._bias.lam_velocity,
+                images=self._images,
             ),
             frames=frames,
             lam=lam,
@@ -130,6 +136,7 @@ class ContextEngine(ABC):
         everything = _forces(context, -1)
         without = _forces(context, ~(1 << group))
         positions = dynamics.read_positions(context.getState(positions=True))
+        positions = dynamics.whole_frame(context, positions, self._images)
         expected = np.zeros_like(everything)
         expected[self._cv.atom_indices] = self._bias.expected_forces(positions[self._cv.atom_indices])
         scale = np.abs(expected).max() + 1e-3 * np.abs(everything).max()

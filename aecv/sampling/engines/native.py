@@ -8,7 +8,7 @@ import openmm
 
 from aecv.models.cv import CV
 from aecv.sampling.engines.availability import Availability
-from aecv.sampling.engines.bias_force import BiasForce
+from aecv.sampling.engines.bias_force import BiasForce, PeriodicBiasForce
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 
@@ -36,9 +36,12 @@ class NativeEngine(ContextEngine):
     def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
         bias = self._bias_force()
         force = openmm.PythonForce(bias.evaluate)
+        force.setUsesPeriodicBoundaryConditions(self._images is not None)
         force.setParticles([int(index) for index in self._cv.atom_indices])
         return bias, force
 
     def _bias_force(self) -> BiasForce:
         """What OpenMM calls back."""
-        return BiasForce(self._cv, self._extended)
+        if self._images is None:
+            return BiasForce(self._cv, self._extended)
+        return PeriodicBiasForce(self._cv, self._extended, self._images.cv_tree)

@@ -31,7 +31,7 @@ from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, WalkerState
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.availability import Availability
-from aecv.sampling.engines.checks import check_fit, free_force_group, not_finite, verify_cv
+from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, not_finite, verify_cv
 from aecv.sampling.engines.drr_state import DRRArchive, DRRState, read_state, starting_samples
 from aecv.sampling.engines.plumed_cv import choose_form, write_cv
 from aecv.sampling.engines.plumed_force import (
@@ -126,12 +126,14 @@ class PlumedEngine:
             raise SettingsError(f"sampling.engine: {found}")
         check_fit(system, cv, extended)
         check_periods(extended)
+        check_images(system, cv, probe)
         self._form = form or choose_form(cv, kernel)
         verify_cv(cv, probe)
         self._system, self._cv, self._extended, self._platform = system, cv, extended, platform
         self._home = tempfile.TemporaryDirectory(prefix="aecv-plumed-")
         folder = Path(self._home.name)
-        cv_block, labels = write_cv(cv, self._form, folder)
+        self._images = system.images_along(cv.atom_indices) if system.is_periodic else None
+        cv_block, labels = write_cv(cv, self._form, folder, images=self._images)
         self._input = SegmentInput(
             cv_block=cv_block,
             labels=labels,
@@ -213,9 +215,9 @@ class PlumedEngine:
                     positions = dynamics.advance(context, integrator, job.frame_steps, positions)
                 except (SimulationError, KeyboardInterrupt) as error:
                     raise in_words(error) from error.__cause__
-                frames[frame] = positions[:kept]
+                frames[frame] = dynamics.whole_frame(context, positions, self._images)[:kept]
             empty = np.empty(0)
-            state = dynamics.final_state(context, lam=empty, lam_velocity=empty)
+            state = dynamics.final_state(context, lam=empty, lam_velocity=empty, images=self._images)
             # the forces of the coming step: DRR writes its state before it takes that step's sample
             context.getState(forces=True)
             del context, integrator
@@ -275,7 +277,10 @@ class PlumedEngine:
             SimulationError: when the integrator leaves PLUMED out, or the forces differ.
         """
         extended, state, atoms = self._extended, job.state, self._cv.atom_indices
-        xi, gradient = (values[0] for values in self._cv.with_gradient(state.positions[None, atoms]))
+        seen = state.positions[atoms]
+        if self._images is not None:
+            seen = np.asarray(self._images.whole_cv(seen, state.box), dtype=float)
+        xi, gradient = (values[0] for values in self._cv.with_gradient(seen[None]))
         kappa, middle = np.array(extended.kappa), 0.5 * np.add(extended.grid.lower, extended.grid.upper)
         lam = extended.grid.wrap(xi + np.sqrt(extended.kt / kappa) * np.where(xi < middle, 1.0, -1.0))
         pull = kappa * shortest(xi - lam, extended.grid.periods)

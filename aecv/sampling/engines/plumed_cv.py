@@ -12,6 +12,7 @@ from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
 from aecv.results.exports.subject import UNNAMED, ExportedCV, Form
 from aecv.sampling.engines.plumed_kernel import Kernel
+from aecv.sampling.images import Images
 
 MODEL, REFERENCE = "cv.pt", "reference.pdb"
 """Files that the actions name."""
@@ -46,12 +47,15 @@ def choose_form(cv: CV, kernel: Kernel) -> Form:
     )
 
 
-def write_cv(cv: CV, form: Form, folder: Path) -> tuple[str, tuple[str, ...]]:
+def write_cv(
+    cv: CV, form: Form, folder: Path, *, images: Images | None = None
+) -> tuple[str, tuple[str, ...]]:
     """Write the files of a CV.
 
     Args:
         form: without effect on internal coordinates.
         folder: where to, without spaces.
+        images: how the CV's atoms are made whole in a periodic box; None without one.
 
     Returns:
         the text of the actions, and their labels.
@@ -63,8 +67,8 @@ def write_cv(cv: CV, form: Form, folder: Path) -> tuple[str, tuple[str, ...]]:
         atom_indices=cv.atom_indices,
         atom_names=(UNNAMED,) * cv.n_atoms,
         periodic=cv.periodic,
-        # OpenMM hands PLUMED whole molecules, as it does all engines
-        in_box=False,
+        in_box=images is not None,
+        paths=() if images is None else tuple(map(tuple, images.cv_tree.paths)),
     )
     if form == "pytorch":
         assert cv.module_path is not None

@@ -46,10 +46,17 @@ class TorchForceEngine(ContextEngine):
 
     Raises:
         SimulationError: when openmm-torch cannot be loaded.
-        CVError: also for what runs in Python where there is TorchForce alone.
+        CVError: also for what runs in Python where there is TorchForce alone, and for atoms of several
+            molecules in a periodic box.
     """
 
     def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
+        if self._images is not None and self._images.n_molecules > 1:
+            raise CVError(
+                f"engine torchforce: {self._cv.source} has atoms of {self._images.n_molecules} molecules, "
+                "which drift apart by box vectors, and openmm-torch hands over positions as they are; take "
+                "the atoms of one molecule, or --engine native"
+            )
         openmmtorch = _plugin()
         self._is_callback = _has_callback(openmmtorch)
         if self._is_callback:
