@@ -99,11 +99,13 @@ def clashes(topology: app.Topology, system: openmm.System | None, positions: Flo
 def long_bonds(
     topology: app.Topology, system: openmm.System | None, positions: FloatArray, box: FloatArray | None
 ) -> Iterator[str]:
-    """Bonds across a periodic box, or across a gap in a chain."""
+    """Bonds across a gap in a chain; those that a box cuts are measured across it."""
     pairs = np.array(sorted(bond_pairs(topology, system)), dtype=int).reshape(-1, 2)
     if not len(pairs):
         return
     apart = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    if box is not None:
+        apart -= np.round(np.linalg.solve(box.T, apart.T)).T @ box
     lengths = np.linalg.norm(apart, axis=1)
     worst = int(lengths.argmax())
     if lengths[worst] <= LONG_BOND_NM:
@@ -111,18 +113,10 @@ def long_bonds(
     names = " and ".join(atom_name(topology, int(index)) for index in pairs[worst])
     count = int(np.count_nonzero(lengths > LONG_BOND_NM))
     more = f", and {count - 1} more" if count > 1 else ""
-    half = 0.5 * float(np.diag(box).min()) if box is not None else np.inf
-    if lengths[worst] > half:
-        yield (
-            f"wrapped molecule: the bond between {names} is {lengths[worst]:.2f} nm long{more}, more than "
-            "half the box: molecules need to be whole (gmx trjconv -pbc whole, cpptraj autoimage), since the "
-            "CV sees positions as they are"
-        )
-    else:
-        yield (
-            f"long bond: {names} are {lengths[worst]:.2f} nm apart{more}: residues are missing between them, "
-            "or the chain needs an end (TER) there"
-        )
+    yield (
+        f"long bond: {names} are {lengths[worst]:.2f} nm apart{more}: residues are missing between them, "
+        "or the chain needs an end (TER) there"
+    )
 
 
 def _listed(residues: list[app.topology.Residue]) -> str:

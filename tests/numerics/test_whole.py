@@ -1,5 +1,7 @@
 """Molecules in a box are put together along a tree, whatever image every atom comes in."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_the_image_is_the_shortest_of_all(name: str) -> None:
         shortest = np.linalg.norm(inside + grid, axis=1).min()
         far = inside + rng.integers(-9, 10, size=3) @ box
         dx, dy, dz, square = nearest_shift(*far, box)
-        assert np.linalg.norm(far + (dx, dy, dz)) == pytest.approx(shortest, abs=1e-12)
+        assert np.linalg.norm(far + np.array([dx, dy, dz])) == pytest.approx(shortest, abs=1e-12)
         assert np.sqrt(square) == pytest.approx(shortest, abs=1e-12)
         cells = np.linalg.solve(box.T, (dx, dy, dz))
         np.testing.assert_allclose(cells, np.round(cells), atol=1e-9)
@@ -154,7 +156,7 @@ def test_paths_begin_on_earlier_ones() -> None:
         assert len(path) > 1
         assert (path[0] in seen) == (k > 0)
         seen |= set(path)
-    links = {pair for path in tree.paths for pair in zip(path, path[1:], strict=False)}
+    links = {pair for path in tree.paths for pair in pairwise(path)}
     assert links == {tuple(link) for link in tree.links.tolist()}
     assert seen == set(range(9))
 
