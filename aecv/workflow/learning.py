@@ -124,7 +124,7 @@ def train_cv(
     order, signs = list(range(encoder.n_components)), np.ones(encoder.n_components)
     if previous is not None:
         order, signs = matching(encode(encoder, positions), previous(positions), weights)
-    encoder = encoder.of_components(order, signs)
+        encoder = encoder.of_components(order, signs)
     components = None
     if trained.components:
         components = trained.components[choice.restart].in_order(order, signs)

@@ -48,12 +48,16 @@ def test_frames_of_weight_zero_do_not_train(frames: Path, tmp_path: Path) -> Non
 
 def test_training_leaves_what_a_cv_needs(frames: Path, tmp_path: Path) -> None:
     spec = load_system("ala2", overrides=(*QUICK, "autoencoder.latent=1"))
-    train(spec, FrameFiles(trajectories=(frames,), stride=2), tmp_path / "cv")
+    trained = train(spec, FrameFiles(trajectories=(frames,), stride=2), tmp_path / "cv")
     names = {item.name for item in (tmp_path / "cv").iterdir()}
     assert names == {"cv.pt", "cv.npz", "cv.json", "training.json", "frames.json"}
     said = read_json(tmp_path / "cv" / "frames.json")
     assert (said["n_frames"], said["stride"], said["system_hash"]) == (500, 2, spec.hash)
     assert load_cv(tmp_path / "cv").n_components == 1
+    # to the last bit: an encoder that is made again centres its reference again
+    written, encoder = np.load(tmp_path / "cv" / "cv.npz"), trained.autoencoder.restart_encoders
+    np.testing.assert_array_equal(written["reference"], encoder[trained.choice.restart].reference)
+    np.testing.assert_array_equal(written["weights_1"], encoder[trained.choice.restart].weights[1])
 
 
 def test_the_chosen_components_are_the_cv_and_all_lie_beside_it(frames: Path, tmp_path: Path) -> None:
