@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mdtraj
@@ -30,6 +31,8 @@ MAX_ITERATIONS = 10_000
 MAX_RESTARTS = 10
 """How often a minimisation that stopped early is begun again."""
 
+_SAME_BOX_NM = 2e-3
+"""What box vectors of two files may differ by: a PDB file keeps 0.0001 nm and 0.01 degrees."""
 EXPLODED_NM = 1e4
 """A coordinate beyond this is no longer a simulation [nm]."""
 
@@ -299,16 +302,22 @@ def _given(molecular_system: MolecularSystem) -> FloatArray:
                 f"{path}: needs the {len(atoms)} atoms of {molecular_system.spec.structure_path.name} in the "
                 f"same order, got {len(came)} atoms and the first difference at atom {row + 1}"
             )
-        frames.append(_whole(molecular_system, coordinates))
+        frames.append(_whole(path, molecular_system, coordinates))
     return np.array(frames)
 
 
-def _whole(molecular_system: MolecularSystem, coordinates: Coordinates) -> FloatArray:
-    """Positions whose molecules the file's box does not cut, or the structure's where the file has none."""
+def _whole(path: Path, molecular_system: MolecularSystem, coordinates: Coordinates) -> FloatArray:
+    """Positions whose molecules the box does not cut."""
     images = molecular_system.box_images
     if images is None:
         return coordinates.positions
-    box = system_box(molecular_system.system) if coordinates.box is None else coordinates.box
+    box = system_box(molecular_system.system)
+    if coordinates.box is not None and not np.allclose(coordinates.box, box, atol=_SAME_BOX_NM):
+        raise MolecularSystemError(
+            f"{path}: needs the box of {molecular_system.spec.structure_path.name}, "
+            f"{np.linalg.det(box):.2f} nm^3, got another of {np.linalg.det(coordinates.box):.2f} nm^3; all "
+            "walkers sample one ensemble: put the starts into the same box with as many waters"
+        )
     return np.asarray(images.whole(coordinates.positions, box), dtype=float)
 
 

@@ -129,16 +129,29 @@ def check_frames(files: FrameFiles, system: MolecularSystem) -> None:
 
 
 def _pieces(files: FrameFiles, system: MolecularSystem) -> Iterator[tuple[Path, int, NDArray[np.float32]]]:
-    """File, number of the first frame in it, and positions of all atoms [nm], shape (n, N, 3)."""
+    """File, number of the first frame in it, and positions [nm], shape (n, N, 3), of all atoms, or of the
+    leading ones that frames of aecv hold."""
     topology = None if files.topology is None else _read_topology(files.topology)
     for path in files.trajectories:
         _check_there(path)
         first = 0
-        for piece in _read(path, topology or system.mdtraj_topology):
+        for piece in _read(path, topology or _topology_for(path, system)):
             if first == 0:
                 _check_atoms(path if topology is None else files.topology or path, piece.topology, system)
             yield path, first, _whole(path, piece, system)
             first += len(piece)
+
+
+def _topology_for(path: Path, system: MolecularSystem) -> mdtraj.Topology:
+    """All atoms, or those that frames of aecv hold where the file has as many."""
+    if system.n_frame_atoms < system.n_atoms and path.suffix.lower() not in _OWN_TOPOLOGY:
+        leading = system.frame_topology
+        try:
+            next(_read(path, leading), None)
+        except SamplingError:
+            return system.mdtraj_topology
+        return leading
+    return system.mdtraj_topology
 
 
 def _whole(path: Path, piece: mdtraj.Trajectory, system: MolecularSystem) -> NDArray[np.float32]:
@@ -205,12 +218,13 @@ def _check_there(path: Path) -> None:
 def _check_atoms(path: Path, found: mdtraj.Topology, system: MolecularSystem) -> None:
     """Refuse files of other atoms: weights and CVs would be of something else."""
     own, name = system.mdtraj_topology, system.spec.name
-    if found.n_atoms != own.n_atoms:
+    if found.n_atoms not in (own.n_atoms, system.n_frame_atoms):
+        or_those = "" if system.n_frame_atoms == own.n_atoms else f" or the first {system.n_frame_atoms}"
         raise SamplingError(
-            f"{path}: needs the {own.n_atoms} atoms of '{name}', has {found.n_atoms}; write the trajectory "
-            "with these atoms alone, or describe the system that it is of"
+            f"{path}: needs the {own.n_atoms} atoms of '{name}'{or_those}, has {found.n_atoms}; write the "
+            "trajectory with these atoms alone, or describe the system that it is of"
         )
-    for theirs, ours in zip(found.atoms, own.atoms, strict=True):
+    for theirs, ours in zip(found.atoms, own.atoms, strict=False):
         if theirs.element != ours.element:
             raise SamplingError(
                 f"{path}: needs the atoms of '{name}' in its order, has {theirs} ({theirs.element.symbol}) "
