@@ -140,7 +140,7 @@ def system_text(entry: "Entry") -> str:
             (
                 "atoms",
                 f"{contents.n_atoms} {kind}, the CV sees {contents.n_cv_atoms} ({contents.cv_atoms}) and has "
-                f"{contents.latent} component{'' if contents.latent == 1 else 's'}",
+                f"{contents.n_components} component{'' if contents.n_components == 1 else 's'}",
             ),
             ("platform", contents.platform + _speed_text(entry)),
         ]

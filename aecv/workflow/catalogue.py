@@ -22,7 +22,7 @@ class Contents:
     Attributes:
         n_atoms: all of them.
         n_cv_atoms, cv_atoms: number and selection of those that the autoencoder sees.
-        latent: components of the CV.
+        n_components: of the CV.
         forces: files that they come from, or the particle's potential.
         surroundings: "vacuum", "implicit solvent", "water", "implicit solvent and water" or "a surface".
         platform: OpenMM's, that would be chosen; `reason` says why.
@@ -31,7 +31,7 @@ class Contents:
     n_atoms: int
     n_cv_atoms: int
     cv_atoms: str
-    latent: int
+    n_components: int
     forces: str
     surroundings: str
     platform: str
@@ -113,7 +113,7 @@ def _contents(system: MolecularSystem, platform: str, reason: str) -> Contents:
         n_atoms=system.n_atoms,
         n_cv_atoms=len(system.cv_atom_indices),
         cv_atoms=settings.cv.atoms,
-        latent=settings.autoencoder.latent,
+        n_components=settings.autoencoder.n_biased,
         forces=_forces(settings),
         surroundings=_surroundings(system),
         platform=platform,
