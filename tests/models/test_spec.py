@@ -74,7 +74,7 @@ def test_hash_does_not_depend_on_overrides() -> None:
 
 
 def test_unknown_name_suggests_and_lists() -> None:
-    with pytest.raises(MolecularSystemError, match=r"system 'ala22'.*\(aaqaa3, ala2, .*'ala2'\?"):
+    with pytest.raises(MolecularSystemError, match=r"'ala22'.*\(aaqaa3, ala2, .*did you mean 'ala2'\?"):
         load_system("ala22")
 
 
