@@ -135,8 +135,10 @@ def system_text(entry: "Entry") -> str:
     rows = []
     if (contents := entry.contents) is not None:
         kind = "atom" if contents.n_atoms == 1 else "atoms"
+        rows.append(("forces", f"{contents.forces}; {contents.surroundings}"))
+        if contents.solvents:
+            rows.append(("solvents", f"--set solvent=NAME, one of {', '.join(contents.solvents)}"))
         rows += [
-            ("forces", f"{contents.forces}; {contents.surroundings}"),
             (
                 "atoms",
                 f"{contents.n_atoms} {kind}, the CV sees {contents.n_cv_atoms} ({contents.cv_atoms}) and has "

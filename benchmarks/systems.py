@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,9 +23,8 @@ from options import amount, guarded, natural, parser_of
 from runs import Row, print_table, write_rows
 from system_size import measure, prepare
 
-from aecv.ground.errors import AecvError
 from aecv.models.spec import load_system, shipped_systems
-from aecv.sampling.system import build
+from aecv.sampling.system import MolecularSystem, build
 
 QUICK = {"seconds": 0.3, "repeats": 2, "equilibration_ps": 0.1, "platforms": ["auto"]}
 """What --quick sets."""
@@ -85,22 +85,16 @@ def molecules() -> list[str]:
     for name in shipped_systems():
         spec = load_system(name)
         if spec.settings.particle is None:
-            found += [(build(load_system(name, overrides=s)).n_atoms, n) for n, s in _solvents(name)]
-    return [name for _, name in sorted(found)]
+            others = [solvent for solvent in spec.solvents if solvent != spec.settings.system.solvent]
+            found += [name, *(f"{name}:{solvent}" for solvent in others)]
+    return sorted(found, key=lambda name: system_of(name).n_atoms)
 
 
-def _solvents(name: str) -> list[tuple[str, list[str]]]:
-    """Names like chignolin:explicit with what --set needs for them."""
-    usual = load_system(name).settings.system.solvent
-    found = [(name, [])]
-    for solvent in ("implicit", "obc", "explicit"):
-        try:
-            load_system(name, overrides=[f"solvent={solvent}"])
-        except AecvError:  # it has no such solvent
-            continue
-        if solvent != usual:
-            found.append((f"{name}:{solvent}", [f"solvent={solvent}"]))
-    return found
+def system_of(name: str, overrides: Sequence[str] = ()) -> MolecularSystem:
+    """The system of a name like chignolin or chignolin:explicit."""
+    system_name, _, solvent = name.partition(":")
+    more = [f"solvent={solvent}"] if solvent else []
+    return build(load_system(system_name, overrides=[*overrides, *more]))
 
 
 def apart(name: str, platform: str, equilibration_ps: float, seconds: float, repeats: int) -> Row:
@@ -112,10 +106,8 @@ def apart(name: str, platform: str, equilibration_ps: float, seconds: float, rep
 def measured(name: str, platform: str, equilibration_ps: float, seconds: float, repeats: int) -> Row:
     """One line, in this process."""
     logging.getLogger("aecv").setLevel(logging.ERROR)  # a made-up CV is stiff, and sigma widens for it
-    system_name, _, solvent = name.partition(":")
     overrides = [f"sampling.equilibration_ps={equilibration_ps}", "barostat.equilibration_ps=0"]
-    overrides += [f"solvent={solvent}"] if solvent else []
-    system = build(load_system(system_name, overrides=overrides))
+    system = system_of(name, overrides)
     with TemporaryDirectory() as folder:
         run = prepare(name, system, platform, Path(folder) / "cv")
         (row,) = measure([run], seconds, repeats, time.perf_counter)

@@ -38,7 +38,7 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
     if chosen is None:
         return plain
     origin = next(name for name, fields in reversed(plain) if SECTION in fields.get("system", {}))
-    known = sorted({*tables, *_own(plain[0])})
+    known = solvent_names(layers)
     if chosen not in known:
         offers = (
             f"one of {', '.join(known)}" if known else "to be left out: this system has no [solvent] tables"
@@ -49,6 +49,15 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
     if chosen in tables:
         plain.insert(1, (f"{layers[0][0]} [{SECTION}.{chosen}]", tables[chosen]))
     return plain
+
+
+def solvent_names(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The solvents that system.toml, the first layer, and what is laid over it offer; empty for none.
+
+    Raises:
+        SettingsError: for tables that are none.
+    """
+    return tuple(sorted({*_tables(layers), *_own(layers[0])}))
 
 
 def _tables(layers: Sequence[Layer]) -> dict[str, Mapping[str, Any]]:

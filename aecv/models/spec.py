@@ -8,7 +8,7 @@ from pathlib import Path
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.layers import Layer, load_toml, merge, override, parse_override, setter, validate
 from aecv.ground.settings import Settings
-from aecv.ground.solvents import with_solvent
+from aecv.ground.solvents import solvent_names, with_solvent
 from aecv.models.system_files import FILE_NAME, all_files, check_files
 from aecv.numerics.expression import Expression, parse_expression
 
@@ -43,6 +43,16 @@ class SystemSpec:
         if self.settings.system.structure is None:
             raise MolecularSystemError(f"system '{self.name}': needs a structure file, it is a particle")
         return self.directory / self.settings.system.structure
+
+    @property
+    def solvents(self) -> tuple[str, ...]:
+        """Names that system.solvent can have; empty for a system of one surrounding.
+
+        Raises:
+            SettingsError: when system.toml can no longer be read.
+        """
+        path = self.directory / FILE_NAME
+        return solvent_names([(str(path), load_toml(path))])
 
     @property
     def potential(self) -> Expression | None:

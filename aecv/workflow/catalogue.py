@@ -25,6 +25,7 @@ class Contents:
         n_components: of the CV.
         forces: files that they come from, or the particle's potential.
         surroundings: "vacuum", "implicit solvent", "water", "implicit solvent and water" or "a surface".
+        solvents: that `--set solvent=NAME` can choose.
         platform: OpenMM's, that would be chosen; `reason` says why.
     """
 
@@ -34,6 +35,7 @@ class Contents:
     n_components: int
     forces: str
     surroundings: str
+    solvents: tuple[str, ...]
     platform: str
     reason: str
 
@@ -116,6 +118,7 @@ def _contents(system: MolecularSystem, platform: str, reason: str) -> Contents:
         n_components=settings.autoencoder.n_biased,
         forces=_forces(settings),
         surroundings=_surroundings(system),
+        solvents=system.spec.solvents,
         platform=platform,
         reason=reason,
     )

@@ -37,7 +37,7 @@ def test_what_the_systems_are() -> None:
     assert particle is not None
     assert (ala2.n_atoms, ala2.n_cv_atoms, ala2.n_components) == (22, 8, 2)
     assert (ala2.surroundings, ala2.forces, ala2.platform) == ("vacuum", "amber99sbildn.xml", "Reference")
-    assert (obc.n_atoms, obc.surroundings) == (22, "implicit solvent")
+    assert (obc.n_atoms, obc.surroundings, obc.solvents) == (22, "implicit solvent", ())
     assert obc.forces == "amber99sbildn.xml, amber99_obc.xml"
     assert (particle.n_atoms, particle.surroundings, particle.forces) == (1, "a surface", "V(x, y)")
 
