@@ -69,7 +69,7 @@ def main(
     \b
     Examples:
       aecv init my_peptide --pdb peptide.pdb
-      aecv init chignolin --pdb 5awl.pdb --add-hydrogens --drop-solvent
+      aecv init my_peptide --pdb 5awl.pdb --add-hydrogens --drop-solvent
       aecv init peptide_water --pdb peptide.pdb --solvate 1.0
       aecv init complex --prmtop complex.prmtop --inpcrd complex.inpcrd
       aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
