@@ -93,7 +93,7 @@ def dimer_bench(folder: Path, *settings: str, platform: str = "Reference") -> Be
     rng = np.random.default_rng(3)
     probe = system.positions[atoms] + 0.005 * rng.normal(size=(50, len(atoms), 3))
     encoder = Encoder(
-        reference=probe[0],
+        reference=system.positions[atoms],  # of a PDB file: PLUMED reads it with all digits
         weights=(3 * rng.normal(size=(20, 3 * len(atoms))), 0.3 * rng.normal(size=(2, 20))),
         biases=(0.1 * rng.normal(size=20), rng.normal(size=2)),
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from openmm import unit
 
-from aecv.ground.errors import CVError, MolecularSystemError
+from aecv.ground.errors import CVError, MolecularSystemError, SettingsError
 from aecv.models.cv import CV
 from aecv.models.spec import load_system
 from aecv.sampling import dynamics
@@ -237,6 +237,11 @@ def test_plumed_puts_molecules_together(box: str, tmp_path: Path) -> None:
     for name, positions in images(bench, 3).items():
         _, there = bias(context, group, positions)
         np.testing.assert_allclose(there, forces, atol=1e-6 * scale, err_msg=name)
+
+
+def test_plumed_refuses_a_barostat_of_the_settings(pressed: Bench) -> None:
+    with pytest.raises(SettingsError, match=r"needs barostat\.always = false, since DRR"):
+        with_engine(pressed, "plumed").engine()
 
 
 def test_openmm_hands_over_positions_as_they_are(boxed: Bench) -> None:

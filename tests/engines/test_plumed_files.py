@@ -15,6 +15,7 @@ import torch
 
 from aecv.ground.errors import CVError, SettingsError, SimulationError
 from aecv.ground.grid import Grid
+from aecv.ground.settings import BarostatSettings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import observable_cv
 from aecv.models.torchscript import write_flat_module
@@ -242,7 +243,7 @@ def test_a_barostat_is_refused(bench: Bench) -> None:
     """Whatever PLUMED there is: DRR takes one sample per evaluation."""
     pressed = openmm.System()
     pressed.addForce(openmm.HarmonicBondForce())
-    plumed_force.refuse_barostat(pressed)
+    plumed_force.refuse_barostat(pressed, BarostatSettings())
     pressed.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
     made = replace(bench, system=replace(bench.system, system=pressed), engine_name="plumed")
     with pytest.raises(SettingsError, match=r"has a MonteCarloBarostat, and DRR .* \(--engine native"):

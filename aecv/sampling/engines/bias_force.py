@@ -98,7 +98,7 @@ class PeriodicBiasForce(BiasForce):
 
     def evaluate(self, state: openmm.State) -> tuple[float, FloatArray]:
         """As `BiasForce.evaluate`."""
-        # 5 us, of the 200 and more that a step of a solvated molecule takes on the fastest GPU
+        # with it and the shifts an evaluation takes 11 us, where it takes 3 us without (six atoms)
         self._box[...] = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
         return super().evaluate(state)
 

@@ -120,7 +120,7 @@ class PlumedEngine:
         probe: FloatArray,
         form: Form | None = None,
     ) -> None:
-        refuse_barostat(system.system)
+        refuse_barostat(system.system, system.spec.settings.barostat)
         found, kernel = availability(), probe_kernel()
         if not found.works:
             raise SettingsError(f"sampling.engine: {found}")

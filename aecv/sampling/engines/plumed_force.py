@@ -12,6 +12,7 @@ import numpy as np
 import openmm
 
 from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.settings import BarostatSettings
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.plumed_segment import SegmentInput
 
@@ -44,11 +45,11 @@ def in_words(error: BaseException) -> BaseException:
     )
 
 
-def refuse_barostat(system: openmm.System) -> None:
+def refuse_barostat(system: openmm.System, settings: BarostatSettings) -> None:
     """DRR counts a barostat's trials as steps.
 
     Raises:
-        SettingsError: when a force of the system is one.
+        SettingsError: when a force of the system is one, or the settings bring one for the whole run.
     """
     for force in system.getForces():
         if "Barostat" in type(force).__name__:
@@ -56,6 +57,11 @@ def refuse_barostat(system: openmm.System) -> None:
                 f"engine plumed: the system has a {type(force).__name__}, and DRR would take its looks at "
                 "the forces for steps; take it out of the system, or use another engine (--engine native)"
             )
+    if settings.always:
+        raise SettingsError(
+            "engine plumed: needs barostat.always = false, since DRR would take a barostat's looks at the "
+            "forces for steps; leave it out, or use another engine (--engine native)"
+        )
 
 
 @contextmanager
