@@ -71,7 +71,7 @@ def test_files_hold_the_box_and_no_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "n_waters_expected", "n_ions"), [("chignolin", 1562, 2), ("ala2_water", 320, 0)]
+    ("name", "n_waters_expected", "n_ions"), [("chignolin", 1568, 2), ("ala2_water", 320, 0)]
 )
 def test_shipped_boxes(name: str, n_waters_expected: int, n_ions: int) -> None:
     """All starts have the same waters; ions make chignolin neutral; frames hold the solute alone."""
