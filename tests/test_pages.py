@@ -14,6 +14,7 @@ import aecv
 from aecv import _HOMES
 from aecv.cli import COMMANDS
 from aecv.cli import main as front
+from aecv.ground.layers import parse_override
 from aecv.ground.settings import Settings
 from tests.pages import PAGES, REPOSITORY, Block, blocks, inline
 
@@ -22,7 +23,7 @@ _COMMAND = re.compile(
 )
 OF_OTHERS = {"--name", "--nthreads", "--protocol", "--no-deps"}
 """Options in sentences that belong to other programs."""
-FILES = (".pt", ".npz", ".json", ".toml", ".log", ".png", ".dat")
+FILES = (".py", ".pt", ".npz", ".json", ".toml", ".log", ".png", ".dat")
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
@@ -66,7 +67,7 @@ def test_commands_parse(place, words):
     except click.UsageError as error:
         pytest.fail(f"{place}: {error.format_message()}")
     for text in context.params.get("assignments", ()):
-        assert known_setting(text.partition("=")[0]), place
+        assert known_setting(".".join(parse_override(text)[0])), place
 
 
 def known_setting(dotted: str) -> bool:
