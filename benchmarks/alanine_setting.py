@@ -18,8 +18,9 @@ from aecv.models.spec import SystemSpec, load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, fastest_frequency
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine
+from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.structure import read_structure
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, make_context
+from aecv.sampling.system import MolecularSystem, build, make_context
 
 FRAME_STEPS = 100
 Kind = Callable[..., ContextEngine]

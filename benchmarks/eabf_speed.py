@@ -32,7 +32,8 @@ from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.engines.plumed import PlumedEngine
 from aecv.sampling.equilibration import equilibrate
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+from aecv.sampling.platforms import PlatformChoice, choose_platform
+from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.workflow.coupling import extended_variable
 
 

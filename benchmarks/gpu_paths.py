@@ -36,7 +36,8 @@ from soak import soak_rows
 from aecv.ground.errors import AecvError
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
-from aecv.sampling.system import choose_platform, fastest_platform, make_context
+from aecv.sampling.platforms import choose_platform, fastest_platform
+from aecv.sampling.system import make_context
 
 UNBIASED = "unbiased MD"
 EQUILIBRATION = "sampling.equilibration_ps=5"

@@ -26,7 +26,8 @@ from aecv.numerics.abf import Accumulators
 from aecv.numerics.free_energy import czar_gradient, integrate_gradient
 from aecv.results.fes import read_fes
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import build, choose_platform
+from aecv.sampling.platforms import choose_platform
+from aecv.sampling.system import build
 from aecv.sampling.walkers import BiasRule, Ensemble, make_plan, run_rounds
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.samples import Samples

@@ -35,7 +35,8 @@ from aecv.sampling.dynamics import SegmentJob
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import MolecularSystem, PlatformChoice
+from aecv.sampling.platforms import PlatformChoice
+from aecv.sampling.system import MolecularSystem
 
 SAME_NM2 = 1e-10
 """Sum of squared shifts below which the CV's atoms have not moved: in one step it is 1e-6 or more, and by

@@ -19,7 +19,8 @@ from aecv.models.spec import load_system
 from aecv.sampling.dynamics import place
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import build, choose_platform, fastest_platform
+from aecv.sampling.platforms import choose_platform, fastest_platform
+from aecv.sampling.system import build
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("alanine_setting", "force_ways", "gpu_paths", "multiple_time_step", "soak", "torch_callback")

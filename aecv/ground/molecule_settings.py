@@ -131,7 +131,7 @@ def check_molecule(settings: "Settings") -> None:
             f"{', '.join(STRUCTURES[system.format])}, got '{system.structure}'"
         )
     _check_companions(system)
-    _check_forces(settings)
+    _check_forces(system)
     if not settings.cv.align:
         raise ValueError(
             "cv.align = false is for [particle] systems; a molecule turns and drifts, so leave it true"
@@ -156,9 +156,8 @@ def _check_companions(system: MolecularSettings) -> None:
         )
 
 
-def _check_forces(settings: "Settings") -> None:
-    """Keys that would contradict each other, or the file that the forces come from."""
-    system = settings.system
+def _check_forces(system: MolecularSettings) -> None:
+    """Keys that would contradict the file that the forces come from."""
     if system.format == "openmm":
         fields = type(system).model_fields
         set_anyway = [key for key in _FORCES if getattr(system, key) != fields[key].default]
@@ -167,11 +166,6 @@ def _check_forces(settings: "Settings") -> None:
                 f"system.{set_anyway[0]} is part of the OpenMM System in '{system.topology}' already; take "
                 "it out here, or make that file anew"
             )
-    if settings.barostat.pressure_bar is not None and not (system.is_periodic or system.format == "openmm"):
-        raise ValueError(
-            f"barostat.pressure_bar needs a periodic box: system.nonbonded PME or CutoffPeriodic, got "
-            f"'{system.nonbonded}'"
-        )
     if system.implicit_solvent == "none":
         return
     if system.format not in ("amber", "charmm"):

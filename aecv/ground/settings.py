@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from aecv.ground.barostat_settings import BarostatSettings, check_barostat
 from aecv.ground.errors import suggestion
 from aecv.ground.molecule_settings import NAME, MolecularSettings
 from aecv.ground.observable_settings import ObservableSettings
@@ -33,19 +34,6 @@ class DynamicsSettings(_Section):
     timestep_ps: float = Field(0.001, gt=0, le=0.01)
     platform: str = Field(
         "auto", description="OpenMM's; auto: Reference for tiny systems, else the fastest that works"
-    )
-
-
-class BarostatSettings(_Section):
-    """[barostat]: constant pressure of a periodic system, by Monte Carlo moves of its volume."""
-
-    pressure_bar: float | None = Field(None, description="left out: the volume of the structure's box")
-    equilibration_ps: float = Field(
-        100.0, ge=0, description="of every walker at this pressure; then all take the mean volume"
-    )
-    interval_steps: int = Field(25, ge=1, description="between moves")
-    always: bool = Field(
-        False, description="constant pressure throughout, each walker with a volume of its own"
     )
 
 
@@ -328,8 +316,7 @@ class Settings(_Section):
                 f"eabf.tau_ps {self.eabf.tau_ps} needs to be at least 20 time steps "
                 f"({20 * self.dynamics.timestep_ps:g} ps)"
             )
-        if self.barostat.pressure_bar is None and self.barostat.always:
-            raise ValueError("barostat.always needs barostat.pressure_bar, for example 1.0")
+        check_barostat(self)
         self._check_components()
         self._check_lengths()
         ratio = self.sampling.frame_ps / self.dynamics.timestep_ps

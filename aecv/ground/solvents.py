@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aecv.ground.errors import SettingsError, suggestion
-from aecv.ground.layers import Layer, merge
+from aecv.ground.layers import Layer, merge, setter
 
 SECTION = "solvent"
 
@@ -37,7 +37,7 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
     chosen = system.get(SECTION) if isinstance(system, Mapping) else None
     if chosen is None:
         return plain
-    origin = next(name for name, fields in reversed(plain) if SECTION in fields.get("system", {}))
+    origin = setter(("system", SECTION), plain)
     known = solvent_names(layers)
     if chosen not in known:
         offers = (
@@ -45,6 +45,11 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
         )
         raise SettingsError(
             f"system.solvent: needs {offers}, got '{chosen}'{suggestion(str(chosen), known)} (from {origin})"
+        )
+    named = [name for name, table in tables.items() if SECTION in table.get("system", {})]
+    if named:
+        raise SettingsError(
+            f"[{SECTION}.{named[0]}.system] sets {SECTION}, which chooses between these tables; take it out"
         )
     if chosen in tables:
         plain.insert(1, (f"{layers[0][0]} [{SECTION}.{chosen}]", tables[chosen]))

@@ -123,6 +123,7 @@ def load_system(
     layers: list[Layer] = [(str(path), load_toml(path)) for path in (toml_path, config) if path is not None]
     layers += [(f"--set {text}", override(*parse_override(text))) for text in overrides]
     layers = with_solvent(layers)
+    _check_other_solvents(toml_path)
     source = " with ".join(name for name, _ in layers)
     settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
     check_files(directory, settings)
@@ -130,6 +131,14 @@ def load_system(
         origin = setter(("particle", "potential"), layers)
         parse_expression(settings.particle.potential, place=f"particle.potential (from {origin})")
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
+
+
+def _check_other_solvents(path: Path) -> None:
+    """The solvents of a system.toml that are not taken have keys and values that could be."""
+    base: Layer = (str(path), load_toml(path))
+    for name in solvent_names([base]):
+        layers = with_solvent([base, ("", {"system": {"solvent": name}})])
+        validate(merge(*(fields for _, fields in layers)), source=f"{path} [solvent.{name}]", layers=layers)
 
 
 def check_unchanged(spec: SystemSpec) -> None:

@@ -3,7 +3,8 @@
 Boxes are in OpenMM's reduced form, a along x, b in the xy plane, |b_x|, |c_x| <= a_x/2, |c_y| <= b_y/2. A
 difference is brought into the brick a_x, b_y, c_z around 0, by c, then b, then a. Where it is then shorter
 than half the narrowest side of the brick it is the shortest image, since any other one as short would be in
-the brick as well. Elsewhere the 26 images around are tried too.
+the brick as well. Elsewhere the 26 images around are tried too, which is enough for boxes whose sides differ
+by less than a factor of five.
 """
 
 import numpy as np
@@ -57,6 +58,10 @@ def update_nearest(positions, box, joined, others, squares, nearest):  # type: i
             x = positions[others[i], 0] - positions[atom, 0]
             y = positions[others[i], 1] - positions[atom, 1]
             z = positions[others[i], 2] - positions[atom, 2]
+            if box[0, 0] > 0.0:  # no image is nearer than by c alone
+                along = z - np.floor(z / box[2, 2] + 0.5) * box[2, 2]
+                if along * along >= squares[i]:
+                    continue
             square = nearest_shift(x, y, z, box)[3] if box[0, 0] > 0.0 else x * x + y * y + z * z
             if square < squares[i]:
                 squares[i], nearest[i] = square, atom

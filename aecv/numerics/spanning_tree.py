@@ -52,9 +52,16 @@ class SpanningTree:
         return paths
 
     def leading(self, n_atoms: int) -> "SpanningTree":
-        """The tree of the first atoms alone; none of them may hang on a later one."""
+        """The tree of the first atoms alone; one that hangs on a later atom hangs on that one's parent."""
         kept = self.atoms < n_atoms
-        return self if kept.all() else SpanningTree(atoms=self.atoms[kept], parents=self.parents[kept])
+        if kept.all():
+            return self
+        above = {-1: -1}  # of every atom the nearest one that stays, itself or an ancestor
+        parents = []
+        for atom, parent in zip(self.atoms.tolist(), self.parents.tolist(), strict=True):
+            parents.append(above[parent])
+            above[atom] = atom if atom < n_atoms else above[parent]
+        return SpanningTree(atoms=self.atoms[kept], parents=np.array(parents, dtype=np.int64)[kept])
 
     def among(self, atoms: IntArray) -> "SpanningTree":
         """The same of places in a list of atoms, which has to hold all of the tree's."""

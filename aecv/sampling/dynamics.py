@@ -16,16 +16,11 @@ from openmm import unit
 from aecv.ground import seeds
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.numerics.abf import Accumulators
+from aecv.sampling.barostats import barostats_of
 from aecv.sampling.images import Images
 
 FloatArray = NDArray[np.float64]
 
-_BAROSTATS = (
-    openmm.MonteCarloBarostat,
-    openmm.MonteCarloAnisotropicBarostat,
-    openmm.MonteCarloMembraneBarostat,
-    openmm.MonteCarloFlexibleBarostat,
-)
 UNSEEN_STEPS = 1000
 """Steps after which positions are looked at, at the latest."""
 _OF_POSITIONS = ("nan", "coordinate", "position", "constraint", "energy", "neighbor", "finite")
@@ -184,9 +179,8 @@ def start(context: openmm.Context, integrator: openmm.Integrator, job: SegmentJo
     Reference platform.
     """
     integrator.setRandomNumberSeed(job.seed.langevin)
-    for force in context.getSystem().getForces():
-        if isinstance(force, _BAROSTATS):  # they would take a seed from the clock
-            force.setRandomNumberSeed(job.seed.barostat)
+    for barostat in barostats_of(context.getSystem()):  # they would take a seed from the clock
+        barostat.setRandomNumberSeed(job.seed.barostat)
     context.reinitialize()
     place(context, job.state, step=0)
 
@@ -242,6 +236,8 @@ def _advance(
         raise _exploded(context, f"OpenMM stopped: {error}", previous) from error
     positions = read_positions(context.getState(positions=True))
     reach = FASTEST_NM_PS * n_steps * integrator.getStepSize().value_in_unit(unit.picosecond)
+    # a barostat may put a molecule back into the box
+    reach += float(np.abs(box_vectors(context.getState(), context.getSystem())).sum(axis=0).max())
     moved = np.abs(positions - previous).max(axis=1)
     if not moved.max() < reach:
         atom = int(np.argmax(np.nan_to_num(moved, nan=np.inf)))

@@ -6,26 +6,28 @@ own.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
-import openmm
 from openmm import unit
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
+from aecv.numerics.spanning_tree import molecules_of
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import WalkerState
+from aecv.sampling.images import bond_pairs
+from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.system import MolecularSystem, make_context
 from aecv.sampling.walkers import Ensemble, Plan, run_rounds
 
 logger = logging.getLogger(__name__)
 
 VOLUME_ROUNDS = 20
-"""Pieces of the time at constant pressure after which the volume is looked at."""
+"""Pieces of the time at constant pressure after which the volume is looked at, if they hold moves enough."""
 _SETTLED = 0.5
 """Last share of them that counts."""
 
@@ -78,11 +80,10 @@ def equilibrate(
         SimulationError: when the dynamics explode.
     """
     settings, barostat = system.spec.settings, system.spec.settings.barostat
-    timestep_ps = settings.dynamics.timestep_ps
     states = _heated(system, starts, n_walkers, platform)
     recipe = EngineRecipe(system=system, platform=platform)
-    length_ps = barostat.equilibration_ps
-    plan = _plan(system, "pressure", length_ps, max(length_ps / VOLUME_ROUNDS, timestep_ps), n_walkers)
+    round_ps = barostat.round_ps(settings.sampling.segment_ps, settings.dynamics.timestep_ps, VOLUME_ROUNDS)
+    plan = _plan(system, "pressure", barostat.equilibration_ps, round_ps, n_walkers)
     if barostat.pressure_bar is not None and plan is not None:
         moved = run(plan, replace(recipe, constant_pressure=True), states)
         states = moved.states if barostat.always else _in_mean_volume(system, moved)
@@ -135,28 +136,28 @@ def _in_mean_volume(system: MolecularSystem, moved: Moved) -> tuple[WalkerState,
     volumes = np.linalg.det(settled)
     mean = float(volumes.mean())
     logger.info(
-        "box: %.3f nm^3 at %g bar, the mean of %d walkers over the last half of %g ps (spread %.2f)",
+        "box: %.3f nm^3 at %g bar, the mean of %d walkers over the last %g of %g ps (spread %.3f nm^3)",
         mean,
         system.spec.settings.barostat.pressure_bar,
         settled.shape[1],
+        _SETTLED,
         system.spec.settings.barostat.equilibration_ps,
         volumes.std(),
     )
-    molecules = _molecules(system)
+    bonds = np.array(sorted(bond_pairs(system.topology, system.system)), dtype=np.int64)
+    molecules = molecules_of(bonds, system.n_atoms)
     return tuple(_rescaled(state, mean, molecules) for state in moved.states)
 
 
-def _molecules(system: MolecularSystem) -> Sequence[Sequence[int]]:
-    context = openmm.Context(
-        system.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
-    )
-    return [list(molecule) for molecule in context.getMolecules()]
+def _rescaled(state: WalkerState, volume: float, molecules: IntArray) -> WalkerState:
+    """Another volume by scaling the box and the centres of the molecules, as a barostat does it.
 
-
-def _rescaled(state: WalkerState, volume: float, molecules: Sequence[Sequence[int]]) -> WalkerState:
-    """Another volume by scaling the box and the centres of the molecules, as a barostat does it."""
+    Args:
+        volume: [nm^3]
+        molecules: number of the molecule that each atom belongs to, shape (N,).
+    """
     scale = (volume / np.linalg.det(state.box)) ** (1 / 3)
-    positions = state.positions.copy()
-    for molecule in molecules:
-        positions[molecule] += (scale - 1.0) * positions[molecule].mean(axis=0)
-    return replace(state, positions=positions, box=scale * state.box)
+    sizes = np.bincount(molecules)
+    centres = [np.bincount(molecules, weights=column) / sizes for column in state.positions.T]
+    shifts = (scale - 1.0) * np.stack(centres, axis=1)
+    return replace(state, positions=state.positions + shifts[molecules], box=scale * state.box)

@@ -14,6 +14,7 @@ from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
 from aecv.sampling.images import bond_pairs
 from aecv.sampling.molecule import forcefield_of
+from aecv.sampling.system import MolecularSystem
 
 CLASH_NM = 0.15
 """Heavy atoms without a bond between them are farther apart than this: two bonds are 0.21 nm and more."""
@@ -117,6 +118,16 @@ def long_bonds(
         f"long bond: {names} are {lengths[worst]:.2f} nm apart{more}: residues are missing between them, "
         "or the chain needs an end (TER) there"
     )
+
+
+def hot_water(system: MolecularSystem) -> Iterator[str]:
+    """A hot run of a box of solvent."""
+    starts = system.spec.settings.starts
+    if starts.mode == "auto" and system.n_solute_atoms < system.n_atoms:
+        yield (
+            f"hot solvent: starts.mode 'auto' would run the box at {starts.hot_temperature_k:g} K for "
+            f"{starts.hot_ps:g} ps; take 'one', or 'given' with system.starts"
+        )
 
 
 def _listed(residues: list[app.topology.Residue]) -> str:

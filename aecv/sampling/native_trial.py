@@ -10,7 +10,8 @@ from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import build, choose_platform
+from aecv.sampling.platforms import choose_platform
+from aecv.sampling.system import build
 from aecv.sampling.trial import N_STEPS, Trial
 
 

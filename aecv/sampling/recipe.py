@@ -10,8 +10,9 @@ from aecv.models.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine, UnbiasedEngine
 from aecv.sampling.engines.choice import make_biased_engine
+from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.second_try import SecondTry, with_timestep
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.system import MolecularSystem, make_context
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from aecv.ground.errors import ExplosionError, SimulationError
+from aecv.ground.grid import FloatArray
 from aecv.numerics.abf import Accumulators
 from aecv.sampling.diagnosis import HUGE, Diagnosis, diagnose
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
@@ -59,7 +60,8 @@ class SecondTry:
         return replace(result, increment=increment, repeated=True)
 
     def _given_up(self, job: SegmentJob, first: ExplosionError, second: ExplosionError) -> ExplosionError:
-        found = what_went_wrong(self._system, second) or what_went_wrong(self._system, first)
+        box = job.state.box
+        found = what_went_wrong(self._system, second, box) or what_went_wrong(self._system, first, box)
         settings = self._system.spec.settings
         what = f"; {found}" if found is not None else ""
         is_biased = job.accumulators is not None
@@ -76,13 +78,19 @@ class SecondTry:
         )
 
 
-def what_went_wrong(system: MolecularSystem, error: ExplosionError) -> Diagnosis | None:
-    """The physical forces where it exploded, or when it was last looked at; None where neither is known."""
+def what_went_wrong(
+    system: MolecularSystem, error: ExplosionError, box: FloatArray | None = None
+) -> Diagnosis | None:
+    """The physical forces where it exploded, or when it was last looked at; None where neither is known.
+
+    Args:
+        box: in which it did, shape (3, 3) [nm]; None for the System's own.
+    """
     for positions in (error.after, error.positions):
         if positions is None or not np.isfinite(positions).all():
             continue
         try:
-            return diagnose(system, positions)
+            return diagnose(system, positions, box)
         except SimulationError:
             continue
     return None

@@ -8,7 +8,16 @@ from math import sqrt
 from typing import Literal
 
 import numpy as np
-from openmm import LocalEnergyMinimizer, Platform, Vec3, VerletIntegrator, app, unit
+from openmm import (
+    Context,
+    LocalEnergyMinimizer,
+    OpenMMException,
+    Platform,
+    Vec3,
+    VerletIntegrator,
+    app,
+    unit,
+)
 
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
@@ -64,19 +73,27 @@ def solvate(
     ]
     fewest = min(n_waters(box.topology) for box in boxes)
     for box in boxes:
-        waters = [residue for residue in box.topology.residues() if residue.name in WATER]
+        # those of the molecule's own file stand before
+        waters = [
+            residue
+            for residue in box.topology.residues()
+            if residue.name in WATER and next(residue.atoms()).index >= topology.getNumAtoms()
+        ]
         # every n-th, so that no hole comes of it
         superfluous = np.linspace(0, len(waters), len(waters) - fewest, endpoint=False).astype(int)
         box.delete([waters[k] for k in superfluous])
     solvated = boxes[0].topology
     if any(box.topology.getNumAtoms() != solvated.getNumAtoms() for box in boxes):
-        raise MolecularSystemError("box of water: conformers got other numbers of ions; lower the salt")
+        counts = ", ".join(str(box.topology.getNumAtoms()) for box in boxes)
+        raise MolecularSystemError(
+            f"box of water: conformers need as many ions each, they came to {counts} atoms; lower the salt"
+        )
     return solvated, [_relaxed(solvated, nm(box.positions), forcefield, len(conformers[0])) for box in boxes]
 
 
 def edge_for(conformers: Sequence[FloatArray], padding_nm: float) -> float:
     """Distance of images that leaves at least twice the padding between them in any orientation [nm]."""
-    spans = [np.linalg.norm(c[:, None] - c[None], axis=-1).max() for c in conformers]
+    spans = [max(np.linalg.norm(c - atom, axis=1).max() for atom in c) for c in conformers]
     return float(max(spans)) + 2.0 * padding_nm
 
 
@@ -142,10 +159,16 @@ def _relaxed(
     )
     for atom in range(n_solute):
         system.setParticleMass(atom, 0.0)
-    simulation = app.Simulation(topology, system, VerletIntegrator(0.001), Platform.getPlatformByName("CPU"))
-    simulation.context.setPositions(positions)
-    LocalEnergyMinimizer.minimize(simulation.context, _TOLERANCE)
-    return nm(simulation.context.getState(positions=True).getPositions(asNumpy=True))
+    try:
+        context = Context(system, VerletIntegrator(0.001), Platform.getPlatformByName("CPU"))
+        context.setPositions(positions)
+        LocalEnergyMinimizer.minimize(context, _TOLERANCE)
+    except OpenMMException as error:
+        raise MolecularSystemError(
+            f"box of water: the water around the molecule cannot be relaxed: {first_line(error)}; check the "
+            "structure for atoms on top of each other"
+        ) from error
+    return nm(context.getState(positions=True).getPositions(asNumpy=True))
 
 
 def nm(positions: unit.Quantity) -> FloatArray:

@@ -15,10 +15,12 @@ from aecv.ground.errors import ExplosionError, MolecularSystemError, SimulationE
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
+from aecv.numerics.lattice import reduced
 from aecv.sampling.dynamics import whole_frame
 from aecv.sampling.images import system_box
+from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.structure import Coordinates, read_coordinates
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.system import MolecularSystem, make_context
 
 logger = logging.getLogger(__name__)
 
@@ -307,16 +309,18 @@ def _given(molecular_system: MolecularSystem) -> FloatArray:
 
 
 def _whole(path: Path, molecular_system: MolecularSystem, coordinates: Coordinates) -> FloatArray:
-    """Positions whose molecules the box does not cut."""
+    """Positions whose molecules the box does not cut; the structure's where the file has none."""
     images = molecular_system.box_images
     if images is None:
         return coordinates.positions
     box = system_box(molecular_system.system)
-    if coordinates.box is not None and not np.allclose(coordinates.box, box, atol=_SAME_BOX_NM):
+    if coordinates.box is not None and not np.allclose(
+        reduced(coordinates.box), reduced(box), atol=_SAME_BOX_NM
+    ):
+        need, came = (np.round(vectors, 3).tolist() for vectors in (reduced(box), reduced(coordinates.box)))
         raise MolecularSystemError(
-            f"{path}: needs the box of {molecular_system.spec.structure_path.name}, "
-            f"{np.linalg.det(box):.2f} nm^3, got another of {np.linalg.det(coordinates.box):.2f} nm^3; all "
-            "walkers sample one ensemble: put the starts into the same box with as many waters"
+            f"{path}: needs the box of {molecular_system.spec.structure_path.name}, {need} nm, got {came} "
+            "nm; all walkers sample one ensemble: put the starts into the same box with as many waters"
         )
     return np.asarray(images.whole(coordinates.positions, box), dtype=float)
 

@@ -14,11 +14,12 @@ from aecv.models.spec import SystemSpec
 from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.second_try import what_went_wrong
 from aecv.sampling.speed import BUSY, busy_words
 from aecv.sampling.starts import minimise
 from aecv.sampling.structure import read_coordinates
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform, make_context
+from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.workflow.cost import Times, estimate_times
 
 N_STEPS = 1000
@@ -114,6 +115,7 @@ def _look(result: Examination, system: MolecularSystem) -> None:
         result.findings += findings.missing_hydrogens(topology)
         result.findings += findings.clashes(topology, system.system, positions)
         result.findings += findings.long_bonds(topology, system.system, positions, box)
+        result.findings += findings.hot_water(system)
     diagnosis = diagnose(system, positions)
     result.energy_before = diagnosis.energy
     if not diagnosis.largest < HUGE:

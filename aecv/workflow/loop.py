@@ -23,8 +23,9 @@ from aecv.models.spec import SystemSpec
 from aecv.results.report.content import State
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.engines.choice import require_engine
+from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
-from aecv.sampling.system import MolecularSystem, PlatformChoice, build, choose_platform
+from aecv.sampling.system import MolecularSystem, build
 from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage

@@ -28,8 +28,9 @@ from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.spec import SystemSpec
 from aecv.sampling.engines.choice import check_cv, require_engine
+from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
-from aecv.sampling.system import MolecularSystem, build, check_atoms, choose_platform
+from aecv.sampling.system import MolecularSystem, build, check_atoms
 from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import sampling_stage

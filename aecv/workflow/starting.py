@@ -10,9 +10,10 @@ from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.models.cv import CV
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.equilibration import Moved, Runner, equilibrate
+from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.starts import StartReport, find_starts
-from aecv.sampling.system import MolecularSystem, PlatformChoice
+from aecv.sampling.system import MolecularSystem
 from aecv.sampling.walkers import Ensemble, Plan, run_rounds
 from aecv.sampling.workers import Workers
 from aecv.workflow.progress import Progress

@@ -9,7 +9,8 @@ from aecv.models.spec import load_system
 from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.images import system_box
-from aecv.sampling.system import build, choose_platform
+from aecv.sampling.platforms import choose_platform
+from aecv.sampling.system import build
 from aecv.workflow.coupling import extended_variable
 from tests.engines.conftest import Bench
 from tests.sampling import three_atoms

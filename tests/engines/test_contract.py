@@ -25,7 +25,8 @@ from aecv.numerics.encoder import Encoder
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, WalkerState
 from aecv.sampling.engines import choice, context_engine, plumed
-from aecv.sampling.system import build, choose_platform
+from aecv.sampling.platforms import choose_platform
+from aecv.sampling.system import build
 from tests.engines.conftest import (
     Bench,
     along,

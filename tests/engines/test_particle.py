@@ -16,8 +16,9 @@ from aecv.numerics.abf import Accumulators
 from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.platforms import choose_platform
 from aecv.sampling.starts import find_starts, minimise
-from aecv.sampling.system import MolecularSystem, build, choose_platform, make_context
+from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.workflow.coupling import extended_variable
 
 TOYS = ("mueller_brown", "double_well_circle", "z_potential")

@@ -17,7 +17,8 @@ from aecv.sampling import dynamics
 from aecv.sampling.engines import torchforce
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.images import system_box
-from aecv.sampling.system import build, choose_platform, make_context
+from aecv.sampling.platforms import choose_platform
+from aecv.sampling.system import build, make_context
 from tests.engines.conftest import Bench, context_with_bias, job, skip_without, with_engine
 from tests.engines.dimer import ANGLES, dimer_bench, images, vectors_of, write_dimer
 

@@ -16,7 +16,8 @@ from aecv.numerics import step_kernels
 from aecv.numerics.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.equilibration import equilibrate
-from aecv.sampling.system import build, choose_platform
+from aecv.sampling.platforms import choose_platform
+from aecv.sampling.system import build
 from tests.engines.conftest import Bench, along, job
 
 TURN = 2.0 * np.pi

@@ -14,15 +14,9 @@ from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationEr
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
 from aecv.models.spec import load_system, shipped_systems
+from aecv.sampling.platforms import REFERENCE_MAX_ATOMS, REFERENCE_MAX_ATOMS_GB, choose_platform
 from aecv.sampling.starts import find_starts, minimise
-from aecv.sampling.system import (
-    REFERENCE_MAX_ATOMS,
-    REFERENCE_MAX_ATOMS_GB,
-    MolecularSystem,
-    build,
-    choose_platform,
-    make_context,
-)
+from aecv.sampling.system import MolecularSystem, build, make_context
 
 
 @pytest.fixture(scope="module")

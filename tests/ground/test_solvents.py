@@ -1,6 +1,7 @@
 """Solvents by name: which settings win, and what is refused."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +52,35 @@ def test_what_a_solvent_says_is_checked_like_the_rest() -> None:
     with pytest.raises(SettingsError, match=r"barostat\.pressure_bar needs a periodic box"):
         load_system("chignolin", overrides=["barostat.pressure_bar=1.0"])
     assert load_system("chignolin", overrides=["solvent=explicit"]).settings.barostat.pressure_bar == 1.0
+
+
+def test_solvents_that_are_not_taken_are_checked_too(tmp_path: Path) -> None:
+    text = (load_system("ala2").directory / "system.toml").read_text(encoding="utf-8")
+    (tmp_path / "ala2.pdb").write_bytes(load_system("ala2").structure_path.read_bytes())
+    file = tmp_path / "system.toml"
+    file.write_text(text + "[solvent.wet.systm]\nnonbonded = 'PME'\n")
+    with pytest.raises(SettingsError, match=r"unknown key 'systm'; did you mean 'system'.*\[solvent\.wet\]"):
+        load_system(tmp_path)
+    file.write_text(text + "[solvent.wet.system]\nsolvent = 'dry'\n")
+    with pytest.raises(SettingsError, match=r"\[solvent\.wet\.system\] sets solvent"):
+        load_system(tmp_path, overrides=["solvent=wet"])
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("mueller_brown", ["barostat.pressure_bar=1"], "is for molecules in a periodic box"),
+        ("ala2", ["barostat.always=true"], "barostat.always needs barostat.pressure_bar"),
+        ("ala2_water", ["barostat.pressure_bar=-1"], "greater than or equal to 0"),
+        (
+            "ala2_water",
+            ["barostat.always=true", "sampling.engine=plumed"],
+            "is not for sampling.engine",
+        ),
+        ("ala2_water", ["interval_steps=100000"], "equilibration_ps 100 needs to hold 10 moves .* 4000 ps"),
+        ("ala2_water", ["sampling.segment_ps=0.5"], "segment_ps 0.5 needs to hold 10 moves .*: 1 ps or more"),
+    ],
+)
+def test_pressures_that_could_do_nothing_or_harm(name: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_system(name, overrides=overrides)

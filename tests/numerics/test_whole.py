@@ -7,7 +7,7 @@ import pytest
 
 from aecv.ground.errors import SamplingError
 from aecv.numerics.lattice import nearest_shift, reduced
-from aecv.numerics.spanning_tree import molecules_of, tree_of_all, tree_of_some
+from aecv.numerics.spanning_tree import SpanningTree, molecules_of, tree_of_all, tree_of_some
 from aecv.numerics.whole import make_whole
 
 BOXES = {
@@ -171,3 +171,12 @@ def test_an_atom_that_is_not_finite_spoils_no_other() -> None:
 
 def test_molecules_are_what_bonds_hold_together() -> None:
     assert molecules_of(BONDS, 12).tolist() == [0] * 6 + [1] * 3 + [2] * 2 + [3]
+
+
+def test_leading_atoms_hang_on_what_is_left_of_their_ancestors() -> None:
+    """A water linked by its hydrogen (3), of which the oxygen (2) alone is kept: it hangs on the solute."""
+    tree = SpanningTree(atoms=np.array([0, 1, 3, 2, 4]), parents=np.array([-1, 0, 1, 3, 2]))
+    kept = tree.leading(3)
+    assert kept.atoms.tolist() == [0, 1, 2]
+    assert kept.parents.tolist() == [-1, 0, 1]
+    assert tree.leading(5) is tree

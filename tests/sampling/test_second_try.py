@@ -17,10 +17,11 @@ from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, SegmentSeed, UnbiasedEngine, WalkerState
+from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.second_try import SecondTry, with_timestep
 from aecv.sampling.starts import find_starts
-from aecv.sampling.system import MolecularSystem, build, choose_platform, make_context
+from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.sampling.walkers import Ensemble, Round, make_plan
 from aecv.workflow.segments import SegmentFolder
 

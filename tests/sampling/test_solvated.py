@@ -12,9 +12,10 @@ from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.images import system_box
+from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.starts import _given
-from aecv.sampling.system import MolecularSystem, build, check_atoms, choose_platform
+from aecv.sampling.system import MolecularSystem, build, check_atoms
 from aecv.workflow.input_frames import FrameFiles, read_frames
 
 
@@ -82,6 +83,6 @@ def test_starts_in_another_box_are_refused(water: MolecularSystem, tmp_path: Pat
     (folder / "pii.pdb").write_text(text.replace("22.000   22.000   22.000", "23.000   22.000   22.000"))
     with pytest.raises(
         MolecularSystemError,
-        match=r"pii\.pdb: needs the box of beta\.pdb, 10\.65 .* another of 11\.13",
+        match=r"pii\.pdb: needs the box of beta\.pdb, \[\[2\.2, 0\.0, 0\.0\].* got \[\[2\.3, ",
     ):
         _given(build(load_system(folder)))

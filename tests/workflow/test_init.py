@@ -110,7 +110,7 @@ def test_missing_hydrogens_are_said_and_can_be_added() -> None:
     assert "missing hydrogens: 3 of 3 residues have none (ACE 1, ALA 2, NME 3)" in result.output
     assert "They do NOT know every residue" in result.output
     result = init("whole", "--pdb", bare, "--add-hydrogens")
-    assert "0 residues of solvent dropped, 12 hydrogens added" in result.output
+    assert "12 hydrogens added" in result.output
     assert "missing" not in result.output
     assert build(load_system("whole")).n_atoms == 22
 
@@ -124,7 +124,7 @@ def test_crystal_waters_can_be_dropped() -> None:
         "1 waters do not fill a box and would evaporate; leave them out with --drop-solvent" in result.output
     )
     result = init("dry", "--pdb", "wet.pdb", "--drop-solvent")
-    assert "1 residues of solvent dropped, 0 hydrogens added" in result.output
+    assert "1 residues of solvent dropped" in result.output
     assert build(load_system("dry")).n_atoms == 22
     Path("water.pdb").write_text(water + "\n", encoding="utf-8")
     result = init("only", "--pdb", "water.pdb", "--drop-solvent")
@@ -154,7 +154,7 @@ def test_crystal_waters_can_be_dropped() -> None:
         (["mine", "--pdb", ALA2, "--include", "files"], "--include: is for a Gromacs topology"),
         (
             ["mine", "--xml", "files/tri_system.xml", "--pdb", "files/tri.pdb", "--add-hydrogens"],
-            "its atoms are fixed; --add-hydrogens and --drop-solvent are for a structure with",
+            "its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for",
         ),
         (
             [
@@ -246,9 +246,9 @@ def test_the_force_field_is_one_that_knows_every_residue() -> None:
 
 
 def test_a_real_protein_gets_a_handful_of_dihedrals(shared_data: Path) -> None:
-    result = init("chignolin", "--pdb", shared_data / "chignolin" / "2RVD.pdb")
+    result = init("hairpin", "--pdb", shared_data / "chignolin" / "2RVD.pdb")
     assert result.exit_code == 0, result.output
-    built = build(load_system("chignolin"))
+    built = build(load_system("hairpin"))
     assert (built.n_atoms, len(built.cv_atom_indices)) == (166, 30)
     assert built.observables.names[:4] == ("phi_2", "psi_2", "phi_4", "psi_4")
     assert built.observables.names[10:] == ("end_to_end", "rg", "helicity", "rmsd")
@@ -271,3 +271,30 @@ def test_a_large_protein_gets_one_atom_a_residue(shared_data: Path) -> None:
     assert atoms.value == "protein and name CA"
     assert len(contents.topology.select(str(atoms.value))) == len(contents.protein_residues)
     assert guesses.guess_starts(contents).value == "one"
+
+
+def test_a_box_of_water_on_request() -> None:
+    """0.6 nm of water on all sides of 0.9 nm of molecule; the settings are those of a box."""
+    result = init("wet", "--pdb", ALA2, "--solvate", "0.6")
+    assert result.exit_code == 0, result.output
+    spec = load_system("wet")
+    settings, built = spec.settings, build(spec)
+    said = next(line for line in result.output.splitlines() if line.startswith("structure"))
+    n_waters = (built.n_atoms - 22) // 3
+    assert f"{n_waters} waters around it" in said
+    assert 100 < n_waters < 400
+    assert (settings.system.nonbonded, settings.starts.mode) == ("PME", "one")
+    assert settings.barostat.pressure_bar == 1.0
+    assert built.n_frame_atoms == 22
+    assert built.system.usesPeriodicBoundaryConditions()
+
+
+def test_water_around_a_topology_is_refused(tmp_path: Path) -> None:
+    folder = write_system(tmp_path / "tri", "amber")
+    result = init(
+        "wet", "--prmtop", folder / "tri.prmtop", "--inpcrd", folder / "tri.inpcrd", "--solvate", "1"
+    )
+    assert result.exit_code == 1
+    assert "its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for" in result.output
+    assert not Path("wet").exists()
+    assert init("wet", "--pdb", ALA2, "--solvate", "-1").exit_code == 2

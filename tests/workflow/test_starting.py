@@ -9,8 +9,9 @@ import pytest
 from aecv.ground.files import read_arrays
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
+from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import build, choose_platform
+from aecv.sampling.system import build
 from aecv.sampling.walkers import Executor
 from aecv.sampling.workers import ThisProcess
 from aecv.workflow import starting

@@ -23,8 +23,9 @@ from aecv.models.spec import load_system
 from aecv.sampling import dask_tasks, dask_workers, workers
 from aecv.sampling.dask_workers import DaskWorkers
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import PlatformChoice, build, choose_platform
+from aecv.sampling.system import build
 from aecv.sampling.workers import ThisProcess, open_workers
 from aecv.workflow.loop import iterate
 from tests.workflow.conftest import SMALL

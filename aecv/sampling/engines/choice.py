@@ -16,7 +16,8 @@ from aecv.models.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine
 from aecv.sampling.engines.availability import Availability
-from aecv.sampling.system import MolecularSystem, PlatformChoice
+from aecv.sampling.platforms import PlatformChoice
+from aecv.sampling.system import MolecularSystem
 
 _CLASSES = {"native": "NativeEngine", "plumed": "PlumedEngine", "torchforce": "TorchForceEngine"}
 """Class of each engine; its module has the engine's own name."""

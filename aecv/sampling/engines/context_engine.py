@@ -21,7 +21,8 @@ from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, verify_cv
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.platforms import PlatformChoice
+from aecv.sampling.system import MolecularSystem, make_context
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

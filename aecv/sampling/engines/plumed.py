@@ -44,7 +44,8 @@ from aecv.sampling.engines.plumed_force import (
 )
 from aecv.sampling.engines.plumed_kernel import probe_kernel
 from aecv.sampling.engines.plumed_segment import SegmentInput
-from aecv.sampling.system import MolecularSystem, PlatformChoice, make_context
+from aecv.sampling.platforms import PlatformChoice
+from aecv.sampling.system import MolecularSystem, make_context
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import openmm
 
+from aecv.ground.barostat_settings import BarostatSettings
 from aecv.ground.errors import SettingsError, SimulationError
-from aecv.ground.settings import BarostatSettings
+from aecv.sampling.barostats import barostats_of
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.plumed_segment import SegmentInput
 
@@ -51,12 +52,11 @@ def refuse_barostat(system: openmm.System, settings: BarostatSettings) -> None:
     Raises:
         SettingsError: when a force of the system is one, or the settings bring one for the whole run.
     """
-    for force in system.getForces():
-        if "Barostat" in type(force).__name__:
-            raise SettingsError(
-                f"engine plumed: the system has a {type(force).__name__}, and DRR would take its looks at "
-                "the forces for steps; take it out of the system, or use another engine (--engine native)"
-            )
+    for force in barostats_of(system):
+        raise SettingsError(
+            f"engine plumed: the system has a {type(force).__name__}, and DRR would take its looks at "
+            "the forces for steps; take it out of the system, or use another engine (--engine native)"
+        )
     if settings.always:
         raise SettingsError(
             "engine plumed: needs barostat.always = false, since DRR would take a barostat's looks at the "
