@@ -57,7 +57,7 @@ BENCHMARKS = (
     Benchmark("eabf_speed", "A step and its parts", ("--steps", "2000", "--repeats", "2")),
     Benchmark("kernel_cost", "The kernel, by its size", ("--quick",)),
     Benchmark("system_size", "By the size of the system", ("--quick",)),
-    Benchmark("systems", "The shipped molecules", ("ala2", "ala2_obc", "--quick")),
+    Benchmark("shipped_systems", "The shipped molecules", ("ala2", "ala2_obc", "--quick")),
     Benchmark(
         "gpu_paths",
         "Ways to the CV's force on the fastest platform",

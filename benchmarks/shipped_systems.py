@@ -1,6 +1,6 @@
 """Shipped molecules: steps per second with and without bias, ns a day and memory, on every platform.
 
-    python benchmarks/systems.py [NAME ...] [--platforms auto Reference CPU] [--seconds 3] [--json FILE]
+    python benchmarks/shipped_systems.py [NAME ...] [--platforms auto Reference CPU] [--json FILE]
 
 NAME is a shipped system, chignolin:explicit one in a solvent of its own; all of them when left out. `auto`
 is the platform that aecv takes; on the others it shows whether it takes the fastest. The bias is native
