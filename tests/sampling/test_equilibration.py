@@ -35,8 +35,10 @@ def walkers(system: MolecularSystem, run: Runner = at_once) -> tuple[WalkerState
 
 
 def test_walkers_take_the_mean_volume_at_the_pressure(tmp_path: Path) -> None:
-    """<V> = (N + 1) kT / P, with a relative spread of 1 / sqrt(N + 1): 40 volumes leave 3.4 %, those at the ends
-    of rounds of 250 moves. The box begins 45 % off."""
+    """<V> = (N + 1) kT / P, with a relative spread of 1 / sqrt(N + 1): 40 volumes leave 3.4 %.
+
+    They are those at the ends of rounds of 250 moves. The box begins 45 % off.
+    """
     states = walkers(gas(tmp_path))
     volumes = [np.linalg.det(state.box) for state in states]
     expected = (N_ATOMS + 1) * KT / (PRESSURE_BAR * BAR)
