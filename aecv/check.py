@@ -90,8 +90,8 @@ def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
         )
         yield (
             "",
-            f"starts {roughly(times.starts)}, {settings.run.iterations} iterations of {sampling.ns:g} ns "
-            f"{roughly(times.iterations)}, production of {production:g} ns {roughly(times.production)}",
+            f"starts and equilibration {roughly(times.starts)}, {settings.run.iterations} iterations of "
+            f"{sampling.ns:g} ns {roughly(times.iterations)}, production of {production:g} ns {roughly(times.production)}",
         )
     for index, finding in enumerate(result.findings):
         yield "warning" if index == 0 else "", finding
@@ -103,10 +103,13 @@ def _contents(result: "Examination") -> Iterator[tuple[str, str]]:
     system = result.system
     assert system is not None
     topology, settings = system.topology, result.spec.settings
+    solvated = system.n_solute_atoms < system.n_atoms
+    of_solute = f" of the solute's {system.n_solute_atoms}" if solvated else ""
     yield (
         "atoms",
         f"{system.n_atoms} in {topology.getNumResidues()} residues; "
-        f"{len(system.heavy_atom_indices)} are no hydrogens, {system.system.getNumConstraints()} constraints",
+        f"{len(system.heavy_atom_indices)}{of_solute} are no hydrogens, "
+        f"{system.system.getNumConstraints()} constraints",
     )
     yield (
         "CV atoms",

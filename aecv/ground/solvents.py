@@ -12,12 +12,15 @@ over those of the rest of the file, and under those of --config and --set:
 """
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.layers import Layer, merge, setter
 
 SECTION = "solvent"
+_ALIKE = 0.85
+"""Similarity of a misspelt name; explicit and implicit have 0.75."""
 
 
 def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
@@ -39,6 +42,10 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
         return plain
     origin = setter(("system", SECTION), plain)
     known = solvent_names(layers)
+    # a name of the file's own may be a misspelt one of its tables
+    misspelt = chosen not in tables and bool(get_close_matches(str(chosen), tables, cutoff=_ALIKE))
+    if misspelt:
+        known = tuple(tables)
     if chosen not in known:
         offers = (
             f"one of {', '.join(known)}" if known else "to be left out: this system has no [solvent] tables"
@@ -69,9 +76,13 @@ def _tables(layers: Sequence[Layer]) -> dict[str, Mapping[str, Any]]:
     tables: dict[str, Mapping[str, Any]] = {}
     for name, fields in layers:
         found = fields.get(SECTION, {})
-        if not isinstance(found, Mapping) or not all(isinstance(item, Mapping) for item in found.values()):
+        values = found if isinstance(found, Mapping) else {"": found}
+        wrong = [
+            f"{key} = {item!r}".strip(" =") for key, item in values.items() if not isinstance(item, Mapping)
+        ]
+        if wrong:
             raise SettingsError(
-                f"[{SECTION}] needs tables such as [{SECTION}.explicit.system], got {found!r} (from {name}); "
+                f"[{SECTION}] needs tables like [{SECTION}.explicit.system], got {wrong[0]} (from {name}); "
                 f"a solvent is chosen by system.{SECTION}"
             )
         tables = merge(tables, found)

@@ -124,7 +124,7 @@ def _in_water(
     except Exception as error:  # OpenMM raises ValueError and others
         raise MolecularSystemError(
             f"box of water: the force field needs to know every residue, {model} water and the ions, got: "
-            f"{first_line(error)}"
+            f"{first_line(error)}; add what is missing first (--add-hydrogens, --drop-solvent)"
         ) from error
     return modeller
 

@@ -40,12 +40,18 @@ def test_unknown_solvents_are_refused() -> None:
         laid({"system": {"solvent": "watr"}})
     with pytest.raises(SettingsError, match=r"has no \[solvent\] tables, got 'water' \(from --set"):
         load_system("ala2", overrides=["solvent=water"])
-    with pytest.raises(
-        SettingsError, match=r"\[solvent\] needs tables such as .* got 'water' \(from above\)"
-    ):
+    with pytest.raises(SettingsError, match=r"\[solvent\] needs tables like .* got 'water' \(from above\)"):
         laid({"solvent": "water"})
-    with pytest.raises(SettingsError, match=r"\[solvent\] needs tables .* got \{'water': 3\}"):
+    with pytest.raises(SettingsError, match=r"\[solvent\] needs tables .* got water = 3"):
         laid({"solvent": {"water": 3}})
+
+
+def test_a_misspelt_name_in_the_file_is_no_solvent_of_its_own() -> None:
+    """The file may call what it describes outside the tables as it likes, but not nearly as a table."""
+    layers = [("file", {"system": {"solvent": "explict"}, "solvent": {"explicit": {}, "obc": {}}})]
+    with pytest.raises(SettingsError, match=r"got 'explict'; did you mean 'explicit'\?"):
+        with_solvent(layers)
+    with_solvent([("file", {"system": {"solvent": "implicit"}, "solvent": {"explicit": {}}})])
 
 
 def test_what_a_solvent_says_is_checked_like_the_rest() -> None:
