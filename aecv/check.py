@@ -91,7 +91,8 @@ def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
         yield (
             "",
             f"starts and equilibration {roughly(times.starts)}, {settings.run.iterations} iterations of "
-            f"{sampling.ns:g} ns {roughly(times.iterations)}, production of {production:g} ns {roughly(times.production)}",
+            f"{sampling.ns:g} ns {roughly(times.iterations)}, production of {production:g} ns "
+            f"{roughly(times.production)}",
         )
     for index, finding in enumerate(result.findings):
         yield "warning" if index == 0 else "", finding

@@ -42,10 +42,9 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
         return plain
     origin = setter(("system", SECTION), plain)
     known = solvent_names(layers)
-    # a name of the file's own may be a misspelt one of its tables
-    misspelt = chosen not in tables and bool(get_close_matches(str(chosen), tables, cutoff=_ALIKE))
-    if misspelt:
-        known = tuple(tables)
+    if chosen not in tables and get_close_matches(str(chosen), tables, cutoff=_ALIKE):
+        # the file's own name for what stands outside the tables, or more likely a misspelt one of them
+        known = tuple(name for name in known if name != chosen)
     if chosen not in known:
         offers = (
             f"one of {', '.join(known)}" if known else "to be left out: this system has no [solvent] tables"
