@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 FORCE_TOLERANCE = 1.0
 """Root-mean-square force at which a minimisation ends [kJ/mol/nm]."""
 
+SOLVENT_TOLERANCE = 10.0
+"""The same in a box of water, OpenMM's own: the water's minimum is of no interest, and takes minutes."""
+
 MAX_ITERATIONS = 10_000
 """Where a minimisation ends at the latest."""
 
@@ -133,17 +136,21 @@ def _find_starts(
         timestep=timestep,
         constant_pressure=False,
     )
+    is_solvated = molecular_system.n_solute_atoms < molecular_system.n_atoms
+    tolerance = SOLVENT_TOLERANCE if is_solvated else FORCE_TOLERANCE
     firsts = molecular_system.start_positions
     if settings.mode == "given":
         candidates = _given(molecular_system) if molecular_system.spec.settings.particle is None else firsts
     else:
         chosen_firsts = firsts if settings.mode == "auto" else firsts[:1]
-        candidates = np.array([minimise(context, positions)[0] for positions in chosen_firsts])
+        candidates = np.array(
+            [minimise(context, positions, tolerance=tolerance)[0] for positions in chosen_firsts]
+        )
     hot_frames = np.empty((0, molecular_system.n_frame_atoms, 3), dtype=np.float32)
     if settings.mode == "auto":
         snapshots, hot_frames = _hot_run(molecular_system, context, integrator, settings, seed, candidates)
         candidates = np.concatenate([candidates, snapshots])
-    minima = [minimise(context, positions) for positions in candidates]
+    minima = [minimise(context, positions, tolerance=tolerance) for positions in candidates]
     positions, energies = np.array([p for p, _ in minima]), np.array([e for _, e in minima])
     if settings.mode == "auto":
         positions, report = _select(molecular_system, positions, energies, settings)
