@@ -136,8 +136,7 @@ def _find_starts(
         timestep=timestep,
         constant_pressure=False,
     )
-    is_solvated = molecular_system.n_solute_atoms < molecular_system.n_atoms
-    tolerance = SOLVENT_TOLERANCE if is_solvated else FORCE_TOLERANCE
+    tolerance = tolerance_for(molecular_system)
     firsts = molecular_system.start_positions
     if settings.mode == "given":
         candidates = _given(molecular_system) if molecular_system.spec.settings.particle is None else firsts
@@ -158,6 +157,12 @@ def _find_starts(
         chosen = np.arange(len(positions))
         report = _report(molecular_system, settings.mode, positions, energies, chosen, (0, 0))
     return Starts(positions=positions, hot_frames=hot_frames, report=report)
+
+
+def tolerance_for(molecular_system: MolecularSystem) -> float:
+    """Root-mean-square force at which its minimisations end [kJ/mol/nm]."""
+    is_solvated = molecular_system.n_solute_atoms < molecular_system.n_atoms
+    return SOLVENT_TOLERANCE if is_solvated else FORCE_TOLERANCE
 
 
 def minimise(

@@ -17,7 +17,7 @@ from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
 from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.second_try import what_went_wrong
 from aecv.sampling.speed import BUSY, busy_words
-from aecv.sampling.starts import minimise
+from aecv.sampling.starts import minimise, tolerance_for
 from aecv.sampling.structure import read_coordinates
 from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.workflow.cost import Times, estimate_times
@@ -134,7 +134,9 @@ def _run(result: Examination, system: MolecularSystem, n_steps: int) -> None:
     settings = system.spec.settings
     seed = seed_31bit(settings.run.seed, "check")
     context, integrator = make_context(system, platform=result.platform, seed=seed)
-    minimum, result.energy_after = minimise(context, system.start_positions[0])
+    minimum, result.energy_after = minimise(
+        context, system.start_positions[0], tolerance=tolerance_for(system)
+    )
     diagnosis = diagnose(system, minimum)
     # bonds of fixed length carry forces at a minimum too
     if not diagnosis.largest < HUGE and system.system.getNumConstraints() == 0:
