@@ -168,11 +168,11 @@ def equilibrated(
 
 
 def made_up_cv(system: MolecularSystem, probe: np.ndarray, folder: Path) -> tuple[CV, ExtendedVariable]:
-    """A network of the size of the default one; its weights do not change what a step costs."""
+    """A network with the default hidden layer; its weights do not change what a step costs."""
     rng = np.random.default_rng(0)
     encoder = Encoder(
         reference=probe[0],
-        weights=(3 * rng.normal(size=(40, 24)), 0.3 * rng.normal(size=(2, 40))),
+        weights=(3 * rng.normal(size=(40, 3 * probe.shape[1])), 0.3 * rng.normal(size=(2, 40))),
         biases=(0.1 * rng.normal(size=40), rng.normal(size=2)),
     )
     xi = encode(encoder, probe)
