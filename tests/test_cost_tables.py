@@ -133,3 +133,24 @@ def test_boxes_of_water(tmp_path: Path, script: Any) -> None:
         assert len(system.cv_atom_indices) == 8
         found.append(system.n_atoms)
     assert 22 < found[0] < found[1]
+
+
+def test_shipped_molecules(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in all its solvents; a line has its numbers, and the network fits any number of atoms."""
+    shipped = script("shipped_systems")
+    names = shipped.molecules()
+    assert names[:2] == ["ala2", "ala2_obc"]
+    assert set(names) == {
+        *names[:2],
+        "aaqaa3",
+        "ala2_water",
+        "chignolin",
+        "chignolin:obc",
+        "chignolin:explicit",
+    }
+    monkeypatch.setattr(script("system_size"), "N_PROBE", 1)
+    row = shipped.measured("chignolin:obc", "auto", 0.004, 0.02, 1)
+    assert (row["n_atoms"], row["platform"]) == (166, "CPU")
+    assert "generalised Born" in row["reason"]
+    assert row["biased_ns_per_day"] == pytest.approx(row["biased_steps_per_s"] * 0.004 * 86.4)
+    assert row["peak_mib"] > 100
