@@ -104,8 +104,7 @@ def _contents(result: "Examination") -> Iterator[tuple[str, str]]:
     system = result.system
     assert system is not None
     topology, settings = system.topology, result.spec.settings
-    solvated = system.n_solute_atoms < system.n_atoms
-    of_solute = f" of the solute's {system.n_solute_atoms}" if solvated else ""
+    of_solute = f" of the solute's {system.n_solute_atoms}" if system.is_solvated else ""
     yield (
         "atoms",
         f"{system.n_atoms} in {topology.getNumResidues()} residues; "

@@ -30,7 +30,7 @@ import numpy as np
 from kernel_parts import fit_seconds, lambda_seconds, network_seconds
 from kernel_sizes import Size, make_sizes
 from machine import machine
-from options import amount, guarded, natural, parser_of, widths
+from options import amount, guarded, natural, parsed, parser_of, widths
 from runs import NOT_A_NUMBER, Row, print_table, text, write_rows
 
 from aecv.ground.errors import CVError
@@ -65,9 +65,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=natural, default=9)
     parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
-    if parser.parse_known_args()[0].quick:
-        parser.set_defaults(**QUICK)
-    options = parser.parse_args()
+    options = parsed(parser, QUICK)
     with TemporaryDirectory() as folder, one_thread():
         sizes = list(make_sizes(options.hidden, options.components, options.atoms, Path(folder)))
         differences = [check_forces(size) for size in sizes]

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aecv.ground.errors import AecvError
 
@@ -10,6 +11,13 @@ from aecv.ground.errors import AecvError
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
     """A parser that shows a script's docstring as it is."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+
+
+def parsed(parser: argparse.ArgumentParser, quick: Mapping[str, Any]) -> argparse.Namespace:
+    """The options, `quick` being the defaults where --quick is among them."""
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**quick)
+    return parser.parse_args()
 
 
 def natural(text: str) -> int:

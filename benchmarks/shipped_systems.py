@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from machine import machine
-from options import amount, guarded, natural, parser_of
+from options import amount, guarded, natural, parsed, parser_of
 from runs import Row, print_table, write_rows
 from system_size import measure, prepare
 
@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=natural, default=3)
     parser.add_argument("--quick", action="store_true", help="one platform, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
-    if parser.parse_known_args()[0].quick:
-        parser.set_defaults(**QUICK)
-    options = parser.parse_args()
+    options = parsed(parser, QUICK)
     rows = [
         apart(name, platform, options.equilibration_ps, options.seconds, options.repeats)
         for name in options.names or molecules()

@@ -25,7 +25,7 @@ from alanine_setting import water_box
 from eabf_speed import biased_job, equilibrated, made_up_cv, make_job
 from machine import machine
 from openmm import app, unit
-from options import amount, guarded, natural, parser_of
+from options import amount, guarded, natural, parsed, parser_of
 from runs import NOT_A_NUMBER, Row, mean_and_spread, print_table, text, with_error, write_rows
 
 from aecv.models.spec import load_system
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="in the place of wall time")
     parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
     parser.add_argument("--json", type=Path, help="write the rows here")
-    if parser.parse_known_args()[0].quick:
-        parser.set_defaults(**QUICK)
-    options = parser.parse_args()
+    options = parsed(parser, QUICK)
     logging.getLogger("aecv").setLevel(logging.ERROR)  # a made-up CV is stiff, and sigma widens for it
     with TemporaryDirectory() as folder:
         systems = make_systems(options.paddings, options.equilibration_ps, Path(folder))

@@ -3,7 +3,6 @@
 The scripts run from the sources' folder, as `python -m systems.NAME.make_structure`.
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
+
+from aecv.sampling.solvation import pdb_text
 
 FloatArray = NDArray[np.float64]
 
@@ -57,8 +58,6 @@ def minimised(
 
 
 def write_pdb(path: Path, topology: app.Topology, positions: FloatArray) -> None:
-    """A PDB file centred at the origin, without the date."""
-    text = io.StringIO()
-    app.PDBFile.writeFile(topology, (positions - positions.mean(axis=0)) * unit.nanometer, text)
-    lines = [line for line in text.getvalue().splitlines() if not line.startswith(("REMARK", "CRYST1"))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """A PDB file centred at the origin, without box and date."""
+    lines = pdb_text(topology, positions - positions.mean(axis=0)).splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("CRYST1")), encoding="utf-8")

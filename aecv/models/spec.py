@@ -122,8 +122,8 @@ def load_system(
     toml_path = directory / FILE_NAME
     layers: list[Layer] = [(str(path), load_toml(path)) for path in (toml_path, config) if path is not None]
     layers += [(f"--set {text}", override(*parse_override(text))) for text in overrides]
+    _check_other_solvents(layers[0])
     layers = with_solvent(layers)
-    _check_other_solvents(toml_path)
     source = " with ".join(name for name, _ in layers)
     settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
     check_files(directory, settings)
@@ -133,12 +133,12 @@ def load_system(
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
 
 
-def _check_other_solvents(path: Path) -> None:
+def _check_other_solvents(base: Layer) -> None:
     """The solvents of a system.toml that are not taken have keys and values that could be."""
-    base: Layer = (str(path), load_toml(path))
     for name in solvent_names([base]):
         layers = with_solvent([base, ("", {"system": {"solvent": name}})])
-        validate(merge(*(fields for _, fields in layers)), source=f"{path} [solvent.{name}]", layers=layers)
+        source = f"{base[0]} [solvent.{name}]"
+        validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
 
 
 def check_unchanged(spec: SystemSpec) -> None:

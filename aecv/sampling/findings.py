@@ -123,7 +123,7 @@ def long_bonds(
 def hot_water(system: MolecularSystem) -> Iterator[str]:
     """A hot run of a box of solvent."""
     starts = system.spec.settings.starts
-    if starts.mode == "auto" and system.n_solute_atoms < system.n_atoms:
+    if starts.mode == "auto" and system.is_solvated:
         yield (
             f"hot solvent: starts.mode 'auto' would run the box at {starts.hot_temperature_k:g} K for "
             f"{starts.hot_ps:g} ps; take 'one', or 'given' with system.starts"

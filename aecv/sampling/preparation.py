@@ -8,8 +8,8 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.models.solvent import SOLVENT
-from aecv.sampling.solvation import edge_for, n_waters, nm, solvate
-from aecv.sampling.structure import read_coordinates
+from aecv.sampling.solvation import edge_for, n_waters, solvate
+from aecv.sampling.structure import nm, read_coordinates
 
 PH = 7.0
 """At which side chains get their hydrogens."""

@@ -22,6 +22,7 @@ from openmm import (
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
 from aecv.models.solvent import WATER
+from aecv.sampling.structure import nm
 
 Shape = Literal["cube", "dodecahedron"]
 _VECTORS: dict[str, tuple[tuple[float, float, float], ...]] = {
@@ -169,11 +170,6 @@ def _relaxed(
             "structure for atoms on top of each other"
         ) from error
     return nm(context.getState(positions=True).getPositions(asNumpy=True))
-
-
-def nm(positions: unit.Quantity) -> FloatArray:
-    """Positions [nm], shape (N, 3)."""
-    return np.array(positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
 
 
 def pdb_text(topology: app.Topology, positions: FloatArray) -> str:

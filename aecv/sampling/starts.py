@@ -161,8 +161,7 @@ def _find_starts(
 
 def tolerance_for(molecular_system: MolecularSystem) -> float:
     """Root-mean-square force at which its minimisations end [kJ/mol/nm]."""
-    is_solvated = molecular_system.n_solute_atoms < molecular_system.n_atoms
-    return SOLVENT_TOLERANCE if is_solvated else FORCE_TOLERANCE
+    return SOLVENT_TOLERANCE if molecular_system.is_solvated else FORCE_TOLERANCE
 
 
 def minimise(

@@ -82,7 +82,7 @@ def _read_with_topology(path: Path) -> Coordinates:
     content = reader(str(path))
     box = content.topology.getPeriodicBoxVectors()
     return Coordinates(
-        positions=_nm(content.getPositions(asNumpy=True)),
+        positions=nm(content.getPositions(asNumpy=True)),
         box=_box(box),
         names=tuple((atom.residue.name, atom.name) for atom in content.topology.atoms()),
         topology=content.topology,
@@ -92,7 +92,7 @@ def _read_with_topology(path: Path) -> Coordinates:
 def _read_gro(path: Path) -> Coordinates:
     content = app.GromacsGroFile(str(path))
     return Coordinates(
-        positions=_nm(content.getPositions(asNumpy=True)),
+        positions=nm(content.getPositions(asNumpy=True)),
         box=_box(content.getPeriodicBoxVectors()),
         names=tuple(zip(content.residueNames, content.atomNames, strict=True)),
     )
@@ -100,7 +100,7 @@ def _read_gro(path: Path) -> Coordinates:
 
 def _read_amber(path: Path) -> Coordinates:
     content = app.AmberInpcrdFile(str(path))
-    return Coordinates(positions=_nm(content.positions), box=_box(content.boxVectors), names=None)
+    return Coordinates(positions=nm(content.positions), box=_box(content.boxVectors), names=None)
 
 
 def _read_crd(path: Path) -> Coordinates:
@@ -109,7 +109,7 @@ def _read_crd(path: Path) -> Coordinates:
         return _read_amber(path)
     content = app.CharmmCrdFile(str(path))
     names = tuple(zip(content.resname, content.attype, strict=True))
-    return Coordinates(positions=_nm(content.positions), box=None, names=names)
+    return Coordinates(positions=nm(content.positions), box=None, names=names)
 
 
 _READERS: dict[str, Callable[[Path], Coordinates]] = {
@@ -125,7 +125,8 @@ _READERS: dict[str, Callable[[Path], Coordinates]] = {
 _TOPOLOGIES = (".pdb", ".cif", ".pdbx")
 
 
-def _nm(positions: Any) -> FloatArray:
+def nm(positions: Any) -> FloatArray:
+    """Positions of OpenMM, whatever holds them, shape (N, 3) [nm]."""
     return np.array(positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
 
 

@@ -91,6 +91,11 @@ class MolecularSystem:
         return np.array([a.index for a in atoms if a.element.symbol not in ("H", "VS")], dtype=np.int64)
 
     @property
+    def is_solvated(self) -> bool:
+        """Whether water or ions follow the solute."""
+        return self.n_solute_atoms < self.n_atoms
+
+    @property
     def n_frame_atoms(self) -> int:
         """Leading atoms that frames hold: with sampling.frames = "solute" those of the solute, and any
         further ones that the autoencoder or an observable needs."""

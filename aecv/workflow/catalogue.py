@@ -138,6 +138,6 @@ def _surroundings(system: MolecularSystem) -> str:
     found = []
     if any(isinstance(f, openmm.GBSAOBCForce | openmm.CustomGBForce) for f in system.system.getForces()):
         found.append("implicit solvent")
-    if system.n_solute_atoms < system.n_atoms:
+    if system.is_solvated:
         found.append("water")
     return " and ".join(found) or "vacuum"

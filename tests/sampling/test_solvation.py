@@ -9,8 +9,8 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.models.spec import load_system
-from aecv.sampling.solvation import edge_for, n_waters, nm, pdb_text, solvate
-from aecv.sampling.structure import read_structure
+from aecv.sampling.solvation import edge_for, n_waters, pdb_text, solvate
+from aecv.sampling.structure import nm, read_structure
 from aecv.sampling.system import MolecularSystem, build
 
 FILES = ("amber14-all.xml", "amber14/tip3p.xml")
