@@ -20,13 +20,13 @@ from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
+from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan
 from aecv.sampling.workers import Workers
 from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.input_frames import FrameFiles, read_frames
 from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.segments import SegmentFolder
+from aecv.workflow.segments import SegmentFolder, run_saved
 
 FloatArray = NDArray[np.float64]
 
@@ -195,20 +195,16 @@ def _run(
     rule: BiasRule | None = None,
 ) -> Ensemble:
     """Run the rounds that are not on disk yet; returns the ensemble after the last one."""
-    ensemble = segments.load()
-    if ensemble.rounds_done == task.plan.n_rounds:
-        return ensemble
+    title = f"{task.folder.name} {'unbiased MD' if rule is None else 'extended ABF'}"
     ps_per_step = task.system.spec.settings.dynamics.timestep_ps * task.plan.n_walkers
-    lengths = [steps * ps_per_step / 1000.0 for steps in task.plan.segment_steps]
-    title = f"{task.folder.name} {'unbiased MD' if ensemble.increments is None else 'extended ABF'}"
-    executor = task.workers.executor(recipe)
-    with task.progress(title, sum(lengths), "ns") as advance:
-        advance(sum(lengths[: ensemble.rounds_done]))
-        for round_ in run_rounds(ensemble, task.plan, executor, rule=rule):
-            segments.save(round_)
-            ensemble = round_.ensemble
-            advance(lengths[ensemble.rounds_done - 1])
-    return ensemble
+    return run_saved(
+        segments,
+        task.plan,
+        lambda: task.workers.executor(recipe),
+        lambda total: task.progress(title, total, "ns"),
+        per_step=ps_per_step / 1000.0,
+        rule=rule,
+    )
 
 
 def with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> WalkerState:

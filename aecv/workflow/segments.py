@@ -7,7 +7,8 @@ piece each, so that a process killed at any moment leaves a state to go on from.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.numerics.abf import Accumulators
 from aecv.sampling.dynamics import SegmentResult, WalkerState
-from aecv.sampling.walkers import Ensemble, Plan, Round
+from aecv.sampling.walkers import BiasRule, Ensemble, Executor, Plan, Round, run_rounds
 
 FloatArray = NDArray[np.float64]
 
@@ -152,6 +153,37 @@ class SegmentFolder:
             packed["increments"] = np.array([increment.samples for increment in ensemble.increments])
             packed["potentials"] = np.array(ensemble.potentials)
         return packed
+
+
+def run_saved(
+    segments: SegmentFolder,
+    plan: Plan,
+    executor: Callable[[], Executor],
+    bar: Callable[[float], AbstractContextManager[Callable[[float], None]]],
+    *,
+    per_step: float,
+    rule: BiasRule | None = None,
+) -> Ensemble:
+    """Run the rounds that are not on disk yet, saving each as it ends; the ensemble after the last one.
+
+    Args:
+        executor: makes what runs segments; not called when there is nothing left to run.
+        bar: opens a progress bar of a length.
+        per_step: what a step of all walkers adds to that length.
+        rule: as in `run_rounds`.
+    """
+    ensemble = segments.load()
+    if ensemble.rounds_done == plan.n_rounds:
+        return ensemble
+    lengths = [steps * per_step for steps in plan.segment_steps]
+    run = executor()
+    with bar(sum(lengths)) as advance:
+        advance(sum(lengths[: ensemble.rounds_done]))
+        for round_ in run_rounds(ensemble, plan, run, rule=rule):
+            segments.save(round_)
+            ensemble = round_.ensemble
+            advance(lengths[ensemble.rounds_done - 1])
+    return ensemble
 
 
 def pack_states(states: Sequence[WalkerState]) -> dict[str, NDArray[Any]]:

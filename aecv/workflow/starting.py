@@ -14,10 +14,10 @@ from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.starts import StartReport, find_starts
 from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import Ensemble, Plan, run_rounds
+from aecv.sampling.walkers import Ensemble, Plan
 from aecv.sampling.workers import Workers
 from aecv.workflow.progress import Progress
-from aecv.workflow.segments import SegmentFolder, pack_states, unpack_states
+from aecv.workflow.segments import SegmentFolder, pack_states, run_saved, unpack_states
 from aecv.workflow.store import Place, RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -77,17 +77,17 @@ def _in_pieces(folder: Path, progress: Progress, workers: Workers, timestep_ps: 
     """Runs a plan round by round, each of them saved, from where an earlier process stopped."""
 
     def run(plan: Plan, recipe: EngineRecipe, states: tuple[WalkerState, ...]) -> Moved:
+        """As `Runner`."""
         segments = SegmentFolder(
             folder / plan.stage, Ensemble(rounds_done=0, states=states, increments=None), plan
         )
-        ensemble = segments.load()
-        lengths = [steps * timestep_ps * plan.n_walkers for steps in plan.segment_steps]
-        with progress(_TITLES[plan.stage], sum(lengths), "ps") as advance:
-            advance(sum(lengths[: ensemble.rounds_done]))
-            for round_ in run_rounds(ensemble, plan, workers.executor(recipe)):
-                segments.save(round_)
-                ensemble = round_.ensemble
-                advance(lengths[ensemble.rounds_done - 1])
+        ensemble = run_saved(
+            segments,
+            plan,
+            lambda: workers.executor(recipe),
+            lambda total: progress(_TITLES[plan.stage], total, "ps"),
+            per_step=timestep_ps * plan.n_walkers,
+        )
         return Moved(states=ensemble.states, boxes=segments.boxes())
 
     return run
