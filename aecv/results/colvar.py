@@ -48,8 +48,8 @@ def read_colvar(path: Path) -> dict[str, FloatArray]:
         Per field an array of shape (n,), in the order of the header.
 
     Raises:
-        StoreError: with the line, when the file is missing, has no FIELDS header, changes its fields, or has
-            a row that does not hold one number per field.
+        StoreError: with the line, when the file is missing, has no FIELDS header, changes its fields, is cut
+            off within a row, or has a row that does not hold one number per field.
     """
     fields: list[str] = []
     rows: list[str] = []

@@ -13,7 +13,7 @@ Sources: PLUMED 2, src/tools/Grid.cpp, src/tools/IFile.cpp and
 user-doc/tutorials/others/opes-metad/FES_from_Reweighting.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
-from aecv.results.tables import format_rows, parse_rows, read_lines
+from aecv.results.tables import check_complete, format_rows, parse_rows, read_lines
 
 ERROR_FIELD = "uncertainty"
 """Name of the column of standard errors, PLUMED's."""
@@ -105,7 +105,8 @@ def read_fes(path: Path) -> FesFile:
     """Read what `write_fes` or PLUMED wrote.
 
     Raises:
-        StoreError: when the file is missing, its header is incomplete, or its rows do not fill the grid.
+        StoreError: when the file is missing, its header is incomplete, it is cut off, or its rows do not fill
+            the grid that the header tells.
     """
     fields: list[str] = []
     constants: dict[str, str] = {}
@@ -121,12 +122,20 @@ def read_fes(path: Path) -> FesFile:
     names = tuple(name for name in fields if f"nbins_{name}" in constants)
     if not names or len(fields) <= len(names):
         raise StoreError(f"{path}: a fes file needs '#! FIELDS' and '#! SET nbins_NAME' lines, got {fields}")
-    table = parse_rows(path, [t for _, t in rows], [n for n, _ in rows], n_columns=len(fields), kind="fes")
-    # Old versions of sum_hills count intervals instead of points here, so the points themselves are counted.
+    numbers = [number for number, _ in rows]
+    table = parse_rows(path, [text for _, text in rows], numbers, n_columns=len(fields), kind="fes")
     axes = tuple(np.unique(table[:, dim]) for dim in range(len(names)))
-    shape = tuple(len(axis) for axis in axes)
-    if int(np.prod(shape)) != len(table):
-        raise StoreError(f"{path}: a grid of {shape} points needs {np.prod(shape)} rows, got {len(table)}")
+    periodic = tuple(constants.get(f"periodic_{name}") == "true" for name in names)
+    shape = tuple(
+        _promised(path, name, axis, constants, periodic=flag)
+        for name, axis, flag in zip(names, axes, periodic, strict=True)
+    )
+    check_complete(path, numbers, int(np.prod(shape)), f"{' x '.join(map(str, shape))} points")
+    if tuple(len(axis) for axis in axes) != shape:
+        raise StoreError(
+            f"{path}: needs the {' x '.join(map(str, shape))} points that its header tells, once each, has "
+            f"{' and '.join(map(str, map(len, axes)))} different values of {' and '.join(names)}"
+        )
     column = len(names)
     table[:, column:] = np.where(np.isfinite(table[:, column:]), table[:, column:], np.nan)
     named = {
@@ -136,11 +145,37 @@ def read_fes(path: Path) -> FesFile:
     return FesFile(
         names=names,
         axes=axes,
-        periodic=tuple(constants.get(f"periodic_{name}") == "true" for name in names),
+        periodic=periodic,
         values=table[:, column].reshape(shape, order="F"),
         derivative=np.stack(parts, axis=-1) if len(parts) == len(names) else None,
         error=named.get(ERROR_FIELD),
     )
+
+
+def _promised(
+    path: Path, name: str, axis: FloatArray, constants: Mapping[str, str], *, periodic: bool
+) -> int:
+    """Points along an axis that the header tells: nbins, or one more where nbins counts intervals.
+
+    Old versions of sum_hills count intervals; where an axis ends, at its max, tells which it is.
+    """
+    try:
+        n = int(constants[f"nbins_{name}"])
+        lower, upper = (_bound(constants[f"{end}_{name}"]) for end in ("min", "max"))
+    except (KeyError, ValueError) as error:
+        raise StoreError(
+            f"{path}: needs '#! SET' lines with numbers for nbins_{name}, min_{name} and max_{name}, got "
+            f"{error}"
+        ) from error
+    if periodic or n < 1 or len(axis) < 2:
+        return n
+    spacing = float(np.median(np.diff(axis)))
+    return n + 1 if abs(lower + n * spacing - upper) < 0.5 * spacing else n
+
+
+def _bound(text: str) -> float:
+    """A number, or pi with its sign, as PLUMED writes them."""
+    return {"pi": np.pi, "-pi": -np.pi}.get(text) or float(text)
 
 
 def edges_of(centers: FloatArray) -> FloatArray:

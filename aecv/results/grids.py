@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from aecv.ground.errors import GridError, StoreError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray, Grid
-from aecv.results.tables import format_rows, parse_rows, read_lines
+from aecv.results.tables import check_complete, format_rows, parse_rows, read_lines
 
 
 def write_count(path: Path, grid: Grid, counts: ArrayLike, *, periodic: Sequence[bool] | None = None) -> None:
@@ -105,10 +105,9 @@ def read_multicolumn(path: Path) -> tuple[Grid, FloatArray, tuple[bool, ...]]:
     rows = [
         (k, line) for k, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
     ]
-    if len(rows) != grid.size:
-        raise StoreError(f"{path}: a grid of {grid.n_bins} bins needs {grid.size} rows, got {len(rows)}")
-    n_columns = max(len(rows[0][1].split()), grid.n_dims + 1)
     numbers, texts = [number for number, _ in rows], [text for _, text in rows]
+    check_complete(path, numbers, grid.size, f"{' x '.join(map(str, grid.n_bins))} bins")
+    n_columns = max(len(texts[0].split()), grid.n_dims + 1)
     table = parse_rows(path, texts, numbers, n_columns=n_columns, kind="Colvars grid")
     if np.abs(table[:, : grid.n_dims] - grid.center_points()).max() > 1e-3 * grid.widths.min():
         raise StoreError(

@@ -10,18 +10,60 @@ from aecv.ground.grid import FloatArray
 
 
 def read_lines(path: Path, *, kind: str) -> list[str]:
-    """The lines of a text file.
+    """The lines of a text file that its writer finished: the last one has its end too.
+
+    A file that was cut within a number still parses, and holds another number.
+
+    Raises:
+        StoreError: when it is missing, unreadable, empty or cut off within a line.
+    """
+    lines, is_whole = read_last_line_too(path, kind=kind)
+    if not is_whole:
+        raise StoreError(
+            f"{path}: cut off in line {len(lines)}, which has no line end; make the {kind} file anew, or end "
+            "that line where it is whole"
+        )
+    return lines
+
+
+def read_last_line_too(path: Path, *, kind: str) -> tuple[list[str], bool]:
+    """The lines of a text file, and whether the last one has its line end: a live file's may be half written.
 
     Raises:
         StoreError: when it is missing, unreadable or empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: needs a readable {kind} file, got: {error}") from error
-    if not any(line.strip() for line in lines):
+    if not text.strip():
         raise StoreError(f"{path}: needs a {kind} file with content, got an empty one")
-    return lines
+    # not str.splitlines, for which a form feed ends a line as well
+    lines = text.replace("\r\n", "\n").split("\n")
+    return (lines[:-1], True) if not lines[-1] else (lines, False)
+
+
+def check_complete(path: Path, numbers: Sequence[int], n_promised: int, promise: str) -> None:
+    """Refuse a table with another number of rows than its header says.
+
+    Args:
+        path: for messages.
+        numbers: the line number of each row.
+        n_promised: rows that the header promises.
+        promise: what the header says, for messages.
+
+    Raises:
+        StoreError: with the place where it ends, or that there are too many.
+    """
+    n = len(numbers)
+    if n < n_promised:
+        place = f"cut off after row {n} of {n_promised}, line {numbers[-1] if n else 0}"
+        raise StoreError(f"{path}: {place}: its header promises {promise}; make the file anew")
+    if n > n_promised:
+        raise StoreError(
+            f"{path}, line {numbers[n_promised]}: needs {n_promised} rows, as its header promises {promise}; "
+            f"has {n}; make the file anew"
+        )
 
 
 def parse_rows(

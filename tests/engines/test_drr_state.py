@@ -4,6 +4,7 @@ Two samples at lambda (-0.5, 1.75) with forces kappa (xi - lam) of (-7.5, 2) and
 with (4, -1); of xi one at (0.5, 1.25), one off the grid and one at (1.9, 0.1), with the same forces.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_a_file_of_another_grid_is_refused() -> None:
 def test_a_file_cut_short_is_refused() -> None:
     with pytest.raises(SimulationError, match=r"needs \d+ bytes for this grid, got \d+; the disk"):
         DRRArchive(EXAMPLE, GRID).decode(EXAMPLE[:-1])
+
+
+def test_a_damaged_file_is_refused() -> None:
+    archive = DRRArchive(EXAMPLE, GRID)
+    state = archive.decode(EXAMPLE)
+    with pytest.raises(SimulationError, match="needs finite numbers, it has others"):
+        archive.decode(archive.encode(replace(state, lam=np.array([np.nan, 0.3]))))
 
 
 def test_starting_samples_give_the_bias_of_ours() -> None:

@@ -164,8 +164,8 @@ def test_fes_of_plumeds_block_averages(tmp_path: Path) -> None:
 def test_fes_with_a_missing_row(tmp_path: Path) -> None:
     write_fes(tmp_path / "f", [GRID.centers(0), GRID.centers(1)], np.zeros(6), ["a", "b"], [False, False])
     text = (tmp_path / "f").read_text(encoding="utf-8").rstrip().rsplit("\n", 1)[0]
-    (tmp_path / "f").write_text(text, encoding="utf-8")
-    with pytest.raises(StoreError, match="needs 6 rows, got 5"):
+    (tmp_path / "f").write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(StoreError, match="cut off after row 5 of 6, line 15: its header promises 3 x 2"):
         read_fes(tmp_path / "f")
 
 
@@ -222,12 +222,70 @@ def test_damaged_grids(tmp_path: Path) -> None:
         write_count(tmp_path / "g", GRID, np.arange(5))
     write_count(tmp_path / "g", GRID, np.arange(6))
     text = (tmp_path / "g").read_text(encoding="utf-8")
-    (tmp_path / "g").write_text(text.rstrip().rsplit("\n", 1)[0], encoding="utf-8")
-    with pytest.raises(StoreError, match="needs 6 rows, got 5"):
+    (tmp_path / "g").write_text(text.rstrip().rsplit("\n", 1)[0] + "\n", encoding="utf-8")
+    with pytest.raises(StoreError, match="cut off after row 5 of 6, line 11: its header promises 3 x 2 bins"):
+        read_multicolumn(tmp_path / "g")
+    (tmp_path / "g").write_text(text + text.splitlines()[-1] + "\n", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"line \d+: needs 6 rows, as its header promises 3 x 2 bins; has 7"):
         read_multicolumn(tmp_path / "g")
     (tmp_path / "g").write_text(text.replace("# 2", "# 3"), encoding="utf-8")
     with pytest.raises(StoreError, match="needs the Colvars header"):
         read_multicolumn(tmp_path / "g")
+
+
+def _written(path: Path, kind: str) -> Callable[[Path], object]:
+    """A small file of a kind, and its reader."""
+    if kind == "colvar":
+        write_colvar(path, {"time": np.arange(4) * 0.25, "phi": np.array([1.25, -2.5, 3.125, 0.75])})
+        return read_colvar
+    if kind == "grid":
+        write_pmf(path, GRID, np.arange(6) + 0.125)
+        return read_multicolumn
+    dims = int(kind.removeprefix("fes"))
+    axes = [np.linspace(0.0, 1.0, 4), np.linspace(-1.0, 1.0, 3)][:dims]
+    values = np.arange(4 * 3 ** (dims - 1)) + 0.125
+    write_fes(path, axes, values, ["a", "b"][:dims], [False] * dims, error=values)
+    return read_fes
+
+
+@pytest.mark.parametrize("kind", ["colvar", "grid", "fes1", "fes2"])
+def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+    """A half of a profile still parses, and so does a row whose last number lost its digits."""
+    reader = _written(tmp_path / "whole", kind)
+    content = (tmp_path / "whole").read_bytes()
+    for length in range(len(content)):
+        # a COLVAR's header tells no number of rows: of those that are whole nobody can say
+        if kind == "colvar" and content[:length].endswith(b"\n"):
+            continue
+        (tmp_path / "cut").write_bytes(content[:length])
+        with pytest.raises(StoreError, match=r"/cut(: |, line \d+: )"):
+            reader(tmp_path / "cut")
+
+
+def test_where_a_profile_was_cut_is_said(tmp_path: Path) -> None:
+    write_fes(tmp_path / "f", [np.linspace(0, 1, 90)], np.zeros(90), ["a"], [False])
+    lines = (tmp_path / "f").read_text().splitlines(keepends=True)
+    (tmp_path / "f").write_text("".join(lines[:50]))
+    with pytest.raises(
+        StoreError, match="cut off after row 45 of 90, line 50: its header promises 90 points"
+    ):
+        read_fes(tmp_path / "f")
+    (tmp_path / "f").write_text("".join(lines)[:-4])
+    with pytest.raises(StoreError, match="cut off in line 95, which has no line end"):
+        read_fes(tmp_path / "f")
+
+
+@pytest.mark.parametrize(("n_points", "is_whole"), [(5, True), (4, False), (3, False)])
+def test_old_sum_hills_count_intervals(tmp_path: Path, n_points: int, is_whole: bool) -> None:
+    """nbins 4 and 5 points from min to max: one less is a file that was cut."""
+    header = "#! FIELDS d file.free der_d\n#! SET min_d 0\n#! SET max_d 1\n#! SET nbins_d 4\n"
+    rows = "".join(f" {0.25 * k:.9f} {k} 0\n" for k in range(n_points))
+    (tmp_path / "f").write_text(header + "#! SET periodic_d false\n" + rows)
+    if is_whole:
+        assert read_fes(tmp_path / "f").values.tolist() == [0, 1, 2, 3, 4]
+        return
+    with pytest.raises(StoreError, match=f"cut off after row {n_points} of 5"):
+        read_fes(tmp_path / "f")
 
 
 # trajectories

@@ -91,7 +91,7 @@ class DRRArchive:
         """The state in a file.
 
         Raises:
-            SimulationError: when it is incomplete or of another grid.
+            SimulationError: when it is incomplete, damaged or of another grid.
         """
         if len(content) != len(self._template):
             raise SimulationError(
@@ -107,6 +107,11 @@ class DRRArchive:
         ):
             counts[...] = self._our_order(_get(content, place[1], n, "<u8"))
             sums[...] = -self._our_order(_get(content, place[0], n * d, "<f8").reshape(n, d))
+        if not all(np.isfinite(part).all() for part in (lam, velocity, samples.samples)):
+            raise SimulationError(
+                "engine plumed: DRR's state file needs finite numbers, it has others; the dynamics of lambda "
+                "went wrong or the file is damaged"
+            )
         return DRRState(lam=self._grid.wrap(lam), velocity=velocity, samples=samples)
 
     def _their_order(self, values: FloatArray) -> FloatArray:
