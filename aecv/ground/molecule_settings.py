@@ -1,17 +1,15 @@
 """[system]: the files that describe a molecule, and how its forces are computed."""
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from aecv.ground.names import NAME, check_folder_name
 from aecv.ground.section import Section
 
 if TYPE_CHECKING:
     from aecv.ground.settings import Settings
-
-NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
-"""What may become part of a path, a column or a TOML key."""
 
 TOPOLOGIES = {
     ".prmtop": "amber",
@@ -48,7 +46,9 @@ ImplicitSolvent = Literal["none", "HCT", "OBC1", "OBC2", "GBn", "GBn2"]
 class MolecularSettings(Section):
     """[system]: what is simulated; structure and force field are those of a molecule, see [particle]."""
 
-    name: str = Field(pattern=NAME, description="names the run folder and the CV")
+    name: Annotated[str, AfterValidator(check_folder_name)] = Field(
+        pattern=NAME, description="names the run folder and the CV"
+    )
     description: str = Field("", description="for people")
     expect: str = Field("", description="what a run shows, a line for people")
     structure: str | None = Field(

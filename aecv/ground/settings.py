@@ -7,14 +7,11 @@ from pydantic import Field, field_validator, model_validator
 
 from aecv.ground.barostat_settings import BarostatSettings, check_barostat
 from aecv.ground.errors import suggestion
-from aecv.ground.molecule_settings import NAME, MolecularSettings
+from aecv.ground.molecule_settings import MolecularSettings
+from aecv.ground.names import check_observable_names
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.particle_settings import ParticleSettings, check_kind
 from aecv.ground.section import Section as _Section
-
-RESERVED = ("time", "weight", "walker", "xi")
-"""Columns of colvar.dat and keys of the record that an observable must not take."""
-
 
 MOST_STEPS = 2e9
 """Steps of one call into OpenMM, which counts them in a C int."""
@@ -298,12 +295,7 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         check_kind(self)
-        for name in self.observables:
-            if not re.match(NAME, name) or name in RESERVED or name.startswith(("xi_", "lam_")):
-                raise ValueError(
-                    f"observables.{name}: needs a name of letters, digits, _ and - that is none of "
-                    f"{', '.join(RESERVED)}, xi_*, lam_*"
-                )
+        check_observable_names(self.observables)
         if self.delta_f is not None and self.delta_f.observable not in self.observables:
             raise ValueError(
                 f"delta_f.observable '{self.delta_f.observable}' is not one of the observables "

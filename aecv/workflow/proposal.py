@@ -14,7 +14,8 @@ from openmm import app, unit
 from aecv.ground.errors import MolecularSystemError, StoreError
 from aecv.ground.files import new_folder, write_text
 from aecv.ground.grid import FloatArray
-from aecv.ground.molecule_settings import NAME, STRUCTURES, TITLES, TOPOLOGIES, suffix
+from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
+from aecv.ground.names import NAME
 from aecv.models.observables import ObservableSet, select_atoms
 from aecv.models.spec import load_system, shipped_systems
 from aecv.models.system_files import FILE_NAME, gromacs_includes
