@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aecv.models.spec import SystemSpec
     from aecv.sampling.workers import Workers
     from aecv.workflow.input_frames import FrameFiles
+    from aecv.workflow.input_weights import Weights
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -145,7 +146,7 @@ _SHORT_FOR = {
 
 
 def frame_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """--frames, --top, --weights and --stride: frames that a user brings; see `frame_files`."""
+    """--frames, --top, --stride and those of their weights: frames that a user brings; see `frame_files`."""
     instead = "" if required else ", in place of dynamics or of a run"
     options = (
         click.option(
@@ -163,7 +164,30 @@ def frame_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[
         click.option(
             "--weights",
             type=click.Path(path_type=Path),
-            help="A weight per frame: .npy, or text with a number per line.  [default: equal]",
+            help="A weight per frame: text, COLVAR, .csv, .xvg, .npy or .npz; rows with times belong to the "
+            "frames of these times.  [default: equal]",
+        ),
+        click.option(
+            "--weights-column",
+            metavar="NAME|N",
+            help="Column of --weights, by its name or its number from 1; needed where there are several.",
+        ),
+        click.option("--log-weights", is_flag=True, help="The column holds ln w."),
+        click.option(
+            "--bias-column",
+            metavar="NAME[,NAME...]",
+            help="Columns of --weights that hold a bias V in place of weights: w = exp(+V/kT).",
+        ),
+        click.option(
+            "--bias-unit",
+            type=click.Choice(["kJ/mol", "kcal/mol", "eV", "kT"]),
+            help="Of the bias.  [default: kJ/mol]",
+        ),
+        click.option(
+            "--bias-temperature",
+            metavar="K",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Of the biased run.  [default: the system's dynamics.temperature_k]",
         ),
         click.option(
             "--stride", type=click.IntRange(min=1), default=1, help="Take every n-th frame.  [default: 1]"
@@ -186,6 +210,7 @@ def frame_files(options: Mapping[str, Any]) -> "FrameFiles | None":
     """
     if not options["frames"]:
         told = [f"--{name}" for name in ("top", "weights") if options[name] is not None]
+        told += _told_of_weights(options)
         told += ["--stride"] if options["stride"] != 1 else []
         if told:
             raise SettingsError(f"{', '.join(told)}: needs a trajectory; name it with --frames")
@@ -195,8 +220,33 @@ def frame_files(options: Mapping[str, Any]) -> "FrameFiles | None":
     return FrameFiles(
         trajectories=tuple(options["frames"]),
         topology=options["top"],
-        weights=options["weights"],
+        weights=_weights_of(options),
         stride=options["stride"],
+    )
+
+
+_OF_WEIGHTS = ("weights_column", "log_weights", "bias_column", "bias_unit", "bias_temperature")
+
+
+def _told_of_weights(options: Mapping[str, Any]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in _OF_WEIGHTS if options[name] not in (None, False)]
+
+
+def _weights_of(options: Mapping[str, Any]) -> "Weights | None":
+    told = _told_of_weights(options)
+    if options["weights"] is None:
+        if told:
+            raise SettingsError(f"{', '.join(told)}: needs a file of weights; name it with --weights")
+        return None
+    from aecv.workflow.input_weights import Weights
+
+    return Weights(
+        source=options["weights"],
+        column=options["weights_column"],
+        is_log=options["log_weights"],
+        bias=options["bias_column"] or (),
+        bias_unit=options["bias_unit"] or "kJ/mol",
+        temperature_k=options["bias_temperature"],
     )
 
 

@@ -15,6 +15,7 @@ from aecv.ground.errors import SamplingError, first_line, suggestion
 from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.input_weights import WeightsLike, as_weights, check_weights, frame_weights
 
 _CHUNK = 1000
 """Frames read at once."""
@@ -29,13 +30,14 @@ class FrameFiles:
     Attributes:
         trajectories: files of one system in the order of time: .xtc, .dcd, .trr, .nc, .h5, .pdb ...
         topology: of these files (.pdb, .gro, .prmtop, .psf ...); None where it is that of the system.
-        weights: a weight per frame of all files together, .npy or text with a number per line; None: equal.
+        weights: a weight per frame of all files together: a file of one column, an array, or `Weights`, which
+            names the column; None: equal.
         stride: take every n-th frame.
     """
 
     trajectories: tuple[Path, ...]
     topology: Path | None = None
-    weights: Path | None = None
+    weights: WeightsLike | None = None
     stride: int = 1
 
     def hashes(self) -> dict[str, str | int]:
@@ -43,11 +45,12 @@ class FrameFiles:
         named = {f"trajectory {index}": path for index, path in enumerate(self.trajectories)}
         if self.topology is not None:
             named["topology"] = self.topology
-        if self.weights is not None:
-            named["weights"] = self.weights
         for path in named.values():
             _check_there(path)
-        return {name: sha256(path) for name, path in named.items()} | {"stride": self.stride}
+        hashes: dict[str, str | int] = {name: sha256(path) for name, path in named.items()}
+        if self.weights is not None:
+            hashes |= as_weights(self.weights).identity()
+        return hashes | {"stride": self.stride}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +113,7 @@ def read_frames(files: FrameFiles, system: MolecularSystem, *, atoms: IntArray |
     return InputFrames(
         positions=kept,
         observables={name: np.concatenate(values) for name, values in observables.items()},
-        weights=_weights(files, n_frames),
+        weights=_weights(files, n_frames, system.spec.settings.dynamics.temperature_k),
         n_inverted=int(changes[0]),
         n_turned=int(changes[1]),
     )
@@ -122,8 +125,10 @@ def check_frames(files: FrameFiles, system: MolecularSystem) -> None:
     Raises:
         SamplingError: as `read_frames`, but for what stands further behind.
     """
-    for path in (*files.trajectories, *(extra for extra in (files.topology, files.weights) if extra)):
+    for path in (*files.trajectories, *(extra for extra in (files.topology,) if extra)):
         _check_there(path)
+    if files.weights is not None:
+        check_weights(as_weights(files.weights))
     for path in files.trajectories:
         next(_pieces(replace(files, trajectories=(path,)), system), None)
 
@@ -232,26 +237,10 @@ def _check_atoms(path: Path, found: mdtraj.Topology, system: MolecularSystem) ->
             )
 
 
-def _weights(files: FrameFiles, n_frames: int) -> FloatArray:
+def _weights(files: FrameFiles, n_frames: int, temperature_k: float) -> FloatArray:
     """Weights with sum 1 of every n-th of all frames."""
-    path = files.weights
-    if path is None:
-        n_kept = len(range(0, n_frames, files.stride))
-        return np.full(n_kept, 1.0 / n_kept)
-    _check_there(path)
-    try:
-        found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path)
-        weights = np.asarray(found, dtype=float).reshape(-1)
-    except (OSError, ValueError, EOFError) as error:
-        raise SamplingError(
-            f"{path}: needs .npy or text with one number per frame, got: {first_line(error)}"
-        ) from error
-    if len(weights) != n_frames:
-        raise SamplingError(f"{path}: needs a weight for each of {n_frames} frames, has {len(weights)}")
-    weights = weights[:: files.stride]
-    if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
-        raise SamplingError(
-            f"{path}: needs weights that are finite, not negative and not all zero; they run from "
-            f"{np.min(weights):g} to {np.max(weights):g}"
-        )
-    return np.asarray(weights / weights.sum())
+    kept = np.arange(0, n_frames, files.stride)
+    if files.weights is None:
+        return np.full(len(kept), 1.0 / len(kept))
+    no_times = np.full(n_frames, np.nan)
+    return frame_weights(as_weights(files.weights), kept=kept, times_ps=no_times, temperature_k=temperature_k)

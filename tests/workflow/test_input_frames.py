@@ -128,7 +128,7 @@ def test_bad_files_are_named(system: MolecularSystem, frames: Path, tmp_path: Pa
     fails(r"zero.npy: needs weights that are finite, not negative", weights=tmp_path / "zero.npy")
     fails(r"/nan.npy: needs weights that are finite, not negative", weights=tmp_path / "nan.npy")
     fails(r"words.txt: needs .npy or text with one number per frame", weights=tmp_path / "words.txt")
-    fails(r"none.npy: needs a file of frames, there is none", weights=tmp_path / "none.npy")
+    fails(r"none.npy: needs a file, there is none", weights=tmp_path / "none.npy")
 
 
 def test_a_run_begins_with_them(
