@@ -10,6 +10,7 @@ from openmm import app, unit
 from aecv.ground.errors import SimulationError, first_line
 from aecv.ground.grid import FloatArray
 from aecv.sampling.platforms import choose_platform
+from aecv.sampling.structure import residue_title
 from aecv.sampling.system import MolecularSystem
 
 HUGE = 1e5
@@ -127,7 +128,7 @@ def diagnose(system: MolecularSystem, positions: FloatArray, box: FloatArray | N
 def atom_name(topology: app.Topology, index: int) -> str:
     """`CA of ALA 2 (atom 9)`, counted from 1 as in the file."""
     atom = next(atom for atom in topology.atoms() if atom.index == index)
-    return f"{atom.name} of {atom.residue.name} {atom.residue.id} (atom {index + 1})"
+    return f"{atom.name} of {residue_title(atom.residue)} (atom {index + 1})"
 
 
 def _energy_and_forces(context: openmm.Context, groups: int) -> tuple[float, FloatArray]:

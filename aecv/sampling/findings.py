@@ -14,6 +14,7 @@ from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
 from aecv.sampling.images import bond_pairs
 from aecv.sampling.molecule import forcefield_of
+from aecv.sampling.structure import residue_title
 from aecv.sampling.system import MolecularSystem
 
 CLASH_NM = 0.15
@@ -48,7 +49,7 @@ def unknown_residues(spec: SystemSpec, topology: app.Topology) -> Iterator[str]:
     except Exception:  # the force field itself is at fault, and the error of building says so
         return
     for residue in unmatched[:_MANY]:
-        yield f"not in the force field: {_title(residue)}: {_why_unknown(forcefield, residue)}"
+        yield f"not in the force field: {residue_title(residue)}: {_why_unknown(forcefield, residue)}"
     if len(unmatched) > _MANY:
         yield f"not in the force field: {len(unmatched) - _MANY} more residues"
 
@@ -131,12 +132,8 @@ def hot_water(system: MolecularSystem) -> Iterator[str]:
 
 
 def _listed(residues: list[app.topology.Residue]) -> str:
-    names = ", ".join(_title(residue) for residue in residues[:_MANY])
+    names = ", ".join(residue_title(residue) for residue in residues[:_MANY])
     return f"{names}, ..." if len(residues) > _MANY else names
-
-
-def _title(residue: app.topology.Residue) -> str:
-    return f"{residue.name} {residue.id}"
 
 
 def _words(names: set[str]) -> str:

@@ -20,7 +20,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import TITLES
 from aecv.models.spec import SystemSpec
 from aecv.models.system_files import forcefield_includes, xml_root
-from aecv.sampling.structure import Coordinates, read_coordinates
+from aecv.sampling.structure import Coordinates, openmm_name, read_coordinates, residue_title
 
 _UNSAFE = ("PythonForce",)
 """Forces whose XML holds a pickled function: reading it would run whatever somebody put there."""
@@ -205,12 +205,18 @@ def _check_order(spec: SystemSpec, topology: app.Topology, coordinates: Coordina
     """Names of atoms agree in both files; a CHARMM .pdb cuts residue names, so that these do not count."""
     if coordinates.names is None or topology.getNumAtoms() != len(coordinates.names):
         return
-    for atom, (_, name) in zip(topology.atoms(), coordinates.names, strict=True):
-        if _plain(atom.name) != _plain(name):
+    for atom, (residue, name) in zip(topology.atoms(), coordinates.names, strict=True):
+        # a CHARMM .pdb cuts residue names, by which the other table of names would be taken
+        as_named = {
+            _plain(name),
+            _plain(openmm_name(residue, name)),
+            _plain(openmm_name(atom.residue.name, name)),
+        }
+        if _plain(atom.name) not in as_named:
             raise MolecularSystemError(
                 f"{spec.structure_path}: needs the atoms of {_source(spec)} in the same order; atom "
-                f"{atom.index + 1} is {name}, there it is {atom.name} of {atom.residue.name} "
-                f"{atom.residue.id}; give files that belong together"
+                f"{atom.index + 1} is {name}, there it is {atom.name} of {residue_title(atom.residue)}; give "
+                "files that belong together"
             )
 
 

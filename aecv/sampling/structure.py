@@ -1,5 +1,7 @@
 """Coordinates from files of every format: positions, a box where the file has one, and atoms' names."""
 
+import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from openmm import app, unit
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import suffix
+from aecv.sampling.locations import tidy_cif, tidy_pdb
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,12 +25,16 @@ class Coordinates:
         box: box vectors in rows, shape (3, 3) [nm]; None where the file has none.
         names: residue and atom name per atom; None for formats without names.
         topology: OpenMM's, where the file holds one: .pdb and .cif.
+        notes: what was chosen where the file has several locations, models or frames.
+        n_models: models or frames in the file, of which the first is taken.
     """
 
     positions: FloatArray
     box: FloatArray | None
     names: tuple[tuple[str, str], ...] | None
     topology: app.Topology | None = None
+    notes: tuple[str, ...] = ()
+    n_models: int = 1
 
 
 def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
@@ -46,7 +53,7 @@ def read_structure(path: Path) -> tuple[app.Topology, FloatArray]:
 
 
 def read_coordinates(path: Path) -> Coordinates:
-    """Coordinates of the first model or frame of a file.
+    """Coordinates of the first model or frame of a file, of alternate locations the one most often seen.
 
     Raises:
         MolecularSystemError: when the file is of another kind, unreadable, empty or without finite positions.
@@ -73,19 +80,44 @@ def read_coordinates(path: Path) -> Coordinates:
 def _name_of(coordinates: Coordinates, index: int) -> str:
     if coordinates.topology is not None:
         atom = list(coordinates.topology.atoms())[index]
-        return f"atom {atom.name} of residue {atom.residue.name} {atom.residue.id} (index {index})"
+        return f"atom {atom.name} of residue {residue_title(atom.residue)} (index {index})"
     return f"atom {index + 1}"
 
 
+def residue_title(residue: app.topology.Residue) -> str:
+    """`THR 5A`: name, number and insertion code."""
+    return f"{residue.name} {residue_number(residue)}"
+
+
+def residue_number(residue: app.topology.Residue) -> str:
+    """`5A`: number and insertion code."""
+    return f"{residue.id}{residue.insertionCode.strip()}"
+
+
+def openmm_name(residue: str, atom: str) -> str:
+    """What OpenMM's readers of topologies and PDB files call an atom: H1 for HH31 of ACE."""
+    app.PDBFile._loadNameReplacementTables()  # OpenMM has no other way to ask
+    residue = app.PDBFile._residueNameReplacements.get(residue, residue)
+    return str(app.PDBFile._atomNameReplacements.get(residue, {}).get(atom, atom))
+
+
 def _read_with_topology(path: Path) -> Coordinates:
-    reader = app.PDBFile if suffix(path.name) == ".pdb" else app.PDBxFile
-    content = reader(str(path))
-    box = content.topology.getPeriodicBoxVectors()
+    text = path.read_text(encoding="utf-8", errors="replace")
+    is_pdb = suffix(path.name) == ".pdb"
+    tidied = tidy_pdb(text) if is_pdb else tidy_cif(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the notes say in words
+        content = (app.PDBFile if is_pdb else app.PDBxFile)(io.StringIO(tidied.text))
+    box = _box(content.topology.getPeriodicBoxVectors())
+    if box is None:
+        content.topology.setPeriodicBoxVectors(None)
     return Coordinates(
         positions=nm(content.getPositions(asNumpy=True)),
-        box=_box(box),
+        box=box,
         names=tuple((atom.residue.name, atom.name) for atom in content.topology.atoms()),
         topology=content.topology,
+        notes=tidied.notes,
+        n_models=tidied.n_models,
     )
 
 
@@ -123,6 +155,7 @@ _READERS: dict[str, Callable[[Path], Coordinates]] = {
     ".crd": _read_crd,
 }
 _TOPOLOGIES = (".pdb", ".cif", ".pdbx")
+_NO_CRYSTAL_NM = 0.1
 
 
 def nm(positions: Any) -> FloatArray:
@@ -131,7 +164,8 @@ def nm(positions: Any) -> FloatArray:
 
 
 def _box(vectors: Any) -> FloatArray | None:
-    """Box vectors [nm]; None for none, and for the empty box that Gromacs writes of a molecule in vacuum."""
+    """Box vectors [nm]; None for none, for the empty box that Gromacs writes of a molecule in vacuum, and for
+    the cube of 1 angstrom that stands in the Protein Data Bank for no crystal."""
     if vectors is None:
         return None
     if unit.is_quantity(vectors):
@@ -139,7 +173,8 @@ def _box(vectors: Any) -> FloatArray | None:
     box = np.array(
         [v.value_in_unit(unit.nanometer) if unit.is_quantity(v) else list(v) for v in vectors], dtype=float
     )
-    return box if np.all(np.diag(box) > 0) else None
+    edges = np.linalg.norm(box, axis=1)
+    return box if np.all(np.diag(box) > 0) and not np.allclose(edges, _NO_CRYSTAL_NM) else None
 
 
 def _lacks_atoms(path: Path) -> bool:

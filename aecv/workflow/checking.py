@@ -99,7 +99,7 @@ def _of_files(spec: SystemSpec) -> list[str]:
     topology = coordinates.topology
     if topology is None:
         return []
-    said = list(findings.missing_hydrogens(topology))
+    said = [*coordinates.notes, *findings.missing_hydrogens(topology)]
     if spec.settings.system.format == "forcefield":
         said += findings.unknown_residues(spec, topology)
     said += findings.clashes(topology, None, coordinates.positions)
@@ -112,6 +112,7 @@ def _look(result: Examination, system: MolecularSystem) -> None:
     positions = system.positions
     if system.spec.settings.particle is None:
         topology, box = system.topology, _box(system)
+        result.findings += read_coordinates(system.spec.structure_path).notes
         result.findings += findings.missing_hydrogens(topology)
         result.findings += findings.clashes(topology, system.system, positions)
         result.findings += findings.long_bonds(topology, system.system, positions, box)

@@ -144,6 +144,22 @@ def test_atoms_that_a_residue_does_not_have_are_named(own: Path) -> None:
     assert "ALA 2: its atoms are not those of ALA (missing: CB HB3; not known there: HX3 SB)" in said
 
 
+def test_alternate_locations_are_said(own: Path) -> None:
+    """Both of the carbonyl oxygen: the one of 0.70 is taken, whose energy differs."""
+    path = own / "ala2.pdb"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    row = next(i for i, x in enumerate(lines) if x[12:16].strip() == "O" and x[17:20] == "ALA")
+    shifted = f"{lines[row][:30]}{float(lines[row][30:38]) + 0.1:8.3f}{lines[row][38:]}"
+    lines[row : row + 1] = [
+        f"{line[:16]}{location}{line[17:54]}{share:6.2f}{line[60:]}"
+        for line, location, share in ((lines[row], "A", 0.3), (shifted, "B", 0.7))
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = check(own, "--steps", "100")
+    assert result.exit_code == 0, result.output
+    assert "ALA 2 B (0.70; A 0.30)" in result.output
+
+
 def test_a_clash_is_named(own: Path) -> None:
     move(own, "CB", "ALA", position("O", "ACE") + np.array([0.5, 0.0, 0.0]))
     result = examine(load_system(own), n_steps=100)
