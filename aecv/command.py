@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.ground.errors import AecvError, SettingsError
+from aecv.ground.errors import AecvError, SettingsError, WriteError
 from aecv.ground.signals import handled
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class Command(click.Command):
                 raise  # the reader of a pipe has gone: click ends quietly
             if debug:
                 traceback.print_exc()
-            known = isinstance(error, AecvError) or not resumes
+            # what cannot be written is mended outside of aecv, and then the run goes on
+            outside = isinstance(error, OSError | WriteError)
+            known = not (outside and resumes)
             click.echo(
                 f"error: {error}{'' if known else _way_on(ctx, 'mend that, then continue with')}", err=True
             )

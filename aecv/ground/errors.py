@@ -67,14 +67,19 @@ class StoreError(AecvError):
 
 
 class WriteError(StoreError):
-    """A file cannot be written; `reason` is what the operating system says."""
+    """A file or folder cannot be written.
 
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message, reason)
-        self.reason = reason
+    Attributes:
+        reason: what the operating system says.
+        remedy: what helps against it.
+    """
+
+    def __init__(self, path: Any, reason: str, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
+        self.path, self.reason, self.remedy = path, reason, remedy
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return f"{self.path}: cannot be written ({self.reason}); {self.remedy}"
 
 
 def first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one, and naming their contents by hash."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,21 @@ from aecv.ground.errors import StoreError, WriteError
 
 PARTIAL = ".*.part*"
 """Pattern of the temporary names; a process that was killed leaves such files behind."""
+
+_REMEDIES = {
+    errno.ENOSPC: "free space or choose another --out",
+    errno.EDQUOT: "free space, your quota is used up, or choose another --out",
+    errno.EACCES: "make its folder writable or choose another --out",
+    errno.EPERM: "make its folder writable or choose another --out",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+"""What helps against a system's refusal to write; all else asks for another place."""
+
+
+def cannot_write(path: Path, error: OSError) -> WriteError:
+    """The error that says why a file or folder cannot be written, and what helps in that case."""
+    reason = error.strerror or str(error)
+    return WriteError(path, reason, _REMEDIES.get(error.errno or 0, "choose another --out"))
 
 
 @contextmanager
@@ -33,12 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(
-            f"{path}: cannot be written ({reason}); free space or choose another --out, then continue with "
-            "--resume",
-            reason,
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,8 +61,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     An empty folder at `path` stays and gets the contents one by one: a shell may stand in it.
 
     Raises:
-        StoreError: when there is something at `path` already, other than an empty folder, or it cannot be
-            made.
+        StoreError: when there is something at `path` already, other than an empty folder; WriteError when it
+            cannot be made.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path}: exists already; delete it or choose another --out")
@@ -65,12 +76,10 @@ def new_folder(path: Path) -> Iterator[Path]:
                 os.replace(item, place / item.name)
         else:
             os.replace(temporary, place)
-    except (OSError, WriteError) as error:
-        # what is inside names a temporary folder, and there is nothing to resume
-        reason = error.reason if isinstance(error, WriteError) else error.strerror or error
-        raise StoreError(
-            f"{path}: cannot be written ({reason}); free space or choose another --out"
-        ) from error
+    except WriteError as error:  # of a file inside, whose folder is a temporary one
+        raise WriteError(path, error.reason, error.remedy) from error
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -126,8 +126,7 @@ def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator
 def _standardised(y: FloatArray, w: FloatArray, training: TrainingSettings, seed: int) -> Frames:
     if len(w) < MIN_FRAMES:
         raise TrainingError(
-            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(w)}; "
-            "run longer (--ns) or write frames more often (sampling.frame_ps)"
+            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(w)}; give it more frames"
         )
     w = w / w.sum()
     mean = w @ y

@@ -74,6 +74,7 @@ def train_cv(
     progress: Progress,
     previous: CV | None = None,
     hot: NDArray[np.floating] | None = None,
+    more_frames: str = "begin a longer run (--ns)",
 ) -> Trained:
     """Train on weighted frames and export cv.pt, cv.npz, cv.json and training.json.
 
@@ -89,6 +90,7 @@ def train_cv(
         hot: frames of the hot run that train as well, with the weight starts.hot_share, shape
             (n, n_cv_atoms, 3) [nm]; None for none. They belong to no ensemble at the run's temperature, and
             nothing but the first CV sees them.
+        more_frames: how there would be more, for an error.
 
     Raises:
         SamplingError: when too few frames are effective; the message says what to change.
@@ -101,7 +103,7 @@ def train_cv(
     if n_effective < settings.training.min_effective_frames:
         raise SamplingError(
             f"{place}: reweighted training needs >= {settings.training.min_effective_frames:g} "
-            f"effective frames, got {n_effective:.1f} of {len(weights)}; begin a longer run (--ns), or lower "
+            f"effective frames, got {n_effective:.1f} of {len(weights)}; {more_frames}, or lower "
             "training.min_effective_frames"
         )
     everything = _with_hot(

@@ -88,6 +88,7 @@ def train(
             seed=seed_31bit(spec.settings.run.seed, "training", "given frames"),
             power=power,
             progress=progress,
+            more_frames="bring more frames, or frames whose weights are more alike",
         )
         report = hashes | {"system": spec.name, "system_hash": spec.hash, "power": power}
         write_json(folder / "frames.json", report | {"n_frames": found.n_frames})

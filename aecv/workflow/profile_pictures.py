@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aecv.ground.errors import StoreError
+from aecv.ground.files import cannot_write
 from aecv.results import plots
 from aecv.results.fes import edges_of
 from aecv.results.plots import Plane, Profile
@@ -18,7 +18,7 @@ def draw(found: FreeEnergy, path: Path) -> None:
     try:
         plots.save(figure, path)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+        raise cannot_write(path, error) from error
 
 
 def _profile(found: FreeEnergy) -> Profile:

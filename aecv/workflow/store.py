@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import filelock
 
-from aecv.ground.errors import StoreError, WriteError
-from aecv.ground.files import PARTIAL, read_json, sha256, write_json
+from aecv.ground.errors import StoreError
+from aecv.ground.files import PARTIAL, cannot_write, read_json, sha256, write_json
 from aecv.ground.layers import differences, validate
 from aecv.ground.settings import Settings
 from aecv.ground.versions import versions
@@ -64,7 +64,7 @@ class RunDirectory:
         try:
             self._log = logging.FileHandler(path / "run.log", encoding="utf-8")
         except OSError as error:
-            raise StoreError(f"{path}/run.log: cannot be written ({error.strerror})") from error
+            raise cannot_write(path / "run.log", error) from error
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         root = logging.getLogger("aecv")
         root.addHandler(self._log)
@@ -97,16 +97,11 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
+            raise cannot_write(path, error) from error
         lock = _acquire(path)
         try:
             write_json(path / "run.json", _manifest(spec, platform, engine_versions))
             return cls(path, lock)
-        except WriteError as error:  # of run.json: without it there is nothing to resume
-            lock.release()
-            raise StoreError(
-                f"{path}: cannot be written ({error.reason}); free space or choose another --out"
-            ) from error
         except BaseException:
             lock.release()
             raise
@@ -318,5 +313,5 @@ def _acquire(path: Path) -> filelock.FileLock:
             f"{path}: is in use by another process; wait for it or choose another --out"
         ) from error
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+        raise cannot_write(path, error) from error
     return lock

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aecv.ground.errors import StoreError, WriteError
+from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.results.report.content import State
 from aecv.results.report.page import render
@@ -32,11 +32,7 @@ def write_report(run: Path, out: Path | None = None, *, state: State | None = No
     path = out or run / FILE_NAME
     if out is not None and out.exists() and not is_report(out):
         raise StoreError(f"{out}: exists already and is no report; choose another --out")
-    page = render(read_story(run, state))
-    try:
-        write_text(path, page)
-    except WriteError as error:  # of a run that is there, and not to be resumed for it
-        raise StoreError(f"{path}: cannot be written ({error.reason}); choose another --out") from error
+    write_text(path, render(read_story(run, state)))
     return path
 
 
