@@ -171,6 +171,22 @@ def _opened(path: Path) -> Iterator[Any]:
         raise StoreError(f"{path}: needs a readable .npz archive of plain arrays, got: {error}") from error
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file of that name; False also for what can be no name (too long, or with a NUL)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, behind all links, lies in a folder that has none."""
+    try:
+        return path.resolve().is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):  # no name at all, or links in a circle
+        return False
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecv.ground.errors import MolecularSystemError, suggestion
+from aecv.ground.files import is_file
 from aecv.ground.layers import Layer, load_toml, merge, override, parse_override, setter, validate
 from aecv.ground.settings import Settings
 from aecv.ground.solvents import solvent_names, with_solvent
@@ -89,7 +90,7 @@ class SystemSpec:
     def forcefield_files(self) -> tuple[str, ...]:
         """Force-field files: a path where the folder holds the file, else a name that OpenMM knows."""
         return tuple(
-            str(self.directory / name) if (self.directory / name).is_file() else name
+            str(self.directory / name) if is_file(self.directory / name) else name
             for name in self.settings.system.forcefield
         )
 

@@ -12,8 +12,8 @@ from aecv.ground.grid import FloatArray
 from aecv.models.solvent import SOLVENT
 from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
+from aecv.sampling.force_field import forcefield_of
 from aecv.sampling.images import bond_pairs
-from aecv.sampling.molecule import forcefield_of
 from aecv.sampling.structure import residue_title
 from aecv.sampling.system import MolecularSystem
 

@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
-from aecv.ground.errors import MolecularSystemError, first_line, suggestion
+from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import TITLES
+from aecv.models.gromacs_text import gromacs_text
 from aecv.models.spec import SystemSpec
-from aecv.models.system_files import forcefield_includes, xml_root
+from aecv.sampling.force_field import forcefield_hint, forcefield_of
 from aecv.sampling.structure import Coordinates, openmm_name, read_coordinates, residue_title
+from aecv.sampling.system_xml import read_system_xml
 
-_UNSAFE = ("PythonForce",)
-"""Forces whose XML holds a pickled function: reading it would run whatever somebody put there."""
 _THERMOSTATS = (openmm.AndersenThermostat,)
 
 
@@ -76,7 +76,7 @@ def _from_forcefield(spec: SystemSpec, coordinates: Coordinates) -> tuple[app.To
         detail = first_line(error)
         raise MolecularSystemError(
             f"{spec.structure_path}: force field {', '.join(spec.settings.system.forcefield)} needs to know "
-            f"every residue and file, got: {detail}{_forcefield_hint(spec, detail)}"
+            f"every residue and file, got: {detail}{forcefield_hint(spec, detail)}"
         ) from error
 
 
@@ -89,13 +89,14 @@ def _from_amber(spec: SystemSpec, coordinates: Coordinates) -> tuple[app.Topolog
 
 
 def _from_gromacs(spec: SystemSpec, coordinates: Coordinates) -> tuple[app.Topology, openmm.System]:
-    # without a folder of its own OpenMM would look in that of an installed Gromacs, which no hash covers
     include = spec.directory / (spec.settings.system.include or ".")
-    with _reading(spec):
+    with _reading(spec), TemporaryDirectory(prefix="aecv-") as place:
+        whole = Path(place) / "whole.top"
+        whole.write_text(gromacs_text(spec.topology_path, (include,)).text, errors="replace")
         content = app.GromacsTopFile(
-            str(spec.topology_path),
+            str(whole),
             periodicBoxVectors=_vectors(coordinates.box),
-            includeDir=str(include),
+            includeDir=place,  # left out, OpenMM asks for an installed Gromacs
         )
     _check_order(spec, content.topology, coordinates)
     _require_box(spec, content.topology)
@@ -124,15 +125,7 @@ def _from_openmm(spec: SystemSpec, coordinates: Coordinates) -> tuple[app.Topolo
     topology, path = coordinates.topology, spec.topology_path
     assert topology is not None
     with _reading(spec):
-        root = xml_root(path)
-        unsafe = {element.get("type") for element in root.iter()} & set(_UNSAFE)
-        if unsafe:
-            raise MolecularSystemError(
-                f"{path}: has a {unsafe.pop()}, which hides Python code that would run when it is read; "
-                "write the System without it"
-            )
-        # written anew: what OpenMM reads is what was looked at
-        system = openmm.XmlSerializer.deserialize(ElementTree.tostring(root, encoding="unicode"))
+        system = read_system_xml(path)
     if not isinstance(system, openmm.System):
         raise MolecularSystemError(
             f"{path}: needs an OpenMM System, got {type(system).__name__}; write it by "
@@ -253,61 +246,3 @@ def _making_forces(spec: SystemSpec) -> Iterator[None]:
             f"{spec.topology_path}: needs parameters for all of its atoms and terms, and settings that fit "
             f"it, got: {first_line(error)}"
         ) from error
-
-
-def forcefield_of(spec: SystemSpec) -> app.ForceField:
-    """The force field of the named files: those in the system's folder, else OpenMM's own.
-
-    OpenMM alone would look in the current folder first, which no hash covers, and run the scripts that a file
-    may hold.
-
-    Raises:
-        MolecularSystemError: for a name that is neither, or a file of the folder with a script.
-    """
-    return app.ForceField(*(str(_forcefield_path(spec, name)) for name in spec.forcefield_files))
-
-
-def _forcefield_path(spec: SystemSpec, name: str) -> Path:
-    path = Path(name)
-    if path.is_absolute():  # a file of the system's folder
-        for file in (path, *forcefield_includes(path)):
-            _check_harmless(file)
-        return path
-    found = _of_openmm(name)
-    if found is None:
-        raise MolecularSystemError(
-            f"{spec.directory}: system.forcefield names '{name}', neither in the system's folder nor "
-            f"one of OpenMM's files{_forcefield_hint(spec, name)}"
-        )
-    return found
-
-
-def _of_openmm(name: str) -> Path | None:
-    """A file of OpenMM's, or of a package that brings force fields for it."""
-    places = (Path(folder) / name for folder in app.forcefield._getDataDirectories())
-    return next((place for place in places if place.is_file()), None)
-
-
-def _check_harmless(path: Path) -> None:
-    """Refuse what would run code, or take a file from the current folder."""
-    root = xml_root(path)
-    if root.findall("Script") or root.findall("InitializationScript"):
-        raise MolecularSystemError(
-            f"{path}: holds a script, which would run as Python code; make a System of it yourself where you "
-            "trust it, and give that as system.topology (XmlSerializer.serialize)"
-        )
-    for element in root.findall("Include"):
-        name = element.get("file", "")
-        if not (path.parent / name).is_file() and (Path(name).is_file() or _of_openmm(name) is None):
-            raise MolecularSystemError(
-                f"{path}: includes '{name}', which needs to lie beside it or to be one of OpenMM's files; "
-                "copy it there"
-            )
-
-
-def _forcefield_hint(spec: SystemSpec, detail: str) -> str:
-    """The nearest force-field file of OpenMM for a name that it does not know."""
-    root = Path(app.__file__).parent / "data"
-    known = [str(path.relative_to(root)) for path in root.rglob("*.xml")]
-    missing = [n for n in spec.settings.system.forcefield if n in detail and n not in known]
-    return suggestion(missing[0], known) if missing else ""

@@ -7,7 +7,9 @@ from pathlib import Path
 from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError, first_line
+from aecv.ground.files import is_file
 from aecv.models.solvent import SOLVENT
+from aecv.sampling.force_field import read_force_field
 from aecv.sampling.solvation import edge_for, n_waters, solvate
 from aecv.sampling.structure import nm, read_coordinates
 
@@ -69,7 +71,9 @@ def prepare_structure(
     topology, positions = modeller.topology, nm(modeller.positions)
     if wanted.padding_nm is not None:
         edge = edge_for([positions], wanted.padding_nm)
-        topology, (positions,) = solvate(topology, [positions], app.ForceField(*forcefield), edge_nm=edge)
+        topology, (positions,) = solvate(
+            topology, [positions], read_force_field(_found(forcefield)), edge_nm=edge
+        )
         done.append(f"{n_waters(topology)} waters around it, images {edge:.2f} nm apart")
     writer = app.PDBFile if target.suffix.lower() == ".pdb" else app.PDBxFile
     with target.open("w", encoding="utf-8") as handle:
@@ -78,9 +82,14 @@ def prepare_structure(
     return tuple(done)
 
 
+def _found(forcefield: Sequence[str]) -> list[str]:
+    """Names as `read_force_field` takes them: what is a file here is the user's."""
+    return [str(Path(name).resolve()) if is_file(Path(name)) else name for name in forcefield]
+
+
 def _add_hydrogens(modeller: app.Modeller, source: Path, forcefield: Sequence[str]) -> None:
     try:
-        modeller.addHydrogens(app.ForceField(*forcefield), pH=PH)
+        modeller.addHydrogens(read_force_field(_found(forcefield)), pH=PH)
     except Exception as error:  # OpenMM raises ValueError and others
         raise MolecularSystemError(
             f"{source}: cannot add hydrogens, since {', '.join(forcefield)} needs to know every residue "

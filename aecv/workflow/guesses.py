@@ -11,6 +11,7 @@ from openmm import app
 
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.solvent import SOLVENT, WATER
+from aecv.sampling.force_field import read_force_field
 
 PROTEIN = "amber14-all.xml"
 SOLVATED = (PROTEIN, "amber14/tip3pfb.xml")
@@ -96,7 +97,7 @@ def guess_forcefield(topology: app.Topology, *, is_solvated: bool) -> Guess:
     """The first of a few force fields that knows every residue; else the first."""
     files, fits = _CANDIDATES[is_solvated][0], False
     for candidate in _CANDIDATES[is_solvated]:
-        if not app.ForceField(*candidate).getUnmatchedResidues(topology):
+        if not read_force_field(candidate).getUnmatchedResidues(topology):
             files, fits = candidate, True
             break
     water = (

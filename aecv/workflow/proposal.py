@@ -16,9 +16,10 @@ from aecv.ground.files import new_folder, write_text
 from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
 from aecv.ground.names import NAME
+from aecv.models.gromacs_text import gromacs_text
 from aecv.models.observables import ObservableSet, select_atoms
 from aecv.models.spec import load_system, shipped_systems
-from aecv.models.system_files import FILE_NAME, gromacs_includes
+from aecv.models.system_files import FILE_NAME
 from aecv.sampling import findings
 from aecv.sampling.molecule import Molecule, read_molecule
 from aecv.sampling.preparation import Preparation, prepare_structure
@@ -188,7 +189,8 @@ def _copy_includes(sources: Sources, place: Path) -> bool:
     beside = sources.topology.resolve().parent
     elsewhere = None if sources.include is None else sources.include.resolve()
     try:
-        included = gromacs_includes(beside / sources.topology.name, () if elsewhere is None else (elsewhere,))
+        folders = () if elsewhere is None else (elsewhere,)
+        included = gromacs_text(beside / sources.topology.name, folders).included
     except MolecularSystemError as error:
         raise MolecularSystemError(
             f"{error}; or say where it is: --include FOLDER, of an installed Gromacs often "
