@@ -66,6 +66,10 @@ class StoreError(AecvError):
     """A run directory cannot be created, read, resumed or written."""
 
 
+class MissingPackageError(AecvError, ImportError):
+    """An optional package is not installed."""
+
+
 class WriteError(StoreError):
     """A file or folder cannot be written.
 

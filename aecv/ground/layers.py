@@ -17,6 +17,8 @@ from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.settings import Settings
 
+Overrides = str | Sequence[str] | Mapping[str, Any]
+"""Settings laid over a system's, as texts or as a mapping."""
 Layer = tuple[str, Mapping[str, Any]]
 """Where settings come from, for messages, and what was said there."""
 
@@ -52,6 +54,38 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return path, value.strip()
+
+
+def override_layers(given: Overrides) -> list[Layer]:
+    """Settings of a command line or of Python as layers, in their order.
+
+    Args:
+        given: `SECTION.KEY=VALUE` texts, or a mapping of such keys, or of sections to their keys, to values.
+
+    Raises:
+        SettingsError: as `parse_override`.
+    """
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, Mapping):
+        return [(f"--set {text}", override(*parse_override(text))) for text in given]
+    layers: list[Layer] = []
+    for key, value in given.items():
+        path = tuple(key.split("."))
+        if len(path) == 1 and not isinstance(value, Mapping):
+            path = (_section_of(key, f"{key}={value}"), key)
+        layers.append((f"overrides {'.'.join(path)}", override(path, _plain_setting(value))))
+    return layers
+
+
+def _plain_setting(value: Any) -> Any:
+    """A value of Python as TOML would give it."""
+    if isinstance(value, Mapping):
+        return merge({}, *(override(k.split("."), _plain_setting(v)) for k, v in value.items()))
+    if isinstance(value, list | tuple):
+        return [_plain_setting(item) for item in value]
+    # of numpy: its scalars and arrays
+    return value.tolist() if hasattr(value, "tolist") else str(value) if isinstance(value, Path) else value
 
 
 def _section_of(key: str, text: str) -> str:

@@ -106,6 +106,11 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
     return _load_plain(location)
 
 
+def as_cv(given: CV | str | Path) -> CV:
+    """A CV, or that of a file or folder; errors as `load_cv`."""
+    return given if isinstance(given, CV) else load_cv(given)
+
+
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     from aecv.models.torchscript import evaluate, module_arrays, read_module
 

@@ -1,20 +1,19 @@
 """Molecular systems as they are named and described: a folder with system.toml and structure files."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.files import is_file
-from aecv.ground.layers import Layer, load_toml, merge, override, parse_override, setter, validate
+from aecv.ground.layers import Layer, Overrides, load_toml, merge, override_layers, setter, validate
 from aecv.ground.settings import Settings
 from aecv.ground.solvents import solvent_names, with_solvent
 from aecv.models.system_files import FILE_NAME, all_files, check_files
 from aecv.numerics.expression import Expression, parse_expression
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SystemSpec:
     """A molecular system and all settings of a run on it; picklable, a few kB.
 
@@ -94,6 +93,14 @@ class SystemSpec:
             for name in self.settings.system.forcefield
         )
 
+    def __repr__(self) -> str:
+        return f"SystemSpec({self.name!r} in {str(self.directory)!r})"
+
+
+def as_system(given: SystemSpec | str | Path) -> SystemSpec:
+    """A system, or that of a name or folder with its own settings; errors as `load_system`."""
+    return given if isinstance(given, SystemSpec) else load_system(given)
+
 
 def shipped_systems() -> dict[str, Path]:
     """Name and folder of every system that comes with aecv."""
@@ -104,7 +111,7 @@ def shipped_systems() -> dict[str, Path]:
 
 
 def load_system(
-    name_or_path: str | Path, *, config: Path | None = None, overrides: Sequence[str] = ()
+    name_or_path: str | Path, *, config: str | Path | None = None, overrides: Overrides = ()
 ) -> SystemSpec:
     """Find a system, lay the layers of settings over each other and check them.
 
@@ -113,16 +120,26 @@ def load_system(
     Args:
         name_or_path: a shipped system's name, a folder that holds system.toml, or that file.
         config: a TOML file laid over system.toml.
-        overrides: SECTION.KEY=VALUE texts laid over both.
+        overrides: laid over both: SECTION.KEY=VALUE texts, or a dict, `{"sampling.ns": 1}` or
+            `{"sampling": {"ns": 1}}`.
+
+    Returns:
+        the system; its `settings` are checked, its files are there.
 
     Raises:
         MolecularSystemError: when the system or one of its files is not there, or a path leaves its folder.
         SettingsError: when a layer cannot be read or the settings are not valid.
+
+    Example:
+        >>> import aecv
+        >>> ala2 = aecv.load_system("ala2", overrides={"sampling.ns": 1, "autoencoder": {"latent": 1}})
+        >>> ala2.settings.sampling.ns
+        1.0
     """
     directory = _find(name_or_path)
     toml_path = directory / FILE_NAME
-    layers: list[Layer] = [(str(path), load_toml(path)) for path in (toml_path, config) if path is not None]
-    layers += [(f"--set {text}", override(*parse_override(text))) for text in overrides]
+    files = [toml_path, *([] if config is None else [Path(config)])]
+    layers: list[Layer] = [*((str(path), load_toml(path)) for path in files), *override_layers(overrides)]
     _check_other_solvents(layers[0])
     layers = with_solvent(layers)
     source = " with ".join(name for name, _ in layers)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
+from aecv.ground.shown import Shown
 from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start
 from aecv.models.components import Components, Layers, feed_forward, rank_components
 from aecv.models.optimisation import Fit, fit, one_thread, rows_of
@@ -23,8 +24,8 @@ START_SAMPLES = 20_000
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainedAutoencoder:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TrainedAutoencoder(Shown):
     """The best of several autoencoders, and what the others came to.
 
     Losses are sum_i w_i |y_i - y_hat_i|^2 / sum_i w_i [nm^2], summed over all coordinates.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
+from aecv.ground.shown import Shown
 from aecv.numerics import kernels
 from aecv.numerics.free_energy import FreeEnergy, integrate_gradient
 
@@ -21,8 +22,8 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Accumulators:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Accumulators(Shown):
     """Sums over MD steps, per bin of a grid.
 
     Increments of walkers are added to a total that is recomputed from them; a total is never added to

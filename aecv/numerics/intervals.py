@@ -10,12 +10,13 @@ from scipy.stats import t as student
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import FloatArray
+from aecv.ground.shown import Shown
 
 BoolArray = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Interval:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Interval(Shown):
     """An estimate with its confidence interval; all of the same shape, () for a number.
 
     Attributes:
@@ -28,6 +29,11 @@ class Interval:
     lower: FloatArray
     upper: FloatArray
     standard_error: FloatArray
+
+    def __repr__(self) -> str:
+        if np.ndim(self.estimate):
+            return super().__repr__()
+        return f"{float(self.estimate):.3g} ({float(self.lower):.3g} to {float(self.upper):.3g})"
 
     def contains(self, truth: ArrayLike) -> FloatArray:
         """1 where the interval holds the truth, 0 where not, NaN where estimate or truth is unknown."""

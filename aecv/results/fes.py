@@ -23,14 +23,15 @@ from numpy.typing import ArrayLike
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
+from aecv.ground.shown import Shown
 from aecv.results.tables import check_complete, format_rows, parse_rows, read_lines
 
 ERROR_FIELD = "uncertainty"
 """Name of the column of standard errors, PLUMED's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FesFile:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FesFile(Shown):
     """A free energy read from a file.
 
     Attributes:

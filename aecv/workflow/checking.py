@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -10,7 +11,8 @@ from openmm import unit
 from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, SimulationError
 from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
-from aecv.models.spec import SystemSpec
+from aecv.ground.shown import Shown
+from aecv.models.spec import SystemSpec, as_system
 from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
@@ -29,8 +31,8 @@ _HOT = 5.0
 """Standard deviations of the kinetic energy above its mean from which a run is too hot."""
 
 
-@dataclass(kw_only=True)
-class Examination:
+@dataclass(kw_only=True, repr=False)
+class Examination(Shown):
     """What came of trying a system.
 
     Attributes:
@@ -56,18 +58,19 @@ class Examination:
     problem: str | None = None
 
 
-def examine(spec: SystemSpec, *, n_steps: int = N_STEPS) -> Examination:
+def examine(spec: SystemSpec | str | Path, *, n_steps: int = N_STEPS) -> Examination:
     """Build a system, look at it, minimise it and run it for some steps without bias.
 
     What is wrong with the system goes into the result; nothing is raised for it.
 
     Args:
-        spec: the system with its settings.
+        spec: the system with its settings, or its name or folder.
         n_steps: of dynamics against the clock, after minimising and a warm-up.
 
     Raises:
         SettingsError: when the platform that the settings name does not work.
     """
+    spec = as_system(spec)
     result = Examination(spec=spec)
     try:
         system = result.system = build(spec)

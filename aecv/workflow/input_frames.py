@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError, first_line, suggestion
 from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.shown import Shown
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.input_weights import WeightsLike, as_weights, check_weights, frame_weights
 
@@ -53,8 +54,8 @@ class FrameFiles:
         return hashes | {"stride": self.stride}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InputFrames:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class InputFrames(Shown):
     """Frames as they were read.
 
     Attributes:

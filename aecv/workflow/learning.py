@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
 from aecv.ground.settings import Settings
+from aecv.ground.shown import Shown
 from aecv.models.components import Components
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv
@@ -34,8 +35,8 @@ LATENT = "latent"
 """Folder of the CV of all components, beside the CV of those that are biased."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Trained(Shown):
     """A training and what it was made from.
 
     Attributes:

@@ -10,16 +10,17 @@ doi:10.1021/acs.jctc.1c00415 (FEBILAE).
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
-from aecv.ground.settings import Settings
+from aecv.ground.settings import ConvergenceSettings, Settings
+from aecv.ground.shown import Shown
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import SystemSpec
+from aecv.models.spec import SystemSpec, as_system
 from aecv.results.report.content import State
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.engines.choice import require_engine
@@ -31,12 +32,12 @@ from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.input_frames import FrameFiles, check_frames
-from aecv.workflow.pictures import draw_run
+from aecv.workflow.pictures import draw_run, scores
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
 from aecv.workflow.production_pictures import draw_production, remove_production_pictures
 from aecv.workflow.progress import Progress, silent
-from aecv.workflow.records import IterationRecord, converged_at
+from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.reporting import told_when_stopped, update_report
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
@@ -56,23 +57,41 @@ N_PROBE = 200
 """Frames on which the kernel is compared with cv.pt and the spring's frequency is measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Outcome(Shown):
     """What a run has come to.
 
     Attributes:
         records: one per iteration.
         verdict: whether the CV converged, and what that rests on.
         production: the run along the final CV; None where none was asked for.
+        convergence: the settings that the verdict goes by.
     """
 
     records: tuple[IterationRecord, ...]
     verdict: Verdict
     production: Production | None
+    convergence: ConvergenceSettings = field(default_factory=ConvergenceSettings)
+
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, a row per iteration: the fields of `IterationRecord`.
+
+        Raises:
+            MissingPackageError: without pandas.
+        """
+        return records_dataframe(self.records)
+
+    def plot(self) -> Any:
+        """A matplotlib Figure: the scores of the iterations, and what they have to reach."""
+        return scores(self.records, self.convergence)
+
+    def __repr__(self) -> str:
+        said = "; ".join(self.verdict.sentences)
+        return f"Outcome of {len(self.records)} iterations: {said}"
 
 
 def iterate(
-    spec: SystemSpec,
+    spec: SystemSpec | str | Path,
     out: Path | str,
     *,
     resume: bool = False,
@@ -84,7 +103,7 @@ def iterate(
     """Run the whole loop for a system.
 
     Args:
-        spec: the system with all settings.
+        spec: the system with all settings; or its name or folder, with its own.
         out: the run's folder.
         resume: continue the run that the folder holds.
         frames: a user's frames in place of the unbiased dynamics of iteration 0; a resumed run whose
@@ -99,6 +118,7 @@ def iterate(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
+    spec = as_system(spec)
     # lengths that do not fit each other are an error before anything is written
     plan_of(spec.settings, 0)
     if spec.settings.production_ns:
@@ -175,8 +195,12 @@ class _Loop:
         self, records: Sequence[IterationRecord], produced: Production | None, state: State
     ) -> Outcome:
         """Write summary.json, the pictures and the report of what there is."""
+        convergence = self._settings.convergence
         outcome = Outcome(
-            records=tuple(records), verdict=judge(records, self._settings.convergence), production=produced
+            records=tuple(records),
+            verdict=judge(records, convergence),
+            production=produced,
+            convergence=convergence,
         )
         write_summary(
             self._run,

@@ -11,9 +11,10 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import new_folder, read_arrays, write_json
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
+from aecv.ground.shown import Shown
 from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
-from aecv.models.spec import SystemSpec
+from aecv.models.cv_files import as_cv, load_cv
+from aecv.models.spec import SystemSpec, as_system
 from aecv.numerics.convergence import nonlinear_r2, weighted_r2
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import build, check_atoms
@@ -26,8 +27,8 @@ from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import WeightedFrames
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Score(Shown):
     """How far one CV is a function of another on some frames.
 
     Attributes:
@@ -55,7 +56,12 @@ class Score:
 
 
 def train(
-    spec: SystemSpec, frames: FrameFiles, out: Path | str, *, power: float = 1.0, progress: Progress = silent
+    spec: SystemSpec | str | Path,
+    frames: FrameFiles,
+    out: Path | str,
+    *,
+    power: float = 1.0,
+    progress: Progress = silent,
 ) -> Trained:
     """Train an autoencoder on given frames and weights; no dynamics.
 
@@ -63,7 +69,8 @@ def train(
     system's cv.atoms, as every iteration of the loop does.
 
     Args:
-        spec: the system with all settings; [cv], [autoencoder] and [training] count, and run.seed.
+        spec: the system with all settings, or its name or folder; [cv], [autoencoder] and [training] count,
+            and run.seed.
         frames: where the frames are, in the order of time.
         out: a new folder: cv.pt, cv.npz, cv.json, training.json.
         power: p; 1 trains on the ensemble that the weights stand for, less looks closer at rare frames.
@@ -77,6 +84,7 @@ def train(
         TrainingError: when the training fails.
         StoreError: when `out` exists already or cannot be written.
     """
+    spec = as_system(spec)
     system, hashes = build(spec), frames.hashes()
     with new_folder(Path(out)) as folder:
         found = read_frames(frames, system)
@@ -95,7 +103,9 @@ def train(
     return trained
 
 
-def score_in_run(new: CV, old: CV, run: Path | str, iteration: int | None = None) -> Score:
+def score_in_run(
+    new: CV | str | Path, old: CV | str | Path, run: Path | str, iteration: int | None = None
+) -> Score:
     """Compare two CVs on the frames of an iteration of a run, with their Boltzmann weights.
 
     Args:
@@ -107,6 +117,7 @@ def score_in_run(new: CV, old: CV, run: Path | str, iteration: int | None = None
         StoreError: for a run or an iteration that is not there.
         CVError: for a CV of other atoms.
     """
+    new, old = as_cv(new), as_cv(old)
     found = FinishedRun(Path(run))
     numbers = found.iterations
     if not numbers or (iteration is not None and iteration not in numbers):
@@ -124,20 +135,22 @@ def score_in_run(new: CV, old: CV, run: Path | str, iteration: int | None = None
     return score_on(new, old, samples.cv_positions, atoms, weights)
 
 
-def score(new: CV, old: CV, spec: SystemSpec, frames: FrameFiles) -> Score:
+def score(
+    new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | Path, frames: FrameFiles
+) -> Score:
     """Compare two CVs on given frames.
 
     Args:
-        new: the CV that is explained.
+        new: the CV that is explained, or its file or folder.
         old: the CV that explains; of the same system, its atoms may be others.
-        spec: the system.
+        spec: the system, or its name or folder.
         frames: where the frames are.
 
     Raises:
         CVError: when a CV is of other atoms.
         SamplingError: for frames that cannot be read, are of other atoms, or are too few.
     """
-    system = build(spec)
+    new, old, system = as_cv(new), as_cv(old), build(as_system(spec))
     for cv in (new, old):
         check_atoms(system, cv)
         check_same_system(cv, system)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from aecv.ground.files import read_arrays, read_json
+from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
 from aecv.results import plots
@@ -15,6 +17,17 @@ from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
 
 
+def scores(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> Figure:
+    """Scores of the iterations, and what they have to reach."""
+    shown = {
+        "weighted": [record.score for record in records],
+        "unweighted": [record.score_unweighted for record in records],
+        "nonlinear": [record.score_nonlinear for record in records],
+    }
+    needed = [required_score(record, settings) for record in records]
+    return plots.score_history([record.index for record in records], shown, s_min=needed)
+
+
 def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: MolecularSystem) -> None:
     """Draw the pictures of the run (in pictures/) and of its last iteration (in its folder)."""
     folder = run.path / "pictures"
@@ -22,17 +35,7 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
     iterations = [record.index for record in records]
     settings = system.spec.settings
     if len(records) > 1:
-        scores = {
-            "weighted": [record.score for record in records],
-            "unweighted": [record.score_unweighted for record in records],
-            "nonlinear": [record.score_nonlinear for record in records],
-        }
-        plots.save(
-            plots.score_history(
-                iterations, scores, s_min=[required_score(record, settings.convergence) for record in records]
-            ),
-            folder / "scores.png",
-        )
+        plots.save(scores(records, settings.convergence), folder / "scores.png")
         _draw_biases(run, records, system)
     if settings.delta_f is not None and len(records) > 1:
         region = settings.delta_f

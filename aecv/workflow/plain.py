@@ -26,7 +26,7 @@ from aecv.ground.files import read_arrays, read_json, write_json
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
-from aecv.models.spec import SystemSpec
+from aecv.models.spec import SystemSpec, as_system
 from aecv.sampling.engines.choice import check_cv, require_engine
 from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
@@ -37,6 +37,7 @@ from aecv.workflow import sampling_stage
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.early_log import early_records
+from aecv.workflow.given import GivenCV
 from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
@@ -63,8 +64,8 @@ N_PROBE = 200
 
 
 def sample_along(
-    spec: SystemSpec,
-    cv: CV | Sequence[str] | Callable[[MolecularSystem], CV],
+    spec: SystemSpec | str | Path,
+    cv: CV | str | Path | Sequence[str] | Callable[[MolecularSystem], CV],
     out: Path | str,
     *,
     ns: float | None = None,
@@ -76,11 +77,12 @@ def sample_along(
     """Run extended ABF along a CV that is given, and estimate its free energies.
 
     Args:
-        spec: the system with all settings; [eabf], [sampling], [starts], [pool] and [production] count.
-        cv: names of observables of the system (compiled; dihedrals are periodic), or any `CV`, such as
-            `load_cv(...)` or `CV.from_function(...)`. A component without a range gets that of the hot run's
-            frames, and eabf.margin. Or what makes the CV when it is called with the system, such as
-            `aecv.workflow.given.GivenCV`.
+        spec: the system with all settings, or its name or folder; [eabf], [sampling], [starts], [pool] and
+            [production] count.
+        cv: names of observables of the system (compiled; dihedrals are periodic), in a list or with commas
+            between them; the file or folder of a CV; or any `CV`, such as that of `CV.from_function(...)`. A
+            component without a range gets that of the hot run's frames, and eabf.margin. Or what makes the CV
+            when it is called with the system, such as `aecv.workflow.given.GivenCV`.
         out: the run's folder.
         ns: simulated time over all walkers; sampling.ns when left out.
         ranges: lower and upper end of observables that are no dihedrals, per name [nm or rad].
@@ -91,6 +93,8 @@ def sample_along(
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
     """
+    spec = as_system(spec)
+    cv = GivenCV(what=str(cv)) if isinstance(cv, str | Path) else cv
     settings, workers = spec.settings, workers or ThisProcess()
     engine_versions = require_engine(settings.sampling.engine)
     with early_records() as early:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.files import read_json, write_arrays, write_json
+from aecv.ground.shown import Shown
 from aecv.models.cv import CV
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
@@ -30,8 +31,8 @@ logger = logging.getLogger(__name__)
 OUTPUTS = ("production.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Production:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Production(Shown):
     """What came of it; plain numbers for summary.json and the console.
 
     Attributes:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from aecv.ground.files import cannot_write
 from aecv.results import plots
 from aecv.results.fes import edges_of
@@ -9,14 +11,17 @@ from aecv.results.plots import Plane, Profile
 from aecv.workflow.profiles import FreeEnergy
 
 
-def draw(found: FreeEnergy, path: Path) -> None:
-    """Draw a profile with its 95 % band, or a map with its standard error."""
+def figure_of(found: FreeEnergy) -> Figure:
+    """A profile with its 95 % band, or a map with its standard error."""
     if len(found.axes) == 1:
-        figure = plots.profile_with_error([_profile(found)])
-    else:
-        figure = plots.plane_with_error(_plane(found))
+        return plots.profile_with_error([_profile(found)])
+    return plots.plane_with_error(_plane(found))
+
+
+def draw(found: FreeEnergy, path: Path) -> None:
+    """Write the picture of a free energy."""
     try:
-        plots.save(figure, path)
+        plots.save(figure_of(found), path)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.files import read_json
 from aecv.ground.grid import FloatArray
 from aecv.ground.settings import DeltaFSettings
+from aecv.ground.shown import Shown, dataframe
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.observables import ObservableSet
@@ -33,8 +35,8 @@ N_BINS = (90, 60)
 N_REPLICATES = 200
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FreeEnergy:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FreeEnergy(Shown):
     """F along one or two coordinates [kJ/mol].
 
     Attributes:
@@ -64,6 +66,38 @@ class FreeEnergy:
             Path(path), self.axes, found.estimate, self.names, self.periodic, error=found.standard_error
         )
 
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, a row per bin: its centre, F, its standard error and 95 % interval [kJ/mol].
+
+        Raises:
+            MissingPackageError: without pandas.
+        """
+        places = np.meshgrid(*self.axes, indexing="ij")
+        found = self.profile
+        numbers = {
+            "free_energy": found.estimate,
+            "standard_error": found.standard_error,
+            "lower": found.lower,
+            "upper": found.upper,
+        }
+        columns = {**dict(zip(self.names, places, strict=True)), **numbers}
+        return dataframe({name: np.ravel(values) for name, values in columns.items()})
+
+    def plot(self) -> Any:
+        """A matplotlib Figure: F with its 95 % band, or over a plane beside its error."""
+        from aecv.workflow.profile_pictures import figure_of
+
+        return figure_of(self)
+
+    def __repr__(self) -> str:
+        bins = " x ".join(str(len(axis)) for axis in self.axes)
+        known = float(np.mean(np.isfinite(self.profile.estimate)))
+        delta = "" if self.delta_f is None else f", dF {self.delta_f}"
+        return (
+            f"FreeEnergy along {', '.join(self.names)} ({bins} bins, {known:.0%} known) from {self.n_frames} "
+            f"frames of {self.place}{delta}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Weighed:
@@ -76,7 +110,7 @@ class _Weighed:
 
 def free_energy(
     run: Path | str,
-    along: Sequence[str] | CV,
+    along: Sequence[str] | str | Path | CV,
     *,
     place: Place | None = None,
     alone: bool = False,
@@ -93,8 +127,9 @@ def free_energy(
 
     Args:
         run: its folder.
-        along: names of one or two observables, or of components of the biased CV (xi_1, xi_2), or a CV of one
-            or two components whose atoms the run's autoencoder saw.
+        along: names of one or two observables, or of components of the biased CV (xi_1, xi_2), in a list or
+            with commas between them, or a CV (or its file or folder) of one or two components whose atoms the
+            run's autoencoder saw.
         place: an iteration's number, "production_NN" or "along"; None for where the best estimate is.
         alone: from the frames of that place only, instead of together with the iterations pooled with it.
         bins: per axis; 90 along one coordinate, 60 along two.
@@ -106,6 +141,7 @@ def free_energy(
     Raises:
         AecvError: for a run, a place, a coordinate or a range that is not there; the message tells which.
     """
+    along = coordinate(str(along)) if isinstance(along, str | Path) else along
     found = FinishedRun(Path(run))
     built = found.system(system)
     if region is not None:

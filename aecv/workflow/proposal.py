@@ -16,6 +16,7 @@ from aecv.ground.files import new_folder, write_text
 from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
 from aecv.ground.names import NAME
+from aecv.ground.shown import Shown
 from aecv.models.gromacs_text import gromacs_text
 from aecv.models.observables import ObservableSet, select_atoms
 from aecv.models.spec import load_system, shipped_systems
@@ -36,7 +37,7 @@ _RIGHT_HANDED = (0.0, 2.2)
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The files of a molecule, wherever they lie.
+    """The files of a molecule, wherever they lie; texts are taken as paths.
 
     Attributes:
         structure: coordinates.
@@ -54,13 +55,20 @@ class Sources:
     include: Path | None = None
     preparation: Preparation = field(default_factory=Preparation)
 
+    def __post_init__(self) -> None:
+        for name in ("structure", "topology", "include"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(given))
+        object.__setattr__(self, "parameters", tuple(Path(path) for path in self.parameters))
+        object.__setattr__(self, "forcefield", tuple(str(name) for name in self.forcefield))
+
     @property
     def format(self) -> str:
         return "forcefield" if self.topology is None else TOPOLOGIES[suffix(self.topology.name)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Initialised:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Initialised(Shown):
     """A folder that was written.
 
     Attributes:
@@ -74,18 +82,20 @@ class Initialised:
     findings: tuple[str, ...]
 
 
-def initialise(folder: Path, sources: Sources) -> Initialised:
+def initialise(folder: Path | str, sources: Sources | Path | str) -> Initialised:
     """Write a system's folder: its files and a system.toml with everything guessed and explained.
 
     Args:
         folder: a new one; its name becomes the system's.
-        sources: the files that describe the molecule; they are copied into the folder.
+        sources: the files that describe the molecule, or a structure alone; they are copied into the folder.
 
     Raises:
         MolecularSystemError: when a file is missing, of an unknown kind, or cannot be read.
         StoreError: when there is something of that name already, or it cannot be written.
         SettingsError: when the settings that come out are not valid.
     """
+    folder = Path(folder)
+    sources = sources if isinstance(sources, Sources) else Sources(structure=Path(sources))
     _check_name(folder)
     _check_sources(sources)
     with new_folder(folder) as place:

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from aecv.ground.settings import ConvergenceSettings
+from aecv.ground.shown import Shown, dataframe
 
 
-@dataclass(frozen=True, kw_only=True)
-class IterationRecord:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class IterationRecord(Shown):
     """What is known of an iteration when its CV is trained.
 
     Attributes:
@@ -86,6 +87,16 @@ class IterationRecord:
     def from_dict(cls, fields: dict[str, Any]) -> "IterationRecord":
         """The record that `as_dict` gave."""
         return cls(**{key: from_json(value) for key, value in fields.items()})
+
+
+def records_dataframe(records: Sequence[IterationRecord]) -> Any:
+    """A pandas.DataFrame with a row per iteration.
+
+    Raises:
+        MissingPackageError: without pandas.
+    """
+    names = [field.name for field in fields(IterationRecord)]
+    return dataframe({name: [getattr(record, name) for record in records] for name in names})
 
 
 def finite_or_word(value: Any) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.files import read_json
+from aecv.ground.shown import Shown
 from aecv.workflow.records import finite_or_word, from_json
 from aecv.workflow.store import ALONG
 
@@ -17,8 +18,8 @@ def is_sample_run(run: Path) -> bool:
     return any((run / name).is_dir() for name in (STARTS, ALONG))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampled:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sampled(Shown):
     """What came of a run along a given CV; sampled.json.
 
     Attributes:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import MissingArrayError, StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
+from aecv.ground.shown import Shown
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.workflow.segments import History
 
@@ -20,8 +21,8 @@ _OBSERVABLE = "observable_"
 _PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
+@dataclass(frozen=True, eq=False, repr=False)
+class Samples(Shown):
     """Frames of one iteration, walker by walker, each in its order of time.
 
     Args:
@@ -188,8 +189,8 @@ class Observed(Mapping[str, FloatArray]):
         return sum(1 for _ in self)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Bias:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Bias(Shown):
     """The extended variable of one iteration and everything that its bias was.
 
     Attributes:

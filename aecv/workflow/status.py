@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json
-from aecv.ground.settings import Settings
+from aecv.ground.settings import ConvergenceSettings, Settings
+from aecv.ground.shown import Shown
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.in_use import is_in_use
-from aecv.workflow.records import IterationRecord, converged_at
+from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.sampled import STARTS, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
@@ -35,8 +36,8 @@ class Stage:
     remaining_s: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Status:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Status(Shown):
     """How far a run has come.
 
     Attributes:
@@ -48,6 +49,7 @@ class Status:
         converged: whether the CV repeats itself; None before there is a score.
         sentences: the verdict so far.
         idle_s: since something was last written [s].
+        convergence: the settings that the verdict goes by.
     """
 
     system: str
@@ -59,10 +61,31 @@ class Status:
     converged: bool | None
     sentences: tuple[str, ...]
     idle_s: float
+    convergence: ConvergenceSettings
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return asdict(self) | {"records": [record.as_dict() for record in self.records]}
+        plain = asdict(replace(self, records=())) | {"records": [record.as_dict() for record in self.records]}
+        return {name: value for name, value in plain.items() if name != "convergence"}
+
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, a row per finished iteration: the fields of `IterationRecord`.
+
+        Raises:
+            MissingPackageError: without pandas.
+        """
+        return records_dataframe(self.records)
+
+    def plot(self) -> Any:
+        """A matplotlib Figure: the scores of the iterations, and what they have to reach."""
+        from aecv.workflow.pictures import scores
+
+        return scores(self.records, self.convergence)
+
+    def __repr__(self) -> str:
+        where = "" if self.stage is None else f", {self.stage.name} of {self.stage.place}"
+        done = f", {self.n_finished} of {self.n_asked} iterations" if self.n_asked else ""
+        return f"Status of {self.system}: {self.state}{done}{where}"
 
 
 def status(path: Path | str) -> Status:
@@ -90,6 +113,7 @@ def status(path: Path | str) -> Status:
         converged=verdict.converged if verdict and scored else None,
         sentences=verdict.sentences if verdict else (),
         idle_s=_idle(run.path),
+        convergence=run.settings.convergence,
     )
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from aecv.ground.settings import ConvergenceSettings
+from aecv.ground.shown import Shown
 from aecv.workflow.records import IterationRecord, converged_at, is_good, required_score
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Verdict(Shown):
     """The judgement on a run.
 
     Attributes:

@@ -18,7 +18,7 @@ GENERATOR = b'<meta name="generator" content="aecv'
 """What the head of every page holds."""
 
 
-def write_report(run: Path, out: Path | None = None, *, state: State | None = None) -> Path:
+def write_report(run: Path | str, out: Path | str | None = None, *, state: State | None = None) -> Path:
     """Write the report of a run, finished or not; returns its path.
 
     Args:
@@ -29,8 +29,9 @@ def write_report(run: Path, out: Path | None = None, *, state: State | None = No
     Raises:
         AecvError: when there is no run, or the page cannot be written.
     """
-    path = out or run / FILE_NAME
-    if out is not None and out.exists() and not is_report(out):
+    run = Path(run)
+    path = run / FILE_NAME if out is None else Path(out)
+    if out is not None and path.exists() and not is_report(path):
         raise StoreError(f"{out}: exists already and is no report; choose another --out")
     write_text(path, render(read_story(run, state)))
     return path
