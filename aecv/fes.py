@@ -40,6 +40,11 @@ from aecv.ground.errors import SettingsError
 @click.option(
     "--replicates", type=click.IntRange(min=20), default=200, show_default=True, help="Of the bootstrap."
 )
+@click.option(
+    "--least-visits",
+    type=click.FloatRange(min=0),
+    help="Effective visits that a bin needs for its F to be known; 0: any.  [default: that of the run]",
+)
 @click.option("--system", help="The run's system, where its name does not find it: a name or a folder.")
 @click.option(
     "--out",
@@ -55,6 +60,7 @@ def main(
     ranges: tuple[tuple[float, float], ...],
     region: tuple[str, float, float] | None,
     replicates: int,
+    least_visits: float | None,
     system: str | None,
     out: Path | None,
 ) -> None:
@@ -86,6 +92,7 @@ def main(
         ranges=ranges,
         region=region,
         replicates=replicates,
+        least_visits=least_visits,
         system=system,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -96,11 +96,25 @@ def free_energy_text(found: "FreeEnergy") -> str:
     place = f"iteration {found.place}" if isinstance(found.place, int) else found.place
     what = f"{place} alone" if found.alone else f"{place} and what is pooled with it"
     lines = [f"F along {', '.join(found.names)} from {found.n_frames} frames of {what}"]
+    lines.append(_bins_text(found))
     if found.delta_f is not None:
         value = float(found.delta_f.estimate)
         interval = (float(found.delta_f.lower), float(found.delta_f.upper))
         lines.append(f"dF {with_error(value, interval)} kJ/mol (95 %)")
     return "\n".join(lines)
+
+
+def _bins_text(found: "FreeEnergy") -> str:
+    """How many bins are known, and what is not known of the others."""
+    parts = [f"{found.n_known} of {found.profile.estimate.size} bins are known"]
+    if found.n_unknown:
+        least = f"{found.least_visits:g} effective visits"
+        parts.append(
+            f"{found.n_unknown} that frames reached are not: fewer than {least} (free_energy.least_visits)"
+        )
+    if found.n_without_error:
+        parts.append(f"of {found.n_without_error} of the known ones the error is not known")
+    return "; ".join(parts)
 
 
 def trained_text(trained: "Trained") -> str:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aecv.ground.barostat_settings import BarostatSettings, check_barostat
 from aecv.ground.errors import suggestion
+from aecv.ground.free_energy_settings import FreeEnergySettings
 from aecv.ground.molecule_settings import MolecularSettings
 from aecv.ground.names import check_observable_names
 from aecv.ground.observable_settings import ObservableSettings
@@ -284,6 +285,7 @@ class Settings(_Section):
     pool: PoolSettings = PoolSettings()
     convergence: ConvergenceSettings = ConvergenceSettings()
     production: ProductionSettings = ProductionSettings()
+    free_energy: FreeEnergySettings = FreeEnergySettings()
     run: RunSettings = RunSettings()
 
     @property

@@ -1,6 +1,7 @@
 """Confidence intervals from replicates of an estimate, and the zero that profiles are compared at."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,6 +41,21 @@ class Interval(Shown):
         value = np.asarray(truth, dtype=np.float64)
         held = (self.lower <= value) & (value <= self.upper)
         return np.where(np.isnan(self.estimate) | np.isnan(value), np.nan, held)
+
+    def where(self, known: BoolArray) -> "Interval":
+        """The same with NaN where it is not known.
+
+        Args:
+            known: shape of the estimate.
+        """
+        return self._each(lambda part: np.where(known, part, np.nan))
+
+    def reshape(self, shape: tuple[int, ...]) -> "Interval":
+        """The same in another shape."""
+        return self._each(lambda part: part.reshape(shape))
+
+    def _each(self, change: Callable[[FloatArray], FloatArray]) -> "Interval":
+        return Interval(**{item.name: change(getattr(self, item.name)) for item in fields(self)})
 
 
 def interval(

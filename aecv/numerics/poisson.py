@@ -34,7 +34,7 @@ def integrate_on_edges(
     """
     tails, heads, steps = [], [], []
     for dim, width in enumerate(grid.widths):
-        a, b = _edges_along(grid, dim)
+        a, b = neighbours(grid, dim)
         step = 0.5 * width * (gradient[a, dim] + gradient[b, dim])
         kept = visited[a] & visited[b] & np.isfinite(step)
         tails.append(a[kept])
@@ -59,7 +59,7 @@ def integrate_on_edges(
     return _shifted_to_zero(values, labels), labels
 
 
-def _edges_along(grid: Grid, dim: int) -> tuple[IntArray, IntArray]:
+def neighbours(grid: Grid, dim: int) -> tuple[IntArray, IntArray]:
     """Flat indices of all pairs of neighbouring bins along one dimension."""
     flat = np.arange(grid.size).reshape(grid.shape)
     first = np.arange(grid.n_bins[dim] if grid.periodic[dim] else grid.n_bins[dim] - 1)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.numerics.free_energy import czar_gradient, integrate_gradient
 from aecv.numerics.intervals import Interval
+from aecv.numerics.support import supported
 from aecv.results.colvar import write_colvar
 from aecv.results.fes import write_fes
 from aecv.results.grids import write_count, write_gradient, write_pmf
@@ -62,7 +63,7 @@ def analyse(
     _write_observable_fes(folder, estimates, system)
     _write_xi_fes(folder / "fes_xi.dat", estimates, biased)
     write_convergence(folder / "convergence.dat", samples, pool, biased.bias, estimates, system)
-    visited_bins, n_islands = _write_grids(folder, biased)
+    visited_bins, n_islands = _write_grids(folder, biased, system.spec.settings.free_energy.least_samples)
     write_exact(folder, system, biased.cv, biased.bias.extended)
     pooled, alone = estimates.pooled.delta_f(), estimates.alone.delta_f()
     return Analysis(
@@ -97,23 +98,28 @@ def _write_colvar(path: Path, pool: Pool, samples: Samples, system: MolecularSys
     write_colvar(path, columns, periodic=(*system.observables.periodic_names, *angles))
 
 
-def _write_grids(folder: Path, biased: BiasedIteration) -> tuple[int, int]:
-    """Grids of ABF and CZAR, and the free energies integrated from them; returns visited bins and islands."""
+def _write_grids(folder: Path, biased: BiasedIteration, least: int) -> tuple[int, int]:
+    """Grids of ABF and CZAR, and the free energies integrated from them; returns visited bins and islands.
+
+    Args:
+        least: samples that a bin needs for its free energy to be known.
+    """
     bias = biased.bias
     grid, total, kt = bias.grid, bias.total, bias.extended.kt
     names = [f"xi_{c + 1}" for c in range(grid.n_dims)]
     axes = [grid.centers(dim) for dim in range(grid.n_dims)]
     extended = total.free_energy()
     czar = czar_gradient(total.n_xi, total.sum_xi, grid, kt=kt)
-    unbiased = integrate_gradient(czar, total.n_xi, grid)
+    unbiased = supported(integrate_gradient(czar, total.n_xi, grid), total.n_xi, least)
+    of_lambda = supported(extended, total.n_lam, least)
     write_count(folder / "abf.count", grid, total.n_lam)
     write_gradient(folder / "abf.grad", grid, total.mean_force)
-    write_pmf(folder / "abf.pmf", grid, extended.on_main())
+    write_pmf(folder / "abf.pmf", grid, of_lambda)
     write_count(folder / "abf.zcount", grid, total.n_xi)
     write_gradient(folder / "abf.czar.grad", grid, czar)
-    write_pmf(folder / "abf.czar.pmf", grid, unbiased.on_main())
-    write_fes(folder / "fes_xi_abf.dat", axes, extended.on_main(), names, grid.periodic)
-    write_fes(folder / "fes_xi_czar.dat", axes, unbiased.on_main(), names, grid.periodic)
+    write_pmf(folder / "abf.czar.pmf", grid, unbiased)
+    write_fes(folder / "fes_xi_abf.dat", axes, of_lambda, names, grid.periodic)
+    write_fes(folder / "fes_xi_czar.dat", axes, unbiased, names, grid.periodic)
     return int((total.n_lam > 0).sum()), extended.n_islands
 
 

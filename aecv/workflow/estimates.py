@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.units import thermal_energy
 from aecv.numerics.diagnostics import basin_visits
+from aecv.numerics.support import Course
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.pool import BiasedIteration, Pool
 from aecv.workflow.reweighted import ReweightedFrames, frames_of_pool
@@ -75,6 +76,7 @@ def estimate(
         passages=_sum(passages),
         n_replicates=n_replicates,
         seed=seed_31bit(settings.run.seed, "replicates", "pool", place),
+        least_visits=settings.free_energy.least_visits,
     )
     own = pool.last_frames
     alone = resample(
@@ -86,12 +88,14 @@ def estimate(
         passages=passages[-1],
         n_replicates=n_replicates,
         seed=seed_31bit(settings.run.seed, "replicates", "alone", place),
+        least_visits=settings.free_energy.least_visits,
     )
     frames = frames or frames_of_pool(pool, iterations[-1])
     inside = inside_region(frames.observables, system)
+    course = Course.of(frames.iteration, frames.walker, frames.frame)
     return Estimates(
         frames=frames,
-        pooled=pooled.of_more_frames(frames.weights, inside, frames.of_pool),
+        pooled=pooled.of_more_frames(frames.weights, inside, frames.of_pool, course),
         alone=alone,
         basins_inside=basins_inside,
     )

@@ -43,11 +43,14 @@ class FreeEnergy(Shown):
         names: of the coordinates.
         axes: bin centres per coordinate, each of shape (n_c,).
         periodic: per coordinate.
-        profile: minimum 0, with intervals and standard errors per bin, shape (n_0,) or (n_0, n_1).
+        profile: minimum 0, with intervals and standard errors per bin, shape (n_0,) or (n_0, n_1); NaN where
+            unknown, an infinite error where F is known and its error is not.
         delta_f: F(inside) - F(rest) of the region, with its 95 % interval [kJ/mol]; None without a region.
         place: the iteration, production or other folder whose weights count.
         alone: whether the iterations pooled with it are left out.
         n_frames: that entered.
+        n_unknown: bins that frames with a weight reached, too few for F to be known.
+        least_visits: effective visits that a bin needed.
     """
 
     names: tuple[str, ...]
@@ -58,6 +61,18 @@ class FreeEnergy(Shown):
     place: Place
     alone: bool
     n_frames: int
+    n_unknown: int
+    least_visits: float
+
+    @property
+    def n_known(self) -> int:
+        """Bins whose F is known."""
+        return int(np.isfinite(self.profile.estimate).sum())
+
+    @property
+    def n_without_error(self) -> int:
+        """Bins whose F is known and its error is not: too few walkers or blocks of time reached them."""
+        return int(np.isinf(self.profile.standard_error).sum())
 
     def write(self, path: Path | str) -> None:
         """Write a file in PLUMED's format, errors in its last column."""
@@ -118,6 +133,7 @@ def free_energy(
     ranges: Sequence[tuple[float, float]] = (),
     region: tuple[str, float, float] | None = None,
     replicates: int = N_REPLICATES,
+    least_visits: float | None = None,
     system: str | Path | None = None,
 ) -> FreeEnergy:
     """F along observables, components of the biased CV, or another CV, from the frames of a finished run.
@@ -136,6 +152,8 @@ def free_energy(
         ranges: lower and upper end per coordinate that is not periodic; empty for those of the frames.
         region: observable, lower and upper end of another region than that of [delta_f].
         replicates: of the bootstrap.
+        least_visits: effective visits under which a bin is unknown; None for free_energy.least_visits of the
+            run, 0 for every bin with a weight.
         system: name or folder, where the run's own name does not find it.
 
     Raises:
@@ -149,17 +167,22 @@ def free_energy(
     where = found.last_place if place is None else place
     weighed = _weigh(found, where, built, replicates)
     resampled = weighed.estimates.alone if alone else weighed.estimates.pooled
+    if least_visits is not None:
+        resampled = replace(resampled, least_visits=least_visits)
     names, values, periodic = _coordinates(along, weighed, built, alone=alone)
     edges = _edges(names, values, periodic, bins or N_BINS[len(names) - 1], ranges, built.observables)
+    profile = resampled.profile(values, edges)
     return FreeEnergy(
         names=names,
         axes=tuple(0.5 * (edge[1:] + edge[:-1]) for edge in edges),
         periodic=periodic,
-        profile=resampled.profile(values, edges),
+        profile=profile,
         delta_f=resampled.delta_f(),
         place=where,
         alone=alone or where == ALONG,
         n_frames=len(values),
+        n_unknown=int((resampled.has_weight(values, edges) & np.isnan(profile.estimate)).sum()),
+        least_visits=resampled.least_visits,
     )
 
 

@@ -41,7 +41,7 @@ class ReweightedFrames:
     """Frames with Boltzmann weights and what free energies are along.
 
     Attributes:
-        iteration, frame: where each comes from, shape (n,).
+        iteration, walker, frame: where each comes from, shape (n,).
         observables: name -> shape (n,).
         xi: the CV that the last of the iterations was biased along, shape (n, d).
         weights: Boltzmann weights, sum 1, shape (n,).
@@ -49,6 +49,7 @@ class ReweightedFrames:
     """
 
     iteration: IntArray
+    walker: IntArray
     frame: IntArray
     observables: dict[str, FloatArray]
     xi: FloatArray
@@ -60,6 +61,7 @@ def frames_of_pool(pool: Pool, last: BiasedIteration) -> ReweightedFrames:
     """The pool's own frames and weights."""
     return ReweightedFrames(
         iteration=pool.iteration,
+        walker=pool.walker,
         frame=pool.frame,
         observables=pool.observables,
         xi=last.cv(pool.cv_positions),
@@ -102,6 +104,7 @@ def all_frames(
     frame = np.concatenate([frames for _, frames in parts])
     return ReweightedFrames(
         iteration=iteration,
+        walker=np.concatenate([item.samples.walker[frames] for item, frames in parts]),
         frame=frame,
         observables={name: np.concatenate(series) for name, series in observables.items()},
         xi=np.concatenate(xi),

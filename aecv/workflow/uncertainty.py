@@ -22,6 +22,7 @@ from aecv.numerics.intervals import (
     interval,
     profile_crossing_error,
 )
+from aecv.numerics.support import Course
 from aecv.numerics.units import block_units
 from aecv.workflow.pool import BiasedSample
 
@@ -58,6 +59,8 @@ class Resampled:
         kt: thermal energy [kJ/mol].
         passages: how often walkers entered and left the region of Delta F, if there is one.
         inside: which frames lie in it, shape (n,); None without one.
+        course: the way of the walkers through the frames.
+        least_visits: effective visits under which F of a bin is unknown; see `Course.effective_visits`.
     """
 
     weights: FloatArray
@@ -65,9 +68,11 @@ class Resampled:
     kt: float
     passages: tuple[int, int] | None
     inside: BoolArray | None
+    course: Course
+    least_visits: float = 0.0
 
     def of_more_frames(
-        self, weights: FloatArray, inside: BoolArray | None, of_these: IntArray
+        self, weights: FloatArray, inside: BoolArray | None, of_these: IntArray, course: Course
     ) -> "Resampled":
         """The same replicates with an estimate from more frames.
 
@@ -79,9 +84,10 @@ class Resampled:
             weights: Boltzmann weights of all of them, sum 1, shape (m,).
             inside: which lie in the region of Delta F, shape (m,); None without one.
             of_these: where the frames of this estimate stand among them, shape (n,).
+            course: the way of the walkers through all of them.
         """
         replicates = replace(self.replicates, frames=of_these[self.replicates.frames])
-        return replace(self, weights=weights, inside=inside, replicates=replicates)
+        return replace(self, weights=weights, inside=inside, replicates=replicates, course=course)
 
     def _floor(self, passages: tuple[int, int] | None) -> float:
         return 0.0 if passages is None else crossing_error(*passages, kt=self.kt)
@@ -113,27 +119,31 @@ class Resampled:
             edges: bin edges per coordinate.
 
         Returns:
-            shape (n_bins_0, ...), minimum 0 of the estimate, NaN where no weight fell. Errors are relative to
-            the populated bins, not to the lowest one: see `intervals.aligned`.
+            shape (n_bins_0, ...), minimum 0 of the estimate, NaN where the weights of fewer than
+            `least_visits` effective visits fell; inf as the error of a bin that is known and whose error is
+            not. Errors are relative to the populated bins, not to the lowest one: see `intervals.aligned`.
         """
         points = np.asarray(values, dtype=float).reshape(len(self.weights), -1)
         shape = tuple(len(axis) - 1 for axis in edges)
         bins, size = _flat_bins(points, edges), int(np.prod(shape))
         estimate = self._free_energy(bins, self.weights, size, edges)
-        estimate -= np.nanmin(estimate)
+        known = self.course.effective_visits(bins, self.weights, size) >= max(self.least_visits, 1e-9)
+        estimate -= np.min(estimate, where=known, initial=np.inf) if known.any() else 0.0
         some = bins[self.replicates.frames]
         draws = np.array([self._free_energy(some, row, size, edges) for row in self.replicates.replicates])
         floor = self._profile_floor(bins, size)
         # A bin that the thinned frames never see has no spread to take an error from.
         seen = np.isfinite(self._free_energy(some, self.replicates.weights, size, edges))
         draws = np.where(seen, aligned(draws, estimate, kt=self.kt), np.nan)
-        found = self._interval(estimate, draws, floor)
-        return Interval(
-            estimate=found.estimate.reshape(shape),
-            lower=found.lower.reshape(shape),
-            upper=found.upper.reshape(shape),
-            standard_error=found.standard_error.reshape(shape),
-        )
+        return self._interval(estimate, draws, floor).where(known).reshape(shape)
+
+    def has_weight(self, values: ArrayLike, edges: Sequence[FloatArray]) -> BoolArray:
+        """Which bins hold a frame with a weight, shape (n_bins_0, ...); arguments as of `profile`."""
+        points = np.asarray(values, dtype=float).reshape(len(self.weights), -1)
+        shape = tuple(len(axis) - 1 for axis in edges)
+        bins = _flat_bins(points, edges)
+        held = np.bincount(bins[(bins >= 0) & (self.weights > 0)], minlength=int(np.prod(shape))) > 0
+        return held.reshape(shape)
 
     def _interval(self, estimate: ArrayLike, draws: FloatArray, floor: ArrayLike) -> Interval:
         return interval(
@@ -171,6 +181,7 @@ def resample(
     passages: tuple[int, int] | None,
     n_replicates: int,
     seed: int,
+    least_visits: float = 0.0,
 ) -> Resampled:
     """Bootstrap the weights of frames.
 
@@ -180,6 +191,7 @@ def resample(
         origins: of the same frames.
         inside, passages: see `Resampled`.
         seed: of the resampling.
+        least_visits: see `Resampled`; 0 for every bin with a weight.
     """
     runs = np.unique(origins.run)
     run = np.searchsorted(runs, origins.run)
@@ -194,7 +206,15 @@ def resample(
             replicates.n_unsolved,
             n_replicates,
         )
-    return Resampled(weights=weights, replicates=replicates, kt=kt, passages=passages, inside=inside)
+    return Resampled(
+        weights=weights,
+        replicates=replicates,
+        kt=kt,
+        passages=passages,
+        inside=inside,
+        course=Course.of(origins.run, origins.walker, origins.progress),
+        least_visits=least_visits,
+    )
 
 
 def _blocks(origins: Origins, mine: BoolArray) -> int:

@@ -67,7 +67,12 @@ def test_grids_add_up(small_run: Path) -> None:
     visited = bias.total.n_lam > 0
     np.testing.assert_allclose(gradient[visited], bias.total.mean_force[visited], rtol=1e-6)
     fes = read_fes(folder / "fes_xi_abf.dat")
-    np.testing.assert_allclose(fes.values.ravel(), bias.total.free_energy().on_main(), rtol=1e-6, atol=1e-6)
+    # all that is integrated, but where fewer than free_energy.least_samples stand behind it
+    known = np.isfinite(fes.values.ravel())
+    assert bias.total.n_lam[known].min() >= 50
+    assert bias.total.n_lam[known].sum() > 0.8 * n_steps
+    difference = (fes.values.ravel() - bias.total.free_energy().on_main())[known]
+    np.testing.assert_allclose(difference, difference[0], rtol=1e-6, atol=1e-6)
     # walkers keep their own counts, and the history ends with their sum
     assert [inc.n_lam.sum() for inc in bias.increments] == [n_steps / 2] * 2
     np.testing.assert_allclose(bias.history.samples[-1], bias.total.samples, rtol=1e-12)

@@ -7,6 +7,7 @@ import pytest
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.settings import PoolSettings
+from aecv.numerics.support import Course
 from aecv.numerics.weights import effective_sample_size
 from aecv.workflow.pool import BiasedIteration, mbar_pool, plain_pool
 from aecv.workflow.reweighted import ReweightedFrames, all_frames, frames_of_pool
@@ -139,7 +140,12 @@ def resampled(frames: ReweightedFrames) -> tuple[Resampled, Resampled]:
         n_replicates=30,
         seed=0,
     )
-    return thin, thin.of_more_frames(frames.weights, frames.observables["x"] > 0, frames.of_pool)
+    return thin, thin.of_more_frames(
+        frames.weights,
+        frames.observables["x"] > 0,
+        frames.of_pool,
+        Course.of(frames.iteration, frames.walker, frames.frame),
+    )
 
 
 def test_errors_of_all_frames_are_those_of_the_pools() -> None:
