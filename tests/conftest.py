@@ -21,6 +21,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder of small inputs that went wrong once, kept beside the checkout; absent for users."""
+    folder = REPOSITORY.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"cases are not at {folder}: they do not belong to a user's checkout")
+    return folder
+
+
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Imports a benchmark as Python does when it runs one: with its folder first on the path."""

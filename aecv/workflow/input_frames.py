@@ -1,27 +1,31 @@
 """Frames that a user brings: trajectories of any program that mdtraj reads, with a weight each."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.errors import SamplingError, first_line, suggestion
+from aecv.ground.errors import SamplingError
 from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.shown import Shown
+from aecv.numerics.timeline import Timeline, frame_marks, timeline
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.frame_fit import FrameFit, some_of
+from aecv.workflow.frame_reading import Source, check_there, name_of, read_topology
+from aecv.workflow.frame_source import FrameSource
 from aecv.workflow.input_weights import WeightsLike, as_weights, check_weights, frame_weights
 
-_CHUNK = 1000
-"""Frames read at once."""
-_OWN_TOPOLOGY = (".pdb", ".h5", ".gsd", ".lh5")
-"""Trajectories that say which atoms they hold."""
+logger = logging.getLogger(__name__)
+
+Given: TypeAlias = str | Path | mdtraj.Trajectory
+"""A trajectory, as it may be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,219 +33,256 @@ class FrameFiles:
     """Where frames are.
 
     Attributes:
-        trajectories: files of one system in the order of time: .xtc, .dcd, .trr, .nc, .h5, .pdb ...
+        trajectories: files of one system in the order of time (.xtc, .dcd, .trr, .nc, .h5, .pdb, .gro, .rst7
+            ...), mdtraj.Trajectory objects, or one of these alone.
         topology: of these files (.pdb, .gro, .prmtop, .psf ...); None where it is that of the system.
         weights: a weight per frame of all files together: a file of one column, an array, or `Weights`, which
             names the column; None: equal.
         stride: take every n-th frame.
     """
 
-    trajectories: tuple[Path, ...]
-    topology: Path | None = None
+    trajectories: Given | Sequence[Given]
+    topology: str | Path | None = None
     weights: WeightsLike | None = None
     stride: int = 1
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The trajectories as paths and objects.
+
+        Raises:
+            SamplingError: when there is none.
+        """
+        given = self.trajectories
+        several = [given] if isinstance(given, str | Path | mdtraj.Trajectory) else list(given)
+        if not several:
+            raise SamplingError(
+                "frames: needs a trajectory, got none; name a file, or give an mdtraj.Trajectory"
+            )
+        return tuple(item if isinstance(item, mdtraj.Trajectory) else Path(item) for item in several)
+
+    @property
+    def topology_path(self) -> Path | None:
+        return None if self.topology is None else Path(self.topology)
+
     def hashes(self) -> dict[str, str | int]:
         """What a run that begins with them depends on: SHA-256 of the files, and the stride."""
-        named = {f"trajectory {index}": path for index, path in enumerate(self.trajectories)}
-        if self.topology is not None:
-            named["topology"] = self.topology
-        for path in named.values():
-            _check_there(path)
-        hashes: dict[str, str | int] = {name: sha256(path) for name, path in named.items()}
+        found: dict[str, str | int] = {
+            f"trajectory {index}": _hash_of(source) for index, source in enumerate(self.sources)
+        }
+        if self.topology_path is not None:
+            found["topology"] = _hash_of(self.topology_path)
         if self.weights is not None:
-            hashes |= as_weights(self.weights).identity()
-        return hashes | {"stride": self.stride}
+            found |= as_weights(self.weights).identity()
+        return found | {"stride": self.stride}
+
+
+Frames: TypeAlias = FrameFiles | Given | Sequence[Given]
+"""What is taken where frames are asked for."""
+
+
+def frame_files(frames: Frames) -> FrameFiles:
+    """Frames in any form as `FrameFiles`."""
+    return frames if isinstance(frames, FrameFiles) else FrameFiles(trajectories=frames)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InputFrames(Shown):
-    """Frames as they were read.
+    """Frames as they were read, each once and in the order of time where their files tell it.
 
     Attributes:
         positions: of the chosen atoms, shape (n, n_chosen, 3) [nm].
         observables: of the system, name -> shape (n,).
         weights: not negative, sum 1, shape (n,).
+        times_ps: time stamps, shape (n,) [ps]; NaN where a file has none.
         n_inverted: frames with another chirality than the system's structure.
         n_turned: frames with another cis-trans state.
+        notes: sentences on what was put in order or left out, and on what is odd.
     """
 
     positions: NDArray[np.float32]
     observables: dict[str, FloatArray]
     weights: FloatArray
+    times_ps: FloatArray
     n_inverted: int
     n_turned: int
+    notes: tuple[str, ...] = ()
 
     @property
     def n_frames(self) -> int:
         return len(self.weights)
 
 
-def read_frames(files: FrameFiles, system: MolecularSystem, *, atoms: IntArray | None = None) -> InputFrames:
+@dataclass(kw_only=True, eq=False)
+class _Read:
+    """What is known of frames while they are read: of every n-th one what is kept, of all of them times and
+    marks."""
+
+    stride: int
+    n_frames: int = 0
+    positions: list[NDArray[np.float32]] = field(default_factory=list)
+    observables: list[dict[str, FloatArray]] = field(default_factory=list)
+    changes: list[NDArray[np.bool_]] = field(default_factory=list)
+    mirrored: list[NDArray[np.bool_]] = field(default_factory=list)
+    times: list[FloatArray] = field(default_factory=list)
+    marks: list[NDArray[np.floating]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_frames(files: Frames, system: MolecularSystem, *, atoms: IntArray | None = None) -> InputFrames:
     """Read frames in pieces; memory holds the chosen atoms only.
 
-    Molecules that the box cut are made whole where a file has a box.
+    Molecules that the box cut are made whole where a file has a box. Frames are held against the structure: a
+    spread of them by the lengths of their bonds, and their atoms by names where files have names. Frames that
+    a restart wrote twice are taken once, and parts put in the order of time, as `numerics.timeline` says.
 
     Args:
         files: where they are.
-        system: whose atoms they are, in its order.
+        system: whose atoms they are, in its order unless names tell another one.
         atoms: the chosen ones, shape (n_chosen,); None for those that the autoencoder sees.
 
     Raises:
-        SamplingError: when a file is missing or unreadable, holds other atoms than the system, positions that
-            are not finite, or weights that do not fit.
+        SamplingError: when a file is missing, unreadable or cut off, holds other atoms than the system, or in
+            another order, or molecules that are cut, or another isomer, positions that are not finite, or
+            weights that do not fit.
     """
+    files = frame_files(files)
+    fit = FrameFit(system=system)
     chosen = system.cv_atom_indices if atoms is None else atoms
-    positions, changes = [], np.zeros(2, dtype=int)
-    observables: dict[str, list[FloatArray]] = {name: [] for name in system.observables.names}
-    n_frames = 0
-    for path, first, everything in _pieces(files, system):
-        # every n-th of all files together, as the weights are
-        frames = everything[-n_frames % files.stride :: files.stride]
-        n_frames += len(everything)
-        if not len(frames):
-            continue
-        if not np.isfinite(frames).all():
-            bad = first + int(np.argmax(~np.isfinite(everything).all(axis=(1, 2))))
-            raise SamplingError(f"{path}: needs finite positions, those of frame {bad} are not; leave it out")
-        positions.append(frames[:, chosen])
-        for name, values in system.observables.compute(frames).items():
-            observables[name].append(values)
-        changes += system.stereo.count_changes(frames)
-    if not positions:
-        raise SamplingError(f"{files.trajectories[0]}: needs at least one frame, there is none")
-    kept = np.concatenate(positions)
+    read = _Read(stride=files.stride)
+    for source in _sources(files, fit):
+        _read_source(source, fit, chosen, read)
+    if not read.positions:
+        raise SamplingError(f"{name_of(files.sources[0])}: needs at least one frame, there is none")
+    mirrored = np.concatenate(read.mirrored)
+    fit.check_handedness(name_of(files.sources[0]), mirrored.sum(axis=0), len(mirrored))
+    line, times = timeline(read.times, read.marks), np.concatenate(read.times)
+    kept = line.kept[line.kept % files.stride == 0]
+    rows = kept // files.stride
+    weights = _weights(files, times, kept, system.spec.settings.dynamics.temperature_k)
+    changes = np.concatenate(read.changes)[rows].sum(axis=0)
+    notes = (*read.notes, *_told(line, read.places), *_told_changes(changes, len(kept)))
+    for note in notes:
+        logger.warning("%s", note)
     return InputFrames(
-        positions=kept,
-        observables={name: np.concatenate(values) for name, values in observables.items()},
-        weights=_weights(files, n_frames, system.spec.settings.dynamics.temperature_k),
+        positions=np.concatenate(read.positions)[rows],
+        observables={
+            name: np.concatenate([values[name] for values in read.observables])[rows]
+            for name in system.observables.names
+        },
+        weights=weights,
+        times_ps=times[kept],
         n_inverted=int(changes[0]),
         n_turned=int(changes[1]),
+        notes=notes,
     )
 
 
-def check_frames(files: FrameFiles, system: MolecularSystem) -> None:
-    """Look at the first frames of every file, before hours are spent on what comes before they are read.
+def check_frames(files: Frames, system: MolecularSystem) -> None:
+    """Look at the first frames of every file and the last one, before hours are spent on what comes before
+    they are read.
 
     Raises:
-        SamplingError: as `read_frames`, but for what stands further behind.
+        SamplingError: as `read_frames`, but for what stands in between.
     """
-    for path in (*files.trajectories, *(extra for extra in (files.topology,) if extra)):
-        _check_there(path)
+    files = frame_files(files)
     if files.weights is not None:
         check_weights(as_weights(files.weights))
-    for path in files.trajectories:
-        next(_pieces(replace(files, trajectories=(path,)), system), None)
+    fit = FrameFit(system=system)
+    for source in _sources(files, fit):
+        n_frames, n_mirrored = 0, np.zeros(len(fit.centres), dtype=np.int64)
+        for piece in source.ends():
+            n_mirrored += fit.mirrored(piece.positions).sum(axis=0)
+            n_frames += len(piece.positions)
+        fit.check_handedness(source.place, n_mirrored, n_frames)
 
 
-def _pieces(files: FrameFiles, system: MolecularSystem) -> Iterator[tuple[Path, int, NDArray[np.float32]]]:
-    """File, number of the first frame in it, and positions [nm], shape (n, N, 3), of all atoms, or of the
-    leading ones that frames of aecv hold."""
-    topology = None if files.topology is None else _read_topology(files.topology)
-    for path in files.trajectories:
-        _check_there(path)
-        first = 0
-        for piece in _read(path, topology or _topology_for(path, system)):
-            if first == 0:
-                _check_atoms(path if topology is None else files.topology or path, piece.topology, system)
-            yield path, first, _whole(path, piece, system)
-            first += len(piece)
+def _sources(files: FrameFiles, fit: FrameFit) -> Iterator[FrameSource]:
+    path = files.topology_path
+    topology = None if path is None else read_topology(path)
+    for source in files.sources:
+        named = topology if isinstance(source, Path) else None
+        yield FrameSource(source=source, topology=named, fit=fit)
 
 
-def _topology_for(path: Path, system: MolecularSystem) -> mdtraj.Topology:
-    """All atoms, or those that frames of aecv hold where the file has as many."""
-    if system.n_frame_atoms < system.n_atoms and path.suffix.lower() not in _OWN_TOPOLOGY:
-        leading = system.frame_topology
-        try:
-            next(_read(path, leading), None)
-        except SamplingError:
-            return system.mdtraj_topology
-        return leading
-    return system.mdtraj_topology
-
-
-def _whole(path: Path, piece: mdtraj.Trajectory, system: MolecularSystem) -> NDArray[np.float32]:
-    """Positions with whole molecules where the file has a box, shape (n, N, 3) [nm]."""
-    boxes = piece.unitcell_vectors
-    if boxes is None or not np.any(boxes):
-        return np.asarray(piece.xyz)
-    try:
-        return np.asarray(system.images.whole(piece.xyz, boxes))
-    except SamplingError as error:
-        raise SamplingError(f"{path}: {error}; write it anew without a box, with whole molecules") from error
-
-
-def _read(path: Path, topology: mdtraj.Topology) -> Iterator[mdtraj.Trajectory]:
-    options = {} if path.suffix.lower() in _OWN_TOPOLOGY else {"top": topology}
-    try:
-        pieces = mdtraj.iterload(str(path), chunk=_CHUNK, **options)
-        while True:
-            with _said_elsewhere():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
-    except Exception as error:  # mdtraj's readers raise what their parsing happens to hit
-        raise SamplingError(
-            f"{path}: needs a trajectory that mdtraj reads, of {topology.n_atoms} atoms, got: "
-            f"{first_line(error)}; name the file's own topology with --top"
-        ) from error
-
-
-@contextmanager
-def _said_elsewhere() -> Iterator[None]:
-    """mdtraj's DCD reader greets on standard output, where results belong: to standard error with it."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # a process without standard output
-        yield
-        return
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-def _read_topology(path: Path) -> mdtraj.Topology:
-    _check_there(path)
-    try:
-        return mdtraj.load_topology(str(path))
-    except Exception as error:  # as above
-        raise SamplingError(
-            f"{path}: needs a topology that mdtraj reads, got: {first_line(error)}"
-        ) from error
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SamplingError(f"{path}: needs a file of frames, there is none{suggestion(path.name, beside)}")
-
-
-def _check_atoms(path: Path, found: mdtraj.Topology, system: MolecularSystem) -> None:
-    """Refuse files of other atoms: weights and CVs would be of something else."""
-    own, name = system.mdtraj_topology, system.spec.name
-    if found.n_atoms not in (own.n_atoms, system.n_frame_atoms):
-        or_those = "" if system.n_frame_atoms == own.n_atoms else f" or the first {system.n_frame_atoms}"
-        raise SamplingError(
-            f"{path}: needs the {own.n_atoms} atoms of '{name}'{or_those}, has {found.n_atoms}; write the "
-            "trajectory with these atoms alone, or describe the system that it is of"
-        )
-    for theirs, ours in zip(found.atoms, own.atoms, strict=False):
-        if theirs.element != ours.element:
-            raise SamplingError(
-                f"{path}: needs the atoms of '{name}' in its order, has {theirs} ({theirs.element.symbol}) "
-                f"as atom {ours.index}, where {ours} ({ours.element.symbol}) belongs; reorder them"
+def _read_source(source: FrameSource, fit: FrameFit, chosen: IntArray, read: _Read) -> None:
+    """Add the frames of one file; every n-th of all files together is kept, as the weights are."""
+    system = fit.system
+    times: list[FloatArray] = []
+    marks: list[NDArray[np.floating]] = []
+    for piece in source.pieces(notes=read.notes):
+        everything = piece.positions
+        frames = everything[-read.n_frames % read.stride :: read.stride]
+        times.append(piece.times_ps)
+        marks.append(frame_marks(everything[:, chosen]))
+        if len(frames):
+            _check_finite(source.place, piece.first + (-read.n_frames % read.stride), read.stride, frames)
+            read.positions.append(frames[:, chosen])
+            read.observables.append(system.observables.compute(frames))
+            read.changes.append(
+                np.stack([system.stereo.inverted(frames), system.stereo.turned(frames)], axis=1)
             )
+        read.mirrored.append(fit.mirrored(everything[some_of(len(everything))]))
+        read.n_frames += len(everything)
+    if marks:
+        read.times.append(np.concatenate(times))
+        read.marks.append(np.concatenate(marks))
+        read.places.append(source.place)
 
 
-def _weights(files: FrameFiles, n_frames: int, temperature_k: float) -> FloatArray:
-    """Weights with sum 1 of every n-th of all frames."""
-    kept = np.arange(0, n_frames, files.stride)
+def _check_finite(place: str, first: int, stride: int, frames: NDArray[np.float32]) -> None:
+    finite = np.isfinite(frames).all(axis=(1, 2))
+    if not finite.all():
+        bad = first + stride * int(np.argmin(finite))
+        raise SamplingError(f"{place}: needs finite positions, those of frame {bad} are not; leave it out")
+
+
+def _hash_of(source: Source) -> str:
+    """SHA-256 of a file, or of positions, boxes, times and names of atoms in memory."""
+    if isinstance(source, Path):
+        check_there(source)
+        return sha256(source)
+    digest = hashlib.sha256(np.ascontiguousarray(source.xyz).tobytes())
+    for array in (source.time, source.unitcell_vectors):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    digest.update("\n".join(str(atom) for atom in source.topology.atoms).encode())
+    return digest.hexdigest()
+
+
+def _told(line: Timeline, names: Sequence[str]) -> Iterator[str]:
+    """Sentences on times: what counts once, what was put in order, what stays odd."""
+    for repeat in line.repeats:
+        first, last = repeat.times_ps
+        when = f" from {first:g} to {last:g} ps" if np.isfinite(first) else ""
+        again = "it holds twice" if repeat.part == repeat.other else f"{names[repeat.other]} holds as well"
+        yield f"{names[repeat.part]}: {repeat.n_frames} frames{when}, which {again}, count once"
+    if line.is_reordered:
+        yield "frames: their parts were put in the order of time"
+    for one, other in line.apart:
+        yield (
+            f"{names[one]}, {names[other]}: their times overlap but their frames differ, so that both count; "
+            "if one is the other's restart, leave out what was written twice"
+        )
+    for part in line.unordered:
+        yield f"{names[part]}: its times go back again and again; frames stay in the order of the file"
+
+
+def _told_changes(changes: IntArray, n_frames: int) -> Iterator[str]:
+    if changes.any():
+        yield (
+            f"frames: of {n_frames} frames {changes[0]} have another chirality, {changes[1]} another "
+            "cis-trans state than the structure"
+        )
+
+
+def _weights(files: FrameFiles, times_ps: FloatArray, kept: IntArray, temperature_k: float) -> FloatArray:
+    """Weights with sum 1 of the frames that are kept.
+
+    Args:
+        times_ps: of all frames of all files in the order given, shape (n_frames,) [ps]; NaN where not known.
+        kept: numbers of the frames that count, in their order, shape (n_kept,).
+    """
     if files.weights is None:
         return np.full(len(kept), 1.0 / len(kept))
-    no_times = np.full(n_frames, np.nan)
-    return frame_weights(as_weights(files.weights), kept=kept, times_ps=no_times, temperature_k=temperature_k)
+    return frame_weights(as_weights(files.weights), kept=kept, times_ps=times_ps, temperature_k=temperature_k)

@@ -101,6 +101,8 @@ def test_bad_files_are_named(system: MolecularSystem, frames: Path, tmp_path: Pa
     at = next(index for index, line in enumerate(lines) if line.startswith("ATOM"))
     lines[at : at + 2] = lines[at + 1], lines[at]  # a hydrogen and the carbon that it belongs to
     (tmp_path / "mixed.pdb").write_text("\n".join(lines))
+    named = [line.replace(" CH3 ACE", " X1  ACE").replace(" C   ACE", " X2  ACE") for line in lines]
+    (tmp_path / "nameless.pdb").write_text("\n".join(named))  # two carbons whose names tell nothing
     (tmp_path / "text.dcd").write_text("no trajectory")
     (tmp_path / "notes.txt").write_text("no trajectory")
     few.save(str(tmp_path / "few.dcd"))
@@ -118,7 +120,11 @@ def test_bad_files_are_named(system: MolecularSystem, frames: Path, tmp_path: Pa
     fails(r"nan.dcd: needs finite positions, those of frame 3 are not", "nan.dcd")
     fails(r"part.pdb: needs the 22 atoms of 'ala2', has 12", "part.pdb")
     fails(r"part.dcd: needs a trajectory that mdtraj reads, of 22 atoms", "part.dcd")
-    fails(r"mixed.pdb: needs the atoms of 'ala2' in its order", "mixed.pdb")
+    fails(r"nameless.pdb: needs the atoms of 'ala2' in its order", "nameless.pdb")
+    found = read_frames(
+        FrameFiles(trajectories=(tmp_path / "mixed.pdb",)), system
+    )  # its names tell the order
+    np.testing.assert_allclose(found.positions, few.xyz[:1, system.cv_atom_indices], atol=1e-4)
     fails(r"text.dcd: needs a trajectory that mdtraj reads", "text.dcd")
     fails(r"notes.txt: needs a trajectory that mdtraj reads", "notes.txt")
     fails(r"few.dcd: needs a trajectory that mdtraj reads, of 12 atoms", topology=tmp_path / "part.pdb")

@@ -1,0 +1,184 @@
+"""Frames held against the molecule: lengths of bonds, and the handedness of atoms with four neighbours.
+
+No thermal motion doubles the length of a bond, or keeps one that long in most frames; another order of atoms,
+another unit of length and a molecule that a box cut do. No motion exchanges two of four neighbours; a
+reflection, another isomer and exchanged names do.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecv.ground.errors import SamplingError
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.sampling.bond_lengths import BondLengths, bond_lengths
+from aecv.sampling.system import MolecularSystem
+
+Frames = NDArray[np.floating]
+
+USUAL = (0.65, 1.4)
+"""Length of a bond over the one it should have, within which its median over frames lies: the softest bonds
+of hydrogen reach these bounds at seven times their thermal width at 1000 K; atoms next but one are 1.6
+apart."""
+TORN = (0.35, 2.0)
+"""Bounds that no frame may cross."""
+_CUT_NM = 0.8
+"""Bonds longer than this are cut by a box rather than taken between other atoms nearby."""
+_EVERY = 64
+"""One frame in so many is looked at, besides the first and the last of each piece."""
+_FLAT = 0.2
+"""Volume of three unit vectors to neighbours below which an atom has no handedness."""
+
+
+class Misfit(NamedTuple):
+    """Why frames are not those of a system, and what mends it; None where that hangs on the names of
+    atoms."""
+
+    words: str
+    advice: str | None = None
+
+
+def some_of(n_frames: int) -> IntArray:
+    """Numbers of the frames that are looked at of a piece: the first, the last, and a spread in between."""
+    return np.unique(np.append(np.arange(0, n_frames, _EVERY), n_frames - 1)).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameFit:
+    """What frames of a system are held against.
+
+    Attributes:
+        system: whose they shall be.
+    """
+
+    system: MolecularSystem
+
+    @cached_property
+    def bonds(self) -> BondLengths:
+        return bond_lengths(self.system)
+
+    @cached_property
+    def centres(self) -> IntArray:
+        """Atoms with four neighbours of which three are heavy, and these three, shape (n_centres, 4)."""
+        topology = self.system.mdtraj_topology
+        neighbours: dict[int, list[int]] = {}
+        for first, second in topology.bonds:
+            neighbours.setdefault(first.index, []).append(second.index)
+            neighbours.setdefault(second.index, []).append(first.index)
+        rows = []
+        for centre, around in neighbours.items():
+            heavy = [i for i in sorted(around) if topology.atom(i).element.symbol not in ("H", "VS")]
+            if len(around) == 4 and len(heavy) >= 3 and centre < self.system.n_solute_atoms:
+                rows.append([centre, *heavy[:3]])
+        found = np.array(rows, dtype=np.int64).reshape(-1, 4)
+        return found[np.abs(_volumes(self.system.positions[None], found)[0]) > _FLAT]
+
+    def ratios(self, frames: Frames) -> FloatArray:
+        """Lengths of bonds over those that they should have, shape (n_frames, n_bonds)."""
+        pairs, lengths = self._within(frames)
+        return _distances(frames, pairs) / lengths
+
+    def misfit(self, frames: Frames) -> Misfit | None:
+        """Why frames are of another unit, order or molecule; None where their bonds are the usual ones.
+
+        Args:
+            frames: of a piece, shape (n_frames, n_atoms, 3) [nm].
+        """
+        pairs, lengths = self._within(frames)
+        if not len(pairs) or not len(frames):
+            return None
+        distances = _distances(frames, pairs)
+        usual = np.median(distances / lengths, axis=0)
+        wrong = np.flatnonzero((usual < USUAL[0]) | (usual > USUAL[1]))
+        if not len(wrong):
+            return None
+        name = self.system.spec.name
+        factor = float(np.median(usual))
+        if not USUAL[0] < factor < USUAL[1] and np.mean(np.abs(usual / factor - 1) < 0.3) > 0.8:
+            unit = {True: "Angstrom taken for nm", False: "nm taken for Angstrom"}[factor > 1]
+            is_known = 7 < max(factor, 1 / factor) < 14
+            return Misfit(
+                f"needs lengths in the unit of its format, all bonds are {factor:.2g} times as long as those "
+                f"of '{name}'{f' ({unit})' if is_known else ''}",
+                advice="scale its positions and write it anew",
+            )
+        if np.min(distances[:, wrong]) > _CUT_NM:
+            return None  # `torn` says what they are
+        first = "; ".join(
+            self._told(pairs[i], float(np.median(distances[:, i])), lengths[i]) for i in wrong[:3]
+        )
+        return Misfit(
+            f"needs the atoms of '{name}' in its order, {len(wrong)} of {len(pairs)} bonds do not fit, the "
+            f"first {first}"
+        )
+
+    def torn(self, frames: Frames) -> NDArray[np.bool_]:
+        """Whether a frame has a bond that no motion makes, shape (n_frames,)."""
+        ratios = self.ratios(frames)
+        return np.asarray(((ratios < TORN[0]) | (ratios > TORN[1])).any(axis=1))
+
+    def tear(self, frame: Frames) -> tuple[str, bool]:
+        """The first bond of a torn frame that does not fit, in words, and whether it is too long; (n_atoms,
+        3)."""
+        pairs, lengths = self._within(frame[None])
+        distances = _distances(frame[None], pairs)[0]
+        ratios = distances / lengths
+        worst = int(np.argmax(np.maximum(ratios, 1.0 / np.maximum(ratios, 1e-6))))
+        return self._told(pairs[worst], float(distances[worst]), lengths[worst]), bool(ratios[worst] > 1)
+
+    def mirrored(self, frames: Frames) -> NDArray[np.bool_]:
+        """Whether a centre has the other handedness than in the structure, shape (n_frames, n_centres)."""
+        own = np.sign(_volumes(self.system.positions[None], self.centres))
+        return np.asarray(np.sign(_volumes(frames, self.centres)) == -own)
+
+    def check_handedness(self, place: str, n_mirrored: IntArray, n_frames: int) -> None:
+        """Refuse frames of which most have a centre of the other handedness.
+
+        Args:
+            n_mirrored: per centre in how many frames that is so, shape (n_centres,).
+            n_frames: of how many.
+
+        Raises:
+            SamplingError: then.
+        """
+        most = np.flatnonzero(n_mirrored > 0.5 * n_frames)
+        if not len(most):
+            return
+        if len(most) == len(self.centres) and len(most) > 1:
+            raise SamplingError(
+                f"{place}: needs frames of '{self.system.spec.name}', has its mirror image: all of its "
+                f"{len(most)} centres have the other handedness in most frames; reflect them, or describe "
+                "the system with a structure of this hand"
+            )
+        names = [self.system.mdtraj_topology.atom(int(i)) for i in self.centres[most[0]]]
+        more = f" and {len(most) - 1} more" if len(most) > 1 else ""
+        raise SamplingError(
+            f"{place}: needs frames of '{self.system.spec.name}', has another isomer, or exchanged atoms: "
+            f"around {names[0]}{more} {', '.join(atom.name for atom in names[1:])} have the other handedness "
+            f"than in the structure, in {int(n_mirrored[most[0]])} of {n_frames} frames; give frames of the "
+            "same isomer with the same names"
+        )
+
+    def _within(self, frames: Frames) -> tuple[IntArray, FloatArray]:
+        """Bonds between the atoms that frames hold."""
+        kept = self.bonds.pairs.max(axis=1, initial=0) < frames.shape[1]
+        return self.bonds.pairs[kept], self.bonds.lengths[kept]
+
+    def _told(self, pair: IntArray, distance: float, length: float) -> str:
+        one, other = (self.system.mdtraj_topology.atom(int(index)) for index in pair)
+        return f"{one} - {other} ({distance:.3g} nm, should be {length:.3g})"
+
+
+def _distances(frames: Frames, pairs: IntArray) -> FloatArray:
+    return np.asarray(np.linalg.norm(frames[:, pairs[:, 0]] - frames[:, pairs[:, 1]], axis=2), dtype=float)
+
+
+def _volumes(frames: Frames, centres: IntArray) -> FloatArray:
+    """Volume of the unit vectors from each centre to three neighbours, shape (n_frames, n_centres)."""
+    points = np.asarray(frames[:, centres], dtype=float)
+    arms = points[:, :, 1:] - points[:, :, :1]
+    arms /= np.maximum(np.linalg.norm(arms, axis=3, keepdims=True), 1e-9)
+    return np.einsum("fci,fci->fc", np.cross(arms[:, :, 0], arms[:, :, 1]), arms[:, :, 2])

@@ -1,0 +1,158 @@
+"""Frames held against the molecule: another order, another unit, cut molecules, another hand."""
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from aecv.ground.errors import SamplingError
+from aecv.models.spec import load_system
+from aecv.sampling.system import MolecularSystem, build
+from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames
+
+
+@pytest.fixture(scope="module")
+def system() -> MolecularSystem:
+    return build(load_system("ala2"))
+
+
+@pytest.fixture(scope="module")
+def right(system: MolecularSystem) -> mdtraj.Trajectory:
+    """200 frames around the structure, each bond within some 0.02 nm: hotter than any simulation."""
+    shaken = system.positions + 0.006 * np.random.default_rng(5).standard_normal((200, system.n_atoms, 3))
+    return mdtraj.Trajectory(shaken.astype(np.float32), system.mdtraj_topology, time=np.arange(200.0) + 50)
+
+
+def exchanged(frames: mdtraj.Trajectory, one: str, other: str) -> mdtraj.Trajectory:
+    """Frames in which two atoms stand in each other's place, in positions and in names."""
+    order = np.arange(frames.n_atoms)
+    (a,), (b,) = (frames.topology.select(f"resid 1 and name {name}") for name in (one, other))
+    order[[a, b]] = order[[b, a]]
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    residues = [topology.add_residue(r.name, chain, resSeq=r.resSeq) for r in frames.topology.residues]
+    for index in order:
+        atom = frames.topology.atom(int(index))
+        topology.add_atom(atom.name, atom.element, residues[atom.residue.index])
+    return mdtraj.Trajectory(frames.xyz[:, order], topology, time=frames.time)
+
+
+def refused(path: Path, system: MolecularSystem, match: str, **options: Path) -> None:
+    """By the look before a run as by the reading itself."""
+    files = FrameFiles(trajectories=(path,), **options)
+    for look in (check_frames, read_frames):
+        with pytest.raises(SamplingError, match=match):
+            look(files, system)
+
+
+def test_another_order_is_refused_and_names_the_atoms(
+    system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    exchanged(right, "CA", "CB").save(str(tmp_path / "x.xtc"))
+    refused(
+        tmp_path / "x.xtc",
+        system,
+        r"x.xtc: needs the atoms of 'ala2' in its order, 6 of 21 bonds do not fit, the first "
+        r"ALA2-N - ALA2-CA \(0.2\d+ nm, should be 0.145\).*name its own topology with --top",
+    )
+
+
+def test_names_put_atoms_in_order_and_it_is_said(
+    system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    other = exchanged(right, "CA", "CB")
+    other.save(str(tmp_path / "x.xtc"))
+    other[0].save(str(tmp_path / "x.gro"))
+    files = FrameFiles(trajectories=(tmp_path / "x.xtc",), topology=tmp_path / "x.gro")
+    found = read_frames(files, system)
+    np.testing.assert_allclose(found.positions, right.xyz[:, system.cv_atom_indices], atol=6e-4)
+    assert "2 atoms were put in the order of the system" in found.notes[0]
+    check_frames(files, system)
+
+
+def test_names_that_tell_the_wrong_order_are_not_believed(
+    system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    """A topology of another program's names, in the order of the system: its bonds fit as they are."""
+    right.save(str(tmp_path / "x.xtc"))
+    exchanged(right, "CA", "CB")[0].save(str(tmp_path / "x.gro"))
+    files = FrameFiles(trajectories=(tmp_path / "x.xtc",), topology=tmp_path / "x.gro")
+    found = read_frames(files, system)
+    np.testing.assert_allclose(found.positions, right.xyz[:, system.cv_atom_indices], atol=6e-4)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (9.6, r"9.\d+ times as long as those of 'ala2' \(Angstrom taken for nm\)"),
+        (0.1, "0.1 times as long.*; scale its positions"),
+    ],
+)
+def test_another_unit_is_refused(
+    factor: float, words: str, system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    scaled = mdtraj.Trajectory(right.xyz * np.float32(factor), right.topology)
+    scaled.save(str(tmp_path / "x.dcd"))
+    refused(tmp_path / "x.dcd", system, words)
+
+
+def test_cut_molecules_need_a_box(system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path) -> None:
+    cut = right[:]
+    cut.xyz[120:160, :6, 0] += 3.0  # as a box of 3 nm does it, in 40 of 200 frames
+    cut.save(str(tmp_path / "x.dcd"))
+    match = r"bonds of 40 of 200 frames are longer.*in frame 120; .* need their box"
+    with pytest.raises(SamplingError, match=match):
+        read_frames(FrameFiles(trajectories=(tmp_path / "x.dcd",)), system)
+    cut.unitcell_lengths, cut.unitcell_angles = np.full((200, 3), 3.0), np.full((200, 3), 90.0)
+    cut.save(str(tmp_path / "y.dcd"))
+    found = read_frames(FrameFiles(trajectories=(tmp_path / "y.dcd",)), system)
+    ranges = np.ptp(found.positions, axis=1)
+    np.testing.assert_allclose(ranges, np.ptp(right.xyz[:, system.cv_atom_indices], axis=1), atol=1e-5)
+
+
+def test_a_mirror_image_is_refused_and_some_inverted_frames_are_told(
+    system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    mirror = right.xyz * np.float32([1, 1, -1])
+    mdtraj.Trajectory(mirror, right.topology).save(str(tmp_path / "x.dcd"))
+    match = r"another isomer.*around ALA2-CA .* have the other handedness .*; give frames"
+    refused(tmp_path / "x.dcd", system, match)
+    few = right.xyz.copy()
+    few[50:70] = mirror[50:70]
+    mdtraj.Trajectory(few, right.topology).save(str(tmp_path / "y.dcd"))
+    found = read_frames(FrameFiles(trajectories=(tmp_path / "y.dcd",)), system)
+    assert found.n_inverted == 20
+    assert "of 200 frames 20 have another chirality, 0 another cis-trans state" in found.notes[0]
+
+
+def test_the_shared_cases_come_out_right(system: MolecularSystem, shared_cases: Path) -> None:
+    order, wrapped = shared_cases / "frames_other_order", shared_cases / "frames_wrapped"
+    for name in ("heavyfirst", "caswap"):
+        refused(order / f"{name}.xtc", system, "needs the atoms of 'ala2' in its order")
+    known = read_frames(FrameFiles(trajectories=(order / "right.xtc",)), system)
+    for name in ("heavyfirst", "caswap"):
+        files = FrameFiles(trajectories=(order / f"{name}.xtc",), topology=order / f"{name}.gro")
+        found = read_frames(files, system)
+        np.testing.assert_allclose(found.observables["phi"], known.observables["phi"], atol=0.05)
+    refused(wrapped / "wrapped_nobox.dcd", system, r"bonds of \d+ of 1001 frames are longer")
+    whole, made_whole = (
+        read_frames(FrameFiles(trajectories=(wrapped / f"{name}.xtc",)), system)
+        for name in ("whole", "wrapped_box")
+    )
+    difference = np.angle(np.exp(1j * (whole.observables["psi"] - made_whole.observables["psi"])))
+    assert np.abs(difference).max() < 0.05  # 0.001 nm of the format
+
+
+@pytest.mark.parametrize(
+    "files", [("unbiased-sA",), ("unbiased-sA", "unbiased-sB"), ("multithermal-deeptica",)]
+)
+def test_real_trajectories_are_not_refused(
+    files: tuple[str, ...], system: MolecularSystem, shared_data: Path
+) -> None:
+    folder = shared_data / "ala2_vacuum_amber99sbildn"
+    given = FrameFiles(trajectories=tuple(folder / name / "alanine.xtc" for name in files))
+    check_frames(given, system)
+    n_frames = {"unbiased-sA": 1001, "unbiased-sB": 1001, "multithermal-deeptica": 5001}
+    assert read_frames(given, system).n_frames == sum(n_frames[name] for name in files)
