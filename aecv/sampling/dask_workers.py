@@ -15,6 +15,7 @@ import cloudpickle
 from aecv.ground.errors import SettingsError, SimulationError, first_line
 from aecv.ground.signals import handled
 from aecv.ground.versions import versions
+from aecv.sampling import no_pages
 from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_beside, run_segment
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.recipe import EngineRecipe
@@ -37,6 +38,7 @@ _LOCAL_SETTINGS = {
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
     # what `begin` sends is meant to travel
     "distributed.admin.large-graph-warning-threshold": "1GB",
+    **no_pages.SETTINGS,
 }
 _GO_ON = "what was saved before is kept, continue with --resume"
 
@@ -45,9 +47,9 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
     """Segments side by side in processes of Dask: local ones, or those of a cluster that runs already.
 
     Nothing is started before there is work. Local processes and their scheduler listen on this machine
-    alone, and talk to nobody without the certificate that this object makes. A process that dies costs the
-    segments that it was running, which another one gets. In a script, what uses this belongs under
-    `if __name__ == "__main__":`, since new processes import the script.
+    alone, talk to nobody without the certificate that this object makes, and show no pages. A process that
+    dies costs the segments that it was running, which another one gets. In a script, what uses this belongs
+    under `if __name__ == "__main__":`, since new processes import the script.
 
     Args:
         n_local: processes to start here; ignored with an address.
@@ -148,7 +150,8 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
                         processes=True,
                         host="127.0.0.1",
                         security=True,
-                        dashboard_address="127.0.0.1:0",
+                        dashboard_address="127.0.0.1:0",  # of nothing; a fixed one may be taken
+                        scheduler_kwargs={"dashboard": False},
                         memory_limit=0,
                         silence_logs=logging.CRITICAL,  # what a worker raises is raised here, in one line
                     )

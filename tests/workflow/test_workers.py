@@ -5,6 +5,10 @@ import os
 import pickle
 import shutil
 import signal
+import socket
+import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,6 +93,72 @@ def test_results_come_in_the_order_of_the_jobs(recipe: EngineRecipe, two: DaskWo
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
     assert not np.array_equal(here[0].frames, here[1].frames)
+
+
+def answer(port: int, *, encrypted: bool) -> bytes:
+    """What comes back of a request for a page, from somebody without a certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with plain, context.wrap_socket(plain) if encrypted else plain as connection:
+            connection.sendall(b"GET /info/main/workers.html HTTP/1.0\r\n\r\n")
+            return connection.recv(1000)
+    except ConnectionError as error:
+        return str(error).encode()
+    except ssl.SSLError as error:
+        return str(error.reason).encode()
+
+
+def listening() -> list[Any]:
+    """Where this process and its children, the workers, listen."""
+    me = psutil.Process()
+    connections = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections(kind="inet")]
+    return [connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN]
+
+
+def test_nobody_without_the_certificate_is_answered(recipe: EngineRecipe) -> None:
+    """A dashboard and a page of each worker answered every user of the machine, in plain text."""
+    before = listening()
+    with DaskWorkers(2) as pool:
+        assert len(list(pool.executor(recipe)(jobs(recipe, 2)))) == 2
+        ports = [address for address in listening() if address not in before]
+        assert len(ports) == 5  # the scheduler, two workers and their nannies
+        assert {address.ip for address in ports} == {"127.0.0.1"}
+        for address in ports:
+            assert b"HTTP" not in answer(address.port, encrypted=False)
+            assert answer(address.port, encrypted=True) in (
+                b"TLSV13_ALERT_CERTIFICATE_REQUIRED", b"UNEXPECTED_EOF_WHILE_READING", b"", b"None",
+            )  # fmt: skip
+
+
+def test_a_cluster_of_one_s_own_can_do_without_pages_too(tmp_path: Path) -> None:
+    """The option of docs/cluster.md; --no-dashboard alone leaves the pages of /info and /json."""
+    for options, is_shown in (((), True), (("--preload", "aecv.sampling.no_pages"), False)):
+        file = tmp_path / f"scheduler{is_shown}.json"
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file)]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--dashboard-address",
+            "127.0.0.1:0",
+            "--no-dashboard",
+        ]
+        process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
+        try:
+            while not file.exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            time.sleep(0.5)
+            connections = psutil.Process(process.pid).net_connections(kind="inet")
+            ports = [c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN]
+            shown = [port for port in ports if b"200 OK" in answer(port, encrypted=False)]
+            assert bool(shown) == is_shown
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def test_local_processes_take_the_walkers_in_turn(
