@@ -31,8 +31,8 @@ from runs import NOT_A_NUMBER, Row, mean_and_spread, print_table, text, with_err
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
 from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.minimising import minimise
 from aecv.sampling.platforms import PlatformChoice, choose_platform
-from aecv.sampling.starts import minimise
 from aecv.sampling.system import MolecularSystem, build, make_context
 
 Clock = Callable[[], float]

@@ -12,12 +12,11 @@ from typing import Any
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.versions import versions
-from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
 
 LOGGER = "aecv"
 
-_ENGINES: dict[str, Engine] = {}
-"""The engine of this process, by the key of its recipe."""
+_MADE: dict[str, Any] = {}
+"""The engine of this process, or what else a recipe made, by the recipe's key."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,19 +36,21 @@ class SentRecipe:
     devices: tuple[str, ...]
 
 
-def run_segment(sent: SentRecipe, job: SegmentJob) -> SegmentResult:
-    """Run one segment; the engine is made when its recipe comes for the first time.
+def run_job(sent: SentRecipe, job: Any, *, quiet: bool) -> Any:
+    """Run one segment, or another job; the engine is made when its recipe comes for the first time.
+
+    Args:
+        quiet: whether what the engine says of itself is not wanted: once is enough.
 
     Raises:
         SettingsError: when this worker has several threads, or other versions. Otherwise as the engine.
     """
-    if sent.key not in _ENGINES:
-        # what engines say of themselves is wanted once: from the worker that has the first walker
-        logging.getLogger(LOGGER).setLevel(logging.WARNING if job.seed.walker else logging.INFO)
+    if sent.key not in _MADE:
+        logging.getLogger(LOGGER).setLevel(logging.WARNING if quiet else logging.INFO)
         _check_this_worker(sent.versions)
         forget_engines()
-        _ENGINES[sent.key] = pickle.loads(sent.pickled).make(_device(sent.devices))
-    return _ENGINES[sent.key].run(job)
+        _MADE[sent.key] = pickle.loads(sent.pickled).make(_device(sent.devices))
+    return _MADE[sent.key].run(job)
 
 
 def run_beside(pickled: bytes, expected: Mapping[str, str]) -> Any:
@@ -60,7 +61,7 @@ def run_beside(pickled: bytes, expected: Mapping[str, str]) -> Any:
         expected: versions of the process that sent it.
 
     Raises:
-        SettingsError: as `run_segment`. Otherwise as the function.
+        SettingsError: as `run_job`. Otherwise as the function.
     """
     _check_this_worker(expected)
     return pickle.loads(pickled)()
@@ -68,7 +69,7 @@ def run_beside(pickled: bytes, expected: Mapping[str, str]) -> Any:
 
 def forget_engines() -> None:
     """One context at a time: that of the last stage is not needed any more."""
-    _ENGINES.clear()
+    _MADE.clear()
 
 
 def _check_this_worker(expected: Mapping[str, str]) -> None:

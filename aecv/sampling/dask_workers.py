@@ -4,9 +4,9 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,11 +16,11 @@ from aecv.ground.errors import SettingsError, SimulationError, first_line
 from aecv.ground.signals import handled
 from aecv.ground.versions import versions
 from aecv.sampling import no_pages
-from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_beside, run_segment
+from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_beside, run_job
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.walkers import Executor
-from aecv.sampling.workers import Later
+from aecv.sampling.workers import Job, Later, Recipe, Result
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -80,36 +80,45 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
             """Results in the order of the jobs."""
             client = self._started()
             if not sent:
-                parcel = SentRecipe(
-                    key=recipe.key,
-                    pickled=cloudpickle.dumps(recipe),
-                    versions=versions(),
-                    devices=self.devices,
-                )
-                # a task and not scattered data: the scheduler can make it again where its worker died
-                sent.append(client.submit(_identity, parcel, pure=False))
-            places = self._places()
-            tasks = []
-            for index, job in enumerate(jobs):
-                place = [places[index % len(places)]] if places else None
-                tasks.append(
-                    client.submit(
-                        run_segment,
-                        sent[0],
-                        job,
-                        pure=False,
-                        workers=place,
-                        allow_other_workers=place is not None,
-                    )
-                )
-            try:
+                sent.append(self._send(client, recipe))
+            with _cancelled_on_error(client, self._submit(client, sent[0], jobs)) as tasks:
                 return _gathered(client, tasks)
-            except BaseException:
-                with suppress(Exception):  # the connection may be gone, and the first error counts
-                    client.cancel(tasks)
-                raise
 
         return run
+
+    def spread(self, recipe: Recipe[Job, Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """Jobs become tasks; results come one by one."""
+        client = self._started()
+        with _cancelled_on_error(client, self._submit(client, self._send(client, recipe), jobs)) as tasks:
+            for task in tasks:
+                yield _gathered(client, [task])[0]
+
+    def _send(self, client: "Client", recipe: Recipe[Any, Any]) -> "Future":
+        """A recipe on its way to the processes that will need it."""
+        parcel = SentRecipe(
+            key=recipe.key, pickled=cloudpickle.dumps(recipe), versions=versions(), devices=self.devices
+        )
+        # a task and not scattered data: the scheduler can make it again where its worker died
+        return client.submit(_identity, parcel, pure=False)
+
+    def _submit(self, client: "Client", sent: "Future", jobs: Iterable[Any]) -> "list[Future]":
+        """A task for every job."""
+        places = self._places()
+        tasks = []
+        for index, job in enumerate(jobs):
+            place = [places[index % len(places)]] if places else None
+            tasks.append(
+                client.submit(
+                    run_job,
+                    sent,
+                    job,
+                    quiet=index > 0,
+                    pure=False,
+                    workers=place,
+                    allow_other_workers=place is not None,
+                )
+            )
+        return tasks
 
     def begin(self, work: Callable[[], T]) -> Later[T]:
         """A task for the first process that is free."""
@@ -191,6 +200,17 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         self._exit.callback(_leave, client)
         logger.info("%s: %d workers", address, len(threads))
         return client
+
+
+@contextmanager
+def _cancelled_on_error(client: "Client", tasks: "list[Future]") -> "Iterator[list[Future]]":
+    """The tasks; an error, or that nobody wants the rest, gives them up."""
+    try:
+        yield tasks
+    except BaseException:
+        with suppress(Exception):  # the connection may be gone, and the first error counts
+            client.cancel(tasks)
+        raise
 
 
 class _Task(Later[T]):

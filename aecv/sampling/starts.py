@@ -1,45 +1,33 @@
 """Diverse starting structures: a short hot run, minimised, checked and thinned to distinct conformers."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mdtraj
 import numpy as np
-import openmm
 from numpy.typing import NDArray
-from openmm import unit
 
-from aecv.ground.errors import ExplosionError, MolecularSystemError, SimulationError
-from aecv.ground.grid import FloatArray, IntArray
-from aecv.ground.seeds import seed_31bit
+from aecv.ground.errors import ExplosionError, MolecularSystemError
+from aecv.ground.grid import FloatArray
+from aecv.ground.progress import Progress, silent
 from aecv.ground.settings import StartSettings
 from aecv.numerics.lattice import reduced
-from aecv.sampling.dynamics import whole_frame
+from aecv.sampling.conformers import Chosen, choose_starts
+from aecv.sampling.hot_run import HotRun
 from aecv.sampling.images import system_box
+from aecv.sampling.minimising import MinimiserRecipe
+from aecv.sampling.pieces import MINIMUM, NotKept, Pieces, piece
 from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.structure import Coordinates, read_coordinates
-from aecv.sampling.system import MolecularSystem, make_context
+from aecv.sampling.system import MolecularSystem
+from aecv.sampling.workers import ThisProcess, Workers
 
 logger = logging.getLogger(__name__)
 
-FORCE_TOLERANCE = 1.0
-"""Root-mean-square force at which a minimisation ends [kJ/mol/nm]."""
-
-SOLVENT_TOLERANCE = 10.0
-"""The same in a box of water, OpenMM's own: the water's minimum is of no interest, and takes minutes."""
-
-MAX_ITERATIONS = 10_000
-"""Where a minimisation ends at the latest."""
-
-MAX_RESTARTS = 10
-"""How often a minimisation that stopped early is begun again."""
-
 _SAME_BOX_NM = 2e-3
 """What box vectors of two files may differ by: a PDB file keeps 0.0001 nm and 0.01 degrees."""
-EXPLODED_NM = 1e4
-"""A coordinate beyond this is no longer a simulation [nm]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +73,28 @@ class Starts:
     report: StartReport
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Means:
+    """What a search works with; nothing of it changes what is found.
+
+    Attributes:
+        platform: as in `make_context`.
+        pieces: keeps what is done, so that a search that was stopped goes on.
+        workers: where structures are minimised, side by side.
+        progress: opens bars: ps of the hot run, structures.
+    """
+
+    platform: PlatformChoice | str | None = None
+    pieces: Pieces = field(default_factory=NotKept)
+    workers: Workers = field(default_factory=ThisProcess)
+    progress: Progress = silent
+
+
 def find_starts(
     molecular_system: MolecularSystem,
     settings: StartSettings,
     seed: int,
-    *,
-    platform: PlatformChoice | str | None = None,
+    means: Means = Means(),
 ) -> Starts:
     """Minimised structures to start simulations from, the one of lowest energy first.
 
@@ -103,200 +107,78 @@ def find_starts(
     Args:
         molecular_system: what is simulated.
         settings: the [starts] section.
-        seed: root seed >= 0; the same seed gives the same arrays on the Reference platform.
-        platform: as in `make_context`.
+        seed: root seed >= 0; the same seed gives the same arrays on the Reference platform, also where the
+            search was stopped and went on.
+        means: platform, workers, and where pieces are kept; None for this process and the settings' platform.
 
     Raises:
         ExplosionError: when the hot run explodes, with half the time step too. SimulationError: when a
             minimisation does, or no minimum keeps its stereochemistry.
         MolecularSystemError: when a given start does not fit the structure.
     """
-    try:
-        return _find_starts(molecular_system, settings, seed, platform, timestep=None)
-    except ExplosionError as error:
-        logger.warning("starts: %s; repeated with half the time step", error)
-    timestep = 0.5 * molecular_system.spec.settings.dynamics.timestep_ps
-    return _find_starts(molecular_system, settings, seed, platform, timestep=timestep)
-
-
-def _find_starts(
-    molecular_system: MolecularSystem,
-    settings: StartSettings,
-    seed: int,
-    platform: PlatformChoice | str | None,
-    *,
-    timestep: float | None,
-) -> Starts:
-    """See `find_starts`; the time step of the hot run [ps], None for that of the settings."""
-    context, integrator = make_context(
-        molecular_system,
-        platform=platform,
-        seed=seed_31bit(seed, "starts", "hot"),
-        temperature=settings.hot_temperature_k,
-        timestep=timestep,
-        constant_pressure=False,
-    )
-    tolerance = tolerance_for(molecular_system)
-    firsts = molecular_system.start_positions
-    if settings.mode == "given":
-        candidates = _given(molecular_system) if molecular_system.spec.settings.particle is None else firsts
-    else:
-        chosen_firsts = firsts if settings.mode == "auto" else firsts[:1]
-        candidates = np.array(
-            [minimise(context, positions, tolerance=tolerance)[0] for positions in chosen_firsts]
-        )
+    means = means or Means()
+    recipe = MinimiserRecipe(system=molecular_system, platform=means.platform)
+    candidates = molecular_system.start_positions
+    if settings.mode == "given" and molecular_system.spec.settings.particle is None:
+        candidates = _given(molecular_system)
+    elif settings.mode != "given":
+        firsts = candidates if settings.mode == "auto" else candidates[:1]
+        candidates = _minimised(recipe, firsts, "first", means)[0]
     hot_frames = np.empty((0, molecular_system.n_frame_atoms, 3), dtype=np.float32)
     if settings.mode == "auto":
-        snapshots, hot_frames = _hot_run(molecular_system, context, integrator, settings, seed, candidates)
+        snapshots, hot_frames = _hot_run(molecular_system, settings, seed, candidates, means)
         candidates = np.concatenate([candidates, snapshots])
-    minima = [minimise(context, positions, tolerance=tolerance) for positions in candidates]
-    positions, energies = np.array([p for p, _ in minima]), np.array([e for _, e in minima])
+    positions, energies = _minimised(recipe, candidates, MINIMUM, means)
     if settings.mode == "auto":
-        positions, report = _select(molecular_system, positions, energies, settings)
+        chosen = choose_starts(molecular_system, positions, energies, settings)
     else:
-        chosen = np.arange(len(positions))
-        report = _report(molecular_system, settings.mode, positions, energies, chosen, (0, 0))
-    return Starts(positions=positions, hot_frames=hot_frames, report=report)
-
-
-def tolerance_for(molecular_system: MolecularSystem) -> float:
-    """Root-mean-square force at which its minimisations end [kJ/mol/nm]."""
-    return SOLVENT_TOLERANCE if molecular_system.is_solvated else FORCE_TOLERANCE
-
-
-def minimise(
-    context: openmm.Context, positions: FloatArray, *, tolerance: float = FORCE_TOLERANCE
-) -> tuple[FloatArray, float]:
-    """The next local minimum of the potential energy, by L-BFGS.
-
-    OpenMM ends without a word where a line search fails (on a surface with thin wells once in 100 starts):
-    as long as the forces are too large, short steps downhill lead away from there, and it begins again.
-
-    Args:
-        context: its positions and velocities change.
-        positions: start [nm], shape (N, 3).
-        tolerance: root-mean-square force to reach [kJ/mol/nm].
-
-    Returns:
-        Positions [nm], shape (N, 3), and potential energy [kJ/mol].
-
-    Raises:
-        SimulationError: when a coordinate or the energy is not finite before or afterwards.
-    """
-    context.setPositions(positions)
-    checked_state(context, doing="structure to minimise")  # OpenMM's L-BFGS never returns from NaN
-    for _ in range(MAX_RESTARTS):
-        try:
-            openmm.LocalEnergyMinimizer.minimize(context, tolerance, MAX_ITERATIONS)
-        except openmm.OpenMMException as error:
-            raise SimulationError(
-                f"minimisation failed ({error}); check the structure and its force field"
-            ) from error
-        minimum, energy = checked_state(context, doing="minimisation")
-        is_flat = np.sqrt(np.mean(_forces(context) ** 2)) <= 2.0 * tolerance
-        # bonds of fixed length carry forces at a minimum too, so that nothing can be told from them
-        if is_flat or context.getSystem().getNumConstraints() or not _descend(context, energy):
-            break
-    return minimum, energy
-
-
-def _descend(context: openmm.Context, energy: float, *, n_steps: int = 50, step: float = 0.001) -> bool:
-    """Short steps along the forces that lower the energy, the first one `step` [nm]; whether any did."""
-    positions, _ = checked_state(context, doing="minimisation")
-    start = energy
-    for _ in range(n_steps):
-        forces = _forces(context)
-        context.setPositions(positions + step * forces / np.abs(forces).max())
-        moved, lower = checked_state(context, doing="minimisation")
-        if lower < energy:
-            positions, energy, step = moved, lower, 1.2 * step
-        else:
-            step *= 0.25
-            context.setPositions(positions)
-    return energy < start
-
-
-def _forces(context: openmm.Context) -> FloatArray:
-    """Forces [kJ/mol/nm], shape (N, 3)."""
-    forces = context.getState(getForces=True).getForces(asNumpy=True)
-    return np.asarray(forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer), dtype=float)
-
-
-def checked_state(context: openmm.Context, *, doing: str) -> tuple[FloatArray, float]:
-    """Positions [nm], shape (N, 3), and potential energy [kJ/mol] of a context that has not exploded.
-
-    Raises:
-        SimulationError: when a coordinate or the energy is not finite, or an atom is beyond 10 um.
-    """
-    state = context.getState(getPositions=True, getEnergy=True)
-    positions = np.array(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
-    energy = float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
-    if not (np.isfinite(energy) and np.all(np.abs(positions) < EXPLODED_NM)):
-        n_bad = int(np.count_nonzero(~(np.abs(positions) < EXPLODED_NM).all(axis=1)))
-        raise SimulationError(
-            f"{doing}: needs finite energy and positions, got {energy} kJ/mol and {n_bad} lost atoms; "
-            "check the structure, or lower dynamics.timestep_ps or the temperature"
-        )
-    return positions, energy
+        n = len(positions)
+        chosen = Chosen(indices=np.arange(n), n_inverted=0, n_cis_trans=0, n_conformers=n)
+    starts, found = positions[chosen.indices], energies[chosen.indices]
+    observables = molecular_system.observables.compute(starts)
+    report = StartReport(
+        mode=settings.mode,
+        n_candidates=len(positions),
+        n_inverted=chosen.n_inverted,
+        n_cis_trans=chosen.n_cis_trans,
+        n_conformers=chosen.n_conformers,
+        energies=tuple(float(energy) for energy in found),
+        observables={name: tuple(float(v) for v in values) for name, values in observables.items()},
+    )
+    return Starts(positions=starts, hot_frames=hot_frames, report=report)
 
 
 def _hot_run(
-    molecular_system: MolecularSystem,
-    context: openmm.Context,
-    integrator: openmm.LangevinMiddleIntegrator,
-    settings: StartSettings,
-    seed: int,
-    firsts: FloatArray,
+    molecular_system: MolecularSystem, settings: StartSettings, seed: int, firsts: FloatArray, means: Means
 ) -> tuple[FloatArray, NDArray[np.float32]]:
-    """Evenly spaced snapshots [nm], shape (candidates, N, 3), of runs from `firsts`, shape (n, N, 3), and the
-    sound ones of their frames every sampling.frame_ps, shape (n_frames, n_frame_atoms, 3).
-
-    A snapshot with another chirality or cis-trans state is kept, for the report, but the run goes back to the
-    last sound one: a peptide bond that turned over would stay so for hundreds of ps and waste them.
-    """
-    # Reinitialising seeds the random generator anew, so that what the process did before does not matter.
-    context.reinitialize(preserveState=True)
-    doing = f"hot run at {settings.hot_temperature_k:g} K (starts.hot_temperature_k)"
-    timestep = integrator.getStepSize().value_in_unit(unit.picosecond)
-    frame_ps = molecular_system.spec.settings.sampling.frame_ps
-    n_frames = max(1, round(settings.hot_ps / settings.candidates / frame_ps))
-    n_steps = max(1, round(settings.hot_ps / settings.candidates / n_frames / timestep))
-    snapshots: list[FloatArray] = []
-    hot_frames: list[NDArray[np.float32]] = []
-    heat, run = True, -1
-    for candidate in range(settings.candidates):
-        if (run_now := candidate * len(firsts) // settings.candidates) != run:
-            run, heat, sound = run_now, True, firsts[run_now]
-        if heat:
-            context.setPositions(sound)
-            velocity_seed = seed_31bit(seed, "starts", "velocities", candidate)
-            context.setVelocitiesToTemperature(settings.hot_temperature_k, velocity_seed)
-        frames = np.array(
-            [
-                whole_frame(context, _after(context, integrator, n_steps, doing), molecular_system.box_images)
-                for _ in range(n_frames)
-            ]
-        )
-        changed = molecular_system.stereo.inverted(frames) | molecular_system.stereo.turned(frames)
-        snapshots.append(frames[-1])
-        hot_frames.append(frames[~changed, : molecular_system.n_frame_atoms].astype(np.float32))
-        heat = bool(changed[-1])
-        sound = sound if heat else snapshots[-1]
-    return np.array(snapshots), np.concatenate(hot_frames)
-
-
-def _after(
-    context: openmm.Context, integrator: openmm.LangevinMiddleIntegrator, n_steps: int, doing: str
-) -> FloatArray:
-    """Positions after some steps [nm], shape (N, 3)."""
+    """As `HotRun.run`; with half the time step where it explodes at first."""
     try:
-        integrator.step(n_steps)
-    except openmm.OpenMMException as error:
-        raise ExplosionError(f"{doing} failed ({error}); lower the temperature") from error
-    try:
-        return checked_state(context, doing=doing)[0]
-    except SimulationError as error:
-        raise ExplosionError(str(error)) from error
+        run = HotRun(molecular_system, settings, seed, firsts, platform=means.platform, half=False)
+        return run.run(means.pieces, means.progress)
+    except ExplosionError as error:
+        logger.warning("starts: %s; repeated with half the time step", error)
+    run = HotRun(molecular_system, settings, seed, firsts, platform=means.platform, half=True)
+    return run.run(means.pieces, means.progress)
+
+
+def _minimised(
+    recipe: MinimiserRecipe, structures: Sequence[FloatArray] | FloatArray, kind: str, means: Means
+) -> tuple[FloatArray, FloatArray]:
+    """Minima next to some structures [nm], shape (n, N, 3), and their energies [kJ/mol], shape (n,); each is
+    kept as it is found."""
+    fields = ("positions", "energy")
+    kept = [means.pieces.load(piece(kind, index), fields) for index in range(len(structures))]
+    missing = [index for index, item in enumerate(kept) if item is None]
+    if missing:
+        with means.progress("starts: minimising", len(structures), "structures") as advance:
+            advance(len(structures) - len(missing))
+            found = means.workers.spread(recipe, [structures[index] for index in missing])
+            for index, (positions, energy) in zip(missing, found, strict=True):
+                kept[index] = minimum = {"positions": positions, "energy": np.array(energy)}
+                means.pieces.save(piece(kind, index), minimum)
+                advance(1)
+    whole = [item for item in kept if item is not None]
+    return np.array([item["positions"] for item in whole]), np.array([item["energy"] for item in whole])
 
 
 def _given(molecular_system: MolecularSystem) -> FloatArray:
@@ -334,86 +216,3 @@ def _whole(path: Path, molecular_system: MolecularSystem, coordinates: Coordinat
             "nm; all walkers sample one ensemble: put the starts into the same box with as many waters"
         )
     return np.asarray(images.whole(coordinates.positions, box), dtype=float)
-
-
-def _select(
-    molecular_system: MolecularSystem, positions: FloatArray, energies: FloatArray, settings: StartSettings
-) -> tuple[FloatArray, StartReport]:
-    """Drop torn molecules, cluster the rest and keep at most max_starts that are far apart."""
-    inverted = molecular_system.stereo.inverted(positions)
-    turned = molecular_system.stereo.turned(positions)
-    sound = np.flatnonzero(~inverted & ~turned)
-    if len(sound) == 0:
-        raise SimulationError(
-            f"starts of '{molecular_system.spec.name}': needs a minimum with the structure's chirality and "
-            f"cis-trans state, none of {len(positions)} has it; relax the structure or use --starts one"
-        )
-    order = sound[np.argsort(energies[sound], kind="stable")]
-    distances = _rmsd_matrix(molecular_system, positions[order])
-    conformers = _cluster(distances, settings.min_rmsd_nm)
-    chosen = order[_spread(distances, conformers, settings.max_starts)]
-    dropped = (int(np.count_nonzero(inverted)), int(np.count_nonzero(turned)))
-    report = _report(
-        molecular_system, "auto", positions, energies, chosen, dropped, n_conformers=len(conformers)
-    )
-    logger.info(
-        "starts: %d of %d conformers from %d minima (%d inverted, %d cis-trans dropped)",
-        len(chosen),
-        len(conformers),
-        len(positions),
-        *dropped,
-    )
-    return positions[chosen], report
-
-
-def _rmsd_matrix(molecular_system: MolecularSystem, positions: FloatArray) -> FloatArray:
-    """RMSD of the heavy atoms after optimal superposition [nm], shape (n, n); of a particle the distance."""
-    if not molecular_system.spec.settings.cv.align:
-        return np.asarray(
-            np.sqrt(np.mean(np.sum((positions[:, None] - positions[None]) ** 2, axis=3), axis=2)), dtype=float
-        )
-    heavy = molecular_system.heavy_atom_indices
-    atoms = heavy if len(heavy) >= 3 else np.arange(molecular_system.n_solute_atoms)
-    trajectory = mdtraj.Trajectory(positions[:, atoms], molecular_system.mdtraj_topology.subset(atoms))
-    rows = [mdtraj.rmsd(trajectory, trajectory, frame) for frame in range(len(positions))]
-    return np.array(rows, dtype=float).reshape(len(positions), len(positions))
-
-
-def _cluster(distances: FloatArray, minimum: float) -> list[int]:
-    """Frames that are at least `minimum` from each one taken before, in the order given."""
-    taken: list[int] = []
-    for frame in range(len(distances)):
-        if not taken or distances[frame, taken].min() > minimum:
-            taken.append(frame)
-    return taken
-
-
-def _spread(distances: FloatArray, frames: list[int], n_max: int) -> list[int]:
-    """The first frame and then always the one farthest from those taken, at most n_max."""
-    taken = frames[:1]
-    while len(taken) < min(n_max, len(frames)):
-        rest = [frame for frame in frames if frame not in taken]
-        taken.append(max(rest, key=lambda frame: (distances[frame, taken].min(), -frame)))
-    return taken
-
-
-def _report(
-    molecular_system: MolecularSystem,
-    mode: str,
-    positions: FloatArray,
-    energies: FloatArray,
-    chosen: IntArray,
-    dropped: tuple[int, int],
-    *,
-    n_conformers: int | None = None,
-) -> StartReport:
-    observables = molecular_system.observables.compute(positions[chosen])
-    return StartReport(
-        mode=mode,
-        n_candidates=len(positions),
-        n_inverted=dropped[0],
-        n_cis_trans=dropped[1],
-        n_conformers=len(chosen) if n_conformers is None else n_conformers,
-        energies=tuple(float(energy) for energy in energies[chosen]),
-        observables={name: tuple(float(v) for v in values) for name, values in observables.items()},
-    )

@@ -17,6 +17,32 @@ from aecv.sampling.walkers import Executor
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Job_contra = TypeVar("Job_contra", contravariant=True)
+
+
+class Runs(Protocol[Job_contra, T_co]):
+    """Does jobs of one kind."""
+
+    def run(self, job: Job_contra) -> T_co:
+        """What a job gives; a pure function of it."""
+        ...
+
+
+class Recipe(Protocol[Job_contra, T_co]):
+    """How a process makes what runs jobs; can be pickled.
+
+    Attributes:
+        key: tells recipes apart, so that a process makes each one once.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    def make(self, device: str | None = None) -> Runs[Job_contra, T_co]:
+        """What runs jobs, on the GPU of an index where one is given."""
+        ...
 
 
 class Later(AbstractContextManager["Later[T_co]"], Protocol[T_co]):
@@ -40,6 +66,10 @@ class Workers(Protocol):
 
     def executor(self, recipe: EngineRecipe) -> Executor:
         """What runs the jobs of one engine."""
+        ...
+
+    def spread(self, recipe: Recipe[Job, Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """Results of independent jobs in their order, each as soon as it is there."""
         ...
 
     def begin(self, work: Callable[[], T]) -> Later[T]:
@@ -67,6 +97,10 @@ class ThisProcess:
             return map(engines[0].run, jobs)
 
         return run
+
+    def spread(self, recipe: Recipe[Job, Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """One job after the other."""
+        return map(recipe.make().run, jobs)
 
     def begin(self, work: Callable[[], T]) -> Later[T]:
         """Nothing is done before the result is asked for."""

@@ -16,10 +16,10 @@ from aecv.models.spec import SystemSpec, as_system
 from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.minimising import minimise, tolerance_for
 from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.second_try import what_went_wrong
 from aecv.sampling.speed import BUSY, busy_words
-from aecv.sampling.starts import minimise, tolerance_for
 from aecv.sampling.structure import read_coordinates
 from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.workflow.cost import Times, estimate_times

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
+from aecv.ground.progress import Progress
 from aecv.ground.settings import Settings
 from aecv.ground.shown import Shown
 from aecv.models.components import Components
@@ -24,7 +25,6 @@ from aecv.numerics.encoder import Encoder, encode
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.pool import stride
-from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import Choice, WeightedFrames, consensus_restart
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.progress import Progress
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
@@ -21,7 +22,6 @@ from aecv.workflow.coverage import Coverage, assess
 from aecv.workflow.estimates import estimate
 from aecv.workflow.learning import LATENT, Trained, compare, temper, train_cv, training_frames
 from aecv.workflow.pool import BiasedIteration, Pool, first_pooled, mbar_pool, plain_pool, unbiased_pool
-from aecv.workflow.progress import Progress
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import Places, RunDirectory

@@ -16,6 +16,7 @@ from typing import Any
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
+from aecv.ground.progress import Progress, silent
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
@@ -36,7 +37,6 @@ from aecv.workflow.pictures import draw_run, scores
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
 from aecv.workflow.production_pictures import draw_production, remove_production_pictures
-from aecv.workflow.progress import Progress, silent
 from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.reporting import told_when_stopped, update_report
 from aecv.workflow.samples import Samples

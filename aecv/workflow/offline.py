@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import new_folder, read_arrays, write_json
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.progress import Progress, silent
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
@@ -21,7 +22,6 @@ from aecv.sampling.system import build, check_atoms
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.input_frames import FrameFiles, read_frames
 from aecv.workflow.learning import Trained, train_cv
-from aecv.workflow.progress import Progress, silent
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import WeightedFrames

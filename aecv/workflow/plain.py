@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, read_json, write_json
+from aecv.ground.progress import Progress, silent
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
@@ -41,7 +42,6 @@ from aecv.workflow.given import GivenCV
 from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
-from aecv.workflow.progress import Progress, silent
 from aecv.workflow.reach import check_behaviour, check_starts
 from aecv.workflow.reporting import update_report
 from aecv.workflow.same_system import check_same_system

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.files import write_json
+from aecv.ground.progress import Progress
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
@@ -24,7 +25,6 @@ from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan
 from aecv.sampling.workers import Workers
 from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.input_frames import FrameFiles, read_frames
-from aecv.workflow.progress import Progress
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.segments import SegmentFolder, run_saved
 

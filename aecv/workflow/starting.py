@@ -2,21 +2,22 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays, write_json
+from aecv.ground.progress import Progress
 from aecv.models.cv import CV
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.equilibration import Moved, Runner, equilibrate
 from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.starts import StartReport, find_starts
+from aecv.sampling.starts import Means, StartReport, find_starts
 from aecv.sampling.system import MolecularSystem
 from aecv.sampling.walkers import Ensemble, Plan
 from aecv.sampling.workers import Workers
-from aecv.workflow.progress import Progress
 from aecv.workflow.segments import SegmentFolder, pack_states, run_saved, unpack_states
 from aecv.workflow.store import Place, RunDirectory
 
@@ -51,9 +52,13 @@ def prepare_walkers(
         run.begin(place, "starts", inputs)
         found = folder / _PIECES / "found.npz"
         if not found.exists():
-            with progress("starting structures", 1, "run") as advance:
-                starts = find_starts(system, settings.starts, settings.run.seed, platform=platform)
-                advance(1)
+            means = Means(
+                platform=platform,
+                pieces=PieceFolder(folder / _PIECES),
+                workers=workers,
+                progress=progress,
+            )
+            starts = find_starts(system, settings.starts, settings.run.seed, means)
             _log_starts(starts.report)
             write_json(folder / "starts.json", starts.report.as_dict())
             atoms = system.cv_atom_indices if cv is None else cv.atom_indices
@@ -71,6 +76,33 @@ def prepare_walkers(
         run.mark_done(place, "starts", inputs, ("starts.npz", "starts.json"))
     shutil.rmtree(folder / _PIECES, ignore_errors=True)
     return unpack_states(read_arrays(folder / "starts.npz"))
+
+
+class PieceFolder:
+    """Pieces in a folder, an archive each; see `aecv.sampling.pieces.Pieces`.
+
+    A damaged piece is as good as none: it is made again, and is the same.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, name: str, fields: Sequence[str]) -> Mapping[str, Any] | None:
+        """The arrays of a piece; None where it is not there, cannot be read, or lacks one of the fields."""
+        path = self._folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        try:
+            arrays = read_arrays(path)
+        except StoreError as error:
+            logger.warning("%s; it is made again", error)
+            return None
+        return arrays if arrays.keys() >= set(fields) else None
+
+    def save(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Write a piece, in place of one of the same name."""
+        self._folder.mkdir(exist_ok=True)
+        write_arrays(self._folder / f"{name}.npz", **arrays)
 
 
 def _in_pieces(folder: Path, progress: Progress, workers: Workers, timestep_ps: float) -> Runner:

@@ -16,8 +16,9 @@ from aecv.numerics.abf import Accumulators
 from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.minimising import minimise
 from aecv.sampling.platforms import choose_platform
-from aecv.sampling.starts import find_starts, minimise
+from aecv.sampling.starts import find_starts
 from aecv.sampling.system import MolecularSystem, build, make_context
 from aecv.workflow.coupling import extended_variable
 

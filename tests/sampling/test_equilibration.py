@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aecv.ground.progress import silent
 from aecv.models.spec import load_system
 from aecv.numerics.spanning_tree import molecules_of
 from aecv.sampling.dynamics import WalkerState
@@ -12,7 +13,6 @@ from aecv.sampling.images import bond_pairs, system_box
 from aecv.sampling.platforms import choose_platform
 from aecv.sampling.system import MolecularSystem, build
 from aecv.sampling.workers import ThisProcess
-from aecv.workflow.progress import silent
 from aecv.workflow.starting import _in_pieces
 
 from .ideal_gas import EDGE_NM, N_ATOMS, write_system

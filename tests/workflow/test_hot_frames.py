@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from aecv.ground.files import read_arrays
+from aecv.ground.progress import silent
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow import learning_stage
 from aecv.workflow.learning import _with_hot
-from aecv.workflow.progress import silent
 from aecv.workflow.store import RunDirectory
 from aecv.workflow.threshold import WeightedFrames
 from tests.workflow.conftest import SMALL

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.files import read_arrays
+from aecv.ground.progress import silent
 from aecv.models.spec import load_system
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.platforms import choose_platform
@@ -15,7 +16,6 @@ from aecv.sampling.system import build
 from aecv.sampling.walkers import Executor
 from aecv.sampling.workers import ThisProcess
 from aecv.workflow import starting
-from aecv.workflow.progress import silent
 from aecv.workflow.store import RunDirectory
 
 SETTINGS = (

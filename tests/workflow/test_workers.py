@@ -166,11 +166,11 @@ def test_local_processes_take_the_walkers_in_turn(
 ) -> None:
     """Dask alone gave three of four walkers to one of two processes every second time."""
 
-    def whoever_runs_it(*_: object) -> int:
+    def whoever_runs_it(*_: object, **__: object) -> int:
         time.sleep(0.2)
         return os.getpid()
 
-    monkeypatch.setattr(dask_workers, "run_segment", whoever_runs_it)
+    monkeypatch.setattr(dask_workers, "run_job", whoever_runs_it)
     run = two.executor(recipe)
     for _ in range(3):
         ran = list(run(jobs(recipe, 4)))
@@ -299,7 +299,7 @@ def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe) -> None:
         with DaskWorkers(address=cluster.scheduler_address) as theirs:
             there = theirs.executor(recipe)(asked)
         with distributed.Client(cluster) as client:  # they are the user's: still there, without our engines
-            assert list(client.run(lambda: len(dask_tasks._ENGINES)).values()) == [0, 0]
+            assert list(client.run(lambda: len(dask_tasks._MADE)).values()) == [0, 0]
     for one, other in zip(ThisProcess().executor(recipe)(asked), there, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
 
