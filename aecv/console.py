@@ -2,15 +2,21 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from aecv.ground.progress import duration
 from aecv.workflow.record_table import COLUMNS, UNITS
 from aecv.workflow.records import IterationRecord
 
+logger = logging.getLogger(__name__)
+
+REPORT_S = 60.0
+"""Seconds between lines of progress where there is no terminal for a bar."""
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -25,7 +31,10 @@ def set_up_logging() -> None:
 
 @contextmanager
 def bars(title: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar with ETA on standard error; nothing where that is no terminal."""
+    """A progress bar with ETA on standard error; where that is no terminal a line every REPORT_S."""
+    if not sys.stderr.isatty():
+        yield _lines(title, total, unit)
+        return
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.3g}/{total:.3g} {unit} [{elapsed}<{remaining}, {rate_fmt}]"
     with (
         logging_redirect_tqdm([logging.getLogger("aecv")]),
@@ -34,7 +43,6 @@ def bars(title: str, total: float, unit: str) -> Iterator[Callable[[float], None
             desc=title,
             unit=f" {unit}",
             bar_format=form,
-            disable=not sys.stderr.isatty(),
             leave=False,
         ) as bar,
     ):
@@ -43,6 +51,25 @@ def bars(title: str, total: float, unit: str) -> Iterator[Callable[[float], None
             bar.update(amount)
 
         yield advance
+
+
+def _lines(title: str, total: float, unit: str) -> Callable[[float], None]:
+    """Tells how far it is in a line of the log, but not often."""
+    began = last = time.monotonic()
+    done = before = 0.0
+
+    def advance(amount: float) -> None:
+        nonlocal done, last, before
+        now = time.monotonic()
+        if done == 0.0 and now - began < 1.0 and amount < total:
+            before = amount  # of an earlier process, perhaps
+        done += amount
+        if now - last >= REPORT_S and done < total:
+            last = now
+            left = (total - done) * (now - began) / max(done - before, 1e-9 * total)
+            logger.info("%s: %.3g of %.3g %s, about %s left", title, done, total, unit, duration(left))
+
+    return advance
 
 
 def table_header() -> str:

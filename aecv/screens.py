@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aecv.console import table_header, table_line
+from aecv.ground.progress import duration
 from aecv.ground.settings import Settings
-from aecv.workflow.record_table import duration, number, with_error
+from aecv.workflow.record_table import number, with_error
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
     from aecv.workflow.catalogue import Entry
@@ -86,6 +87,9 @@ def _stage_text(stage: "Stage", *, is_running: bool) -> str:
     text = f"{'now' if is_running else 'next'}: {stage.name} of {stage.place}"
     if stage.total_ns is not None and stage.done_ns is not None:
         text += f", {stage.done_ns:.3g} of {stage.total_ns:.3g} ns"
+    if stage.parts:
+        parts = [f"{part.name} {part.done:.4g} of {part.total:.4g} {part.unit}" for part in stage.parts]
+        text += f": {', '.join(parts)}"
     if stage.remaining_s is not None:
         text += f", about {duration(stage.remaining_s)} left of it"
     return text

@@ -19,6 +19,7 @@ from aecv.numerics.spanning_tree import molecules_of
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.images import bond_pairs
+from aecv.sampling.pieces import Equilibration, equilibration_parts
 from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import MolecularSystem, make_context
@@ -26,8 +27,6 @@ from aecv.sampling.walkers import Ensemble, Plan, run_rounds
 
 logger = logging.getLogger(__name__)
 
-VOLUME_ROUNDS = 20
-"""Pieces of the time at constant pressure after which the volume is looked at, if they hold moves enough."""
 _SETTLED = 0.5
 """Last share of them that counts."""
 
@@ -79,18 +78,19 @@ def equilibrate(
     Raises:
         SimulationError: when the dynamics explode.
     """
-    settings, barostat = system.spec.settings, system.spec.settings.barostat
+    settings = system.spec.settings
     states = _heated(system, starts, n_walkers, platform)
     recipe = EngineRecipe(system=system, platform=platform)
-    round_ps = barostat.round_ps(settings.sampling.segment_ps, settings.dynamics.timestep_ps, VOLUME_ROUNDS)
-    plan = _plan(system, "pressure", barostat.equilibration_ps, round_ps, n_walkers)
-    if barostat.pressure_bar is not None and plan is not None:
-        moved = run(plan, replace(recipe, constant_pressure=True), states)
-        states = moved.states if barostat.always else _in_mean_volume(system, moved)
-    plan = _plan(
-        system, "equilibration", settings.sampling.equilibration_ps, settings.sampling.segment_ps, n_walkers
-    )
-    return states if plan is None else run(plan, recipe, states).states
+    for part in equilibration_parts(settings):
+        at_pressure = part.stage == "pressure"
+        moved = run(
+            _plan(system, part, n_walkers),
+            replace(recipe, constant_pressure=True) if at_pressure else recipe,
+            states,
+        )
+        in_mean_volume = at_pressure and not settings.barostat.always
+        states = _in_mean_volume(system, moved) if in_mean_volume else moved.states
+    return states
 
 
 def _heated(
@@ -110,19 +110,13 @@ def _heated(
     return tuple(walkers)
 
 
-def _plan(
-    system: MolecularSystem, stage: str, length_ps: float, segment_ps: float, n_walkers: int
-) -> Plan | None:
-    """Equal rounds of at most a segment each; None for no steps at all."""
-    settings = system.spec.settings
-    n_steps = round(length_ps / settings.dynamics.timestep_ps)
-    if n_steps == 0:
-        return None
-    n_rounds = ceil(length_ps / segment_ps * (1 - 1e-9))
-    steps = ceil(n_steps / n_rounds)
+def _plan(system: MolecularSystem, part: Equilibration, n_walkers: int) -> Plan:
+    """Equal rounds of at most a segment each."""
+    settings, n_rounds = system.spec.settings, part.n_rounds
+    steps = ceil(round(part.length_ps / settings.dynamics.timestep_ps) / n_rounds)
     return Plan(
         root=settings.run.seed,
-        stage=stage,
+        stage=part.stage,
         n_walkers=n_walkers,
         frame_steps=steps,
         segment_steps=(steps,) * n_rounds,

@@ -112,7 +112,9 @@ def train_cv(
         hot,
         settings.starts.hot_share,
     )
-    with progress(f"{folder.name} training", settings.training.max_epochs, "epoch") as advance:
+    restarts, n = settings.training.restarts, len(everything.weights)
+    title = f"{place}: training {restarts} restarts on {n} frames"
+    with progress(title, settings.training.max_epochs, "epochs") as advance:
         trained = train_autoencoder(
             everything.positions,
             everything.weights,
@@ -144,6 +146,13 @@ def train_cv(
         components=components,
     )
     write_json(folder / "training.json", _training_report(result))
+    logger.info(
+        "%s: loss %.3g nm^2 on frames held out, %.1f %% of the variance explained (worst over best %.3f)",
+        place,
+        result.loss,
+        100.0 * (1.0 - result.loss / trained.variance),
+        result.loss_spread,
+    )
     return result
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
-from aecv.ground.progress import Progress
+from aecv.ground.progress import Progress, timed
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
@@ -74,7 +74,8 @@ def learn(
     began = time.perf_counter()
     folder = run.iteration_dir(iteration)
     samples = Samples.load(folder / "samples.npz")
-    pool, biased = weighted_pool(run, iteration, previous, samples, system)
+    with timed(f"iteration {iteration}: weights of {samples.n_frames} frames and what is pooled with them"):
+        pool, biased = weighted_pool(run, iteration, previous, samples, system)
     last = biased[-1] if biased else None
     write_arrays(
         folder / "weights.npz",
@@ -86,10 +87,13 @@ def learn(
     starts = KnownStarts.load(run, system)
     coverage = assess(samples, None if last is None else last.bias, starts.n_starts, system)
     write_json(folder / "coverage.json", coverage.as_dict())
-    estimates = None
-    if biased:
-        estimates = estimate(pool, biased, starts.inside, system, place=iteration, n_replicates=N_REPLICATES)
-    analysis = analyse(folder, pool, samples, last, estimates, system)
+    with timed(f"iteration {iteration}: free energies and their errors"):
+        estimates = None
+        if biased:
+            estimates = estimate(
+                pool, biased, starts.inside, system, place=iteration, n_replicates=N_REPLICATES
+            )
+        analysis = analyse(folder, pool, samples, last, estimates, system)
     old = previous[-1] if previous else None
     hot = None
     if iteration == 0 and system.spec.settings.starts.hot_share:
@@ -112,7 +116,7 @@ def learn(
         new = load_cv(folder)
         seed = seed_31bit(system.spec.settings.run.seed, "score", iteration)
         scores = compare(new, old, samples, pool.last_weights, system.observables.periodic_names, seed)
-        threshold = _threshold(scores["score"], bootstrap, system)
+        threshold = _threshold(f"iteration {iteration}", scores["score"], bootstrap, system)
     write_json(folder / "score.json", scores | threshold.report())
     record = _record(
         iteration,
@@ -176,14 +180,19 @@ def _bootstrap(
     )
 
 
-def _threshold(score: float | None, bootstrap: Later[Threshold] | None, system: MolecularSystem) -> Threshold:
+def _threshold(
+    place: str, score: float | None, bootstrap: Later[Threshold] | None, system: MolecularSystem
+) -> Threshold:
     """What the iteration's score has to reach; bootstrapped only where the score may reach it."""
     convergence = system.spec.settings.convergence
     if score is None:
         return Threshold(s_min=None)
     if bootstrap is None:
         return Threshold(s_min=float(convergence.s_min))
-    return Threshold(s_min=None) if score < convergence.floor else bootstrap.result()
+    if score < convergence.floor:
+        return Threshold(s_min=None)
+    with timed(f"{place}: s_min from {convergence.replicas} trainings on resampled frames"):
+        return bootstrap.result()
 
 
 def _record(

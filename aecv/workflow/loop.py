@@ -16,7 +16,7 @@ from typing import Any
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
-from aecv.ground.progress import Progress, silent
+from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
@@ -157,7 +157,7 @@ class _Loop:
         self._settings = system.spec.settings
         self._platform = platform
         self._workers = workers
-        self._progress = progress
+        self._progress = told(progress)
 
     def run(self, on_record: Callable[[IterationRecord], object]) -> Outcome:
         """All iterations that are not there yet, in order, then the production."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import new_folder, read_arrays, write_json
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.ground.progress import Progress, silent
+from aecv.ground.progress import Progress, silent, timed, told
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
@@ -87,7 +87,8 @@ def train(
     spec = as_system(spec)
     system, hashes = build(spec), frames.hashes()
     with new_folder(Path(out)) as folder:
-        found = read_frames(frames, system)
+        with timed(f"train: reading {', '.join(path.name for path in frames.trajectories)}"):
+            found = read_frames(frames, system)
         trained = train_cv(
             folder,
             WeightedFrames(positions=found.positions, weights=found.weights),
@@ -95,7 +96,7 @@ def train(
             place="train",
             seed=seed_31bit(spec.settings.run.seed, "training", "given frames"),
             power=power,
-            progress=progress,
+            progress=told(progress),
             more_frames="bring more frames, or frames whose weights are more alike",
         )
         report = hashes | {"system": spec.name, "system_hash": spec.hash, "power": power}

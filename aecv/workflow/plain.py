@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, read_json, write_json
-from aecv.ground.progress import Progress, silent
+from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
@@ -112,7 +112,7 @@ def sample_along(
         run.note(early)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         recipe = EngineRecipe(system=system, platform=platform)
-        cv = _sample(run, recipe, cv, plan, length_ns, workers, progress)
+        cv = _sample(run, recipe, cv, plan, length_ns, workers, told(progress))
         inputs = {
             "samples.npz": run.output_hash(ALONG, "sampling", "samples.npz"),
             "production.replicates": settings.production.replicates,

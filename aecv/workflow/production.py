@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.files import read_json, write_arrays, write_json
+from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
 from aecv.numerics.weights import effective_sample_size
@@ -130,13 +131,14 @@ def weigh(
     """
     folder, settings, item = run.iteration_dir(place), system.spec.settings, items[-1]
     coverage = assess(item.samples, item.bias, starts.n_starts, system)
-    pool = mbar_pool(items, settings.pool)
     n_replicates = settings.production.replicates
-    frames = all_frames(pool, items)
-    estimates = estimate(
-        pool, items, starts.inside, system, place=place, n_replicates=n_replicates, frames=frames
-    )
-    analysis = analyse(folder, pool, item.samples, item, estimates, system)
+    with timed(f"{place}: weights, free energies and their errors of {item.samples.n_frames} frames"):
+        pool = mbar_pool(items, settings.pool)
+        frames = all_frames(pool, items)
+        estimates = estimate(
+            pool, items, starts.inside, system, place=place, n_replicates=n_replicates, frames=frames
+        )
+        analysis = analyse(folder, pool, item.samples, item, estimates, system)
     write_json(folder / "coverage.json", coverage.as_dict())
     write_arrays(
         folder / "weights.npz",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aecv.ground.progress import duration
 from aecv.workflow.records import IterationRecord
 
 UNITS = "dF in kJ/mol with 95 % intervals, loss in nm^2, time in min:s"
@@ -31,13 +32,6 @@ def with_error(value: float | None, interval: tuple[float, float] | None) -> str
 def number(value: float | None, form: str) -> str:
     """A number in a format, or - where there is none."""
     return "-" if value is None or math.isnan(value) else form.format(value)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 COLUMNS = (

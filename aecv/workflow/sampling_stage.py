@@ -195,7 +195,8 @@ def _run(
     rule: BiasRule | None = None,
 ) -> Ensemble:
     """Run the rounds that are not on disk yet; returns the ensemble after the last one."""
-    title = f"{task.folder.name} {'unbiased MD' if rule is None else 'extended ABF'}"
+    kind = "unbiased MD" if rule is None else "extended ABF"
+    title = f"{task.folder.name}: {kind} of {task.plan.n_walkers} walkers"
     ps_per_step = task.system.spec.settings.dynamics.timestep_ps * task.plan.n_walkers
     return run_saved(
         segments,

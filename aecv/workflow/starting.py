@@ -12,6 +12,7 @@ from aecv.ground.progress import Progress
 from aecv.models.cv import CV
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.equilibration import Moved, Runner, equilibrate
+from aecv.sampling.pieces import EQUILIBRATION_TITLES, PIECES
 from aecv.sampling.platforms import PlatformChoice
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.starts import Means, StartReport, find_starts
@@ -22,9 +23,6 @@ from aecv.workflow.segments import SegmentFolder, pack_states, run_saved, unpack
 from aecv.workflow.store import Place, RunDirectory
 
 logger = logging.getLogger(__name__)
-
-_PIECES = "equilibration"
-_TITLES = {"pressure": "constant pressure", "equilibration": "equilibration"}
 
 
 def prepare_walkers(
@@ -50,11 +48,11 @@ def prepare_walkers(
     inputs: Mapping[str, Any] = {} if cv is None else {"cv": cv.fingerprint}
     if not run.is_done(place, "starts", inputs):
         run.begin(place, "starts", inputs)
-        found = folder / _PIECES / "found.npz"
+        found = folder / PIECES / "found.npz"
         if not found.exists():
             means = Means(
                 platform=platform,
-                pieces=PieceFolder(folder / _PIECES),
+                pieces=PieceFolder(folder / PIECES),
                 workers=workers,
                 progress=progress,
             )
@@ -70,11 +68,11 @@ def prepare_walkers(
             arrays["minimised"],
             n_walkers=settings.sampling.walkers,
             platform=platform,
-            run=_in_pieces(folder / _PIECES, progress, workers, settings.dynamics.timestep_ps),
+            run=_in_pieces(folder / PIECES, progress, workers, settings.dynamics.timestep_ps),
         )
         write_arrays(folder / "starts.npz", **arrays, **pack_states(states))
         run.mark_done(place, "starts", inputs, ("starts.npz", "starts.json"))
-    shutil.rmtree(folder / _PIECES, ignore_errors=True)
+    shutil.rmtree(folder / PIECES, ignore_errors=True)
     return unpack_states(read_arrays(folder / "starts.npz"))
 
 
@@ -117,7 +115,7 @@ def _in_pieces(folder: Path, progress: Progress, workers: Workers, timestep_ps: 
             segments,
             plan,
             lambda: workers.executor(recipe),
-            lambda total: progress(_TITLES[plan.stage], total, "ps"),
+            lambda total: progress(f"starts: {EQUILIBRATION_TITLES[plan.stage]}", total, "ps"),
             per_step=timestep_ps * plan.n_walkers,
         )
         return Moved(states=ensemble.states, boxes=segments.boxes())

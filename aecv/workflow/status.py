@@ -10,12 +10,31 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
+from aecv.sampling.pieces import (
+    EQUILIBRATION_TITLES,
+    HOT,
+    HOT_HALF,
+    MINIMUM,
+    PIECES,
+    equilibration_parts,
+    n_minima,
+)
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.sampled import STARTS, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a stage: how much of it is done, in some unit."""
+
+    name: str
+    done: float
+    total: float
+    unit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +46,7 @@ class Stage:
         name: "starts", "sampling", "learning" or "analysis".
         done_ns, total_ns: simulated time so far and in the end; None for a stage without.
         remaining_s: at the speed so far [s]; None where that is not known.
+        parts: of the search for starts and the equilibration, in the order of the work.
     """
 
     place: str
@@ -34,6 +54,7 @@ class Stage:
     done_ns: float | None = None
     total_ns: float | None = None
     remaining_s: float | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -132,8 +153,29 @@ def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None
         if run.is_done(place, name):
             continue
         label = name_of(place)
-        return _sampling(run, label, total) if name == "sampling" else Stage(place=label, name=name)
+        if name == "sampling":
+            return _sampling(run, label, total)
+        parts = _parts(run.settings, run.iteration_dir(place) / PIECES) if name == "starts" else ()
+        return Stage(place=label, name=name, parts=parts)
     return None
+
+
+def _parts(settings: Settings, folder: Path) -> tuple[Part, ...]:
+    """How far the starts are, by their pieces; those of the search are all there once it has its result."""
+    is_found = (folder / "found.npz").is_file()
+    search = [(MINIMUM, "minimising", n_minima(settings), float(n_minima(settings)), "structures")]
+    if settings.starts.mode == "auto":
+        hot = HOT_HALF if any(folder.glob(f"{HOT_HALF}_*")) else HOT
+        search.insert(0, (hot, "hot run", settings.starts.candidates, settings.starts.hot_ps, "ps"))
+    parts = []
+    for kind, name, n, total, unit in search:
+        n_done = n if is_found else len(list(folder.glob(f"{kind}_[0-9]*.npz")))
+        parts.append(Part(name=name, done=total * min(1.0, n_done / n), total=total, unit=unit))
+    for part in equilibration_parts(settings):
+        share = len(list((folder / part.stage).glob("segment_*_walker_000.npz"))) / part.n_rounds
+        name = EQUILIBRATION_TITLES[part.stage]
+        parts.append(Part(name=name, done=share * part.length_ps, total=part.length_ps, unit="ps"))
+    return tuple(parts)
 
 
 def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tuple[int | str, str, float]]:

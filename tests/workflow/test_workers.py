@@ -27,6 +27,7 @@ from aecv.models.spec import load_system
 from aecv.sampling import dask_tasks, dask_workers, workers
 from aecv.sampling.dask_workers import DaskWorkers
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.minimising import MinimiserRecipe
 from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import build
@@ -159,6 +160,22 @@ def test_a_cluster_of_one_s_own_can_do_without_pages_too(tmp_path: Path) -> None
         finally:
             process.terminate()
             process.wait(30)
+
+
+def test_structures_are_minimised_side_by_side_as_one_after_the_other(
+    recipe: EngineRecipe, two: DaskWorkers
+) -> None:
+    """Five shaken structures; a context that has minimised others finds the same minimum."""
+    minimiser = MinimiserRecipe(system=recipe.system, platform=recipe.platform)
+    noise = np.random.default_rng(0).normal(0.0, 0.005, (5, recipe.system.n_atoms, 3))
+    structures = list(recipe.system.positions + noise)
+    here, there, alone = (
+        list(place.spread(minimiser, asked))
+        for place, asked in ((ThisProcess(), structures), (two, structures), (ThisProcess(), structures[3:4]))
+    )
+    for one, other in (*zip(here, there, strict=True), (here[3], alone[0])):
+        np.testing.assert_array_equal(one[0], other[0])
+        assert one[1] == other[1]
 
 
 def test_local_processes_take_the_walkers_in_turn(
