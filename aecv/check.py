@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aecv.command import EXIT_ERROR, Command
+from aecv.command import EXIT_ERROR, Command, say
 
 if TYPE_CHECKING:
     from aecv.workflow.checking import Examination
@@ -54,13 +54,11 @@ def main(
 
     result = examine(spec, n_steps=steps)
     for name, text in _lines(result):
-        click.echo(f"{name:<{WIDTH}}{text}")
+        say(f"{name:<{WIDTH}}{text}")
     if result.problem is not None:
-        click.echo(f"error: cannot run: {result.problem}", err=True)
+        say(f"error: cannot run: {result.problem}", err=True)
         click.get_current_context().exit(EXIT_ERROR)
-    click.echo(
-        f"next: aecv iterate --system {system_name}; a short trial first: --iters 2 --ns 1 --out runs/trial"
-    )
+    say(f"next: aecv iterate --system {system_name}; a short trial first: --iters 2 --ns 1 --out runs/trial")
 
 
 def _lines(result: "Examination") -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from aecv.command import CONTEXT
+from aecv.command import CONTEXT, cleaned_usage
 from aecv.ground.errors import suggestion
 
 COMMANDS = {
@@ -40,9 +40,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command '{args[0]}'{suggestion(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
+        with cleaned_usage():
+            if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+                ctx.fail(f"no command '{args[0]}'{suggestion(args[0], COMMANDS)}")
+            return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -6,14 +6,15 @@
 import errno
 import signal
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aecv.ground.errors import AecvError, SettingsError, WriteError
+from aecv.ground.plain_text import one_line, plain_lines
 from aecv.ground.signals import handled
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ EXIT_INTERRUPTED = 130
 
 ENGINES = ("native", "plumed", "torchforce")
 """What --engine takes; the settings check it again, but their import takes longer than a help text may."""
+DEBUG = "aecv.debug"
+"""Whether a command's context was given --debug."""
 _FOLDER = "aecv.run_folder"
 """Where a command's context holds the folder of its run once that is known."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -43,11 +46,18 @@ class Command(click.Command):
         settings["context_settings"] = CONTEXT | (settings.get("context_settings") or {})
         super().__init__(*args, **settings)
         click.version_option(package_name="aecv", prog_name="aecv")(self)
-        click.option("--debug", is_flag=True, help="Show the traceback of an error.")(self)
+        click.option(
+            "--debug", is_flag=True, help="Show the traceback of an error, and what developers log."
+        )(self)
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """The options as they were given; what is wrong with them is told in one line."""
+        with cleaned_usage():
+            return super().make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises becomes a message and an exit code."""
-        debug = ctx.params.pop("debug")
+        debug = ctx.meta[DEBUG] = ctx.params.pop("debug")
         resumes = "resume" in ctx.params
         try:
             # SIGTERM as Ctrl-C: queues end jobs by it, and what is known shall be saved and the way on told
@@ -57,18 +67,37 @@ class Command(click.Command):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone: click ends quietly
             if debug:
-                traceback.print_exc()
+                say_lines(traceback.format_exc(), err=True)
             # what cannot be written is mended outside of aecv, and then the run goes on
             outside = isinstance(error, OSError | WriteError)
             known = not (outside and resumes)
-            click.echo(
-                f"error: {error}{'' if known else _way_on(ctx, 'mend that, then continue with')}", err=True
-            )
+            way_on = "" if known else _way_on(ctx, "mend that, then continue with")
+            say(f"error: {error}{way_on}", err=True)
             ctx.exit(EXIT_ERROR)
         except KeyboardInterrupt:
             advice = _way_on(ctx, "continue with the same command and") if resumes else ""
-            click.echo(f"interrupted{advice}", err=True)
+            say(f"interrupted{advice}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print a line, whatever is in it; see `aecv.ground.plain_text`."""
+    click.echo(one_line(text), err=err, nl=nl)
+
+
+def say_lines(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text that has lines of its own."""
+    click.echo(plain_lines(text), err=err, nl=nl)
+
+
+@contextmanager
+def cleaned_usage() -> Iterator[None]:
+    """What click says of wrong usage, and repeats of what was given, in one line."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = one_line(error.message)  # nothing but typing calls it final
+        raise
 
 
 def run_folder(out: Path | None, default: str) -> Path:
@@ -278,7 +307,7 @@ def spec_of(
     spec = load_system(system_name, config=config, overrides=texts)
     if not print_config:
         return spec
-    click.echo(to_toml(spec.settings), nl=False)
+    say_lines(to_toml(spec.settings), nl=False)
     return None
 
 

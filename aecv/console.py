@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from aecv.ground.plain_text import LineFormatter, one_line
 from aecv.ground.progress import duration
 from aecv.workflow.record_table import COLUMNS, UNITS
 from aecv.workflow.records import IterationRecord
@@ -20,12 +21,12 @@ REPORT_S = 60.0
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
-def set_up_logging() -> None:
-    """INFO of aecv to standard error."""
+def set_up_logging(*, debug: bool = False) -> None:
+    """INFO of aecv to standard error; what developers want to know, too, where they ask for it."""
     logger = logging.getLogger("aecv")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
+    handler.setFormatter(LineFormatter(_FORMAT, datefmt="%H:%M:%S"))
     logger.addHandler(handler)
 
 
@@ -40,7 +41,7 @@ def bars(title: str, total: float, unit: str) -> Iterator[Callable[[float], None
         logging_redirect_tqdm([logging.getLogger("aecv")]),
         tqdm(
             total=total,
-            desc=title,
+            desc=one_line(title),
             unit=f" {unit}",
             bar_format=form,
             leave=False,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aecv.command import ENGINES, EXIT_ERROR, Command
+from aecv.command import ENGINES, EXIT_ERROR, Command, say
 from aecv.ground.cores import usable_cores
 from aecv.ground.versions import versions
 
@@ -38,19 +38,19 @@ def main() -> None:
         _line(name, text)
     works = True
     for section, trial in _trials():
-        _line(section, f"{trial.name}: {'works' if trial.problem is None else 'DOES NOT WORK'}", end="")
-        click.echo(f", {without_home(trial.problem or trial.note)}" if trial.problem or trial.note else "")
+        _line(section, f"{trial.name}: {'works' if trial.problem is None else 'DOES NOT WORK'}", nl=False)
+        say(f", {without_home(trial.problem or trial.note)}" if trial.problem or trial.note else "")
         works = works and (section != "engine" or trial.name != "native" or trial.problem is None)
     if not works:
-        click.echo(
+        say(
             "the native engine does not work here: mend what is said above, or reinstall with "
             "python -m pip install --force-reinstall . in the source folder"
         )
         click.get_current_context().exit(EXIT_ERROR)
 
 
-def _line(name: str, text: str, end: str = "\n") -> None:
-    click.echo(f"{name:<{WIDTH}}{text}{end}", nl=False)
+def _line(name: str, text: str, *, nl: bool = True) -> None:
+    say(f"{name:<{WIDTH}}{text}", nl=nl)
 
 
 def _installed() -> Iterator[tuple[str, str]]:
@@ -101,8 +101,8 @@ def _trials() -> Iterator[tuple[str, "Trial"]]:
     try:
         from aecv.sampling import trial
     except ImportError as error:
-        click.echo(f"{'OpenMM':<{WIDTH}}DOES NOT WORK, {without_home(str(error))}")
-        click.echo(f"{'':<{WIDTH}}install it: python -m pip install openmm")
+        say(f"{'OpenMM':<{WIDTH}}DOES NOT WORK, {without_home(str(error))}")
+        say(f"{'':<{WIDTH}}install it: python -m pip install openmm")
         click.get_current_context().exit(EXIT_ERROR)
     for name in trial.platform_names():
         yield "platform", trial.try_apart(name, partial(trial.try_platform, name))

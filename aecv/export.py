@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command
+from aecv.command import Command, say
 
 
 @click.command(cls=Command)
@@ -56,7 +56,7 @@ def main(run_or_cv: Path, out: Path | None, **options: Any) -> None:
     from aecv.workflow.exporting import export
 
     folder = export(run_or_cv, out or Path(f"{options['target']}_{options['form']}"), **options)
-    click.echo(f"written to {folder}: {', '.join(sorted(item.name for item in folder.iterdir()))}")
+    say(f"written to {folder}: {', '.join(sorted(item.name for item in folder.iterdir()))}")
 
 
 if __name__ == "__main__":

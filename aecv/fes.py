@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command
+from aecv.command import Command, say, say_lines
 from aecv.ground.errors import SettingsError
 
 
@@ -98,8 +98,8 @@ def main(
     path.parent.mkdir(parents=True, exist_ok=True)
     found.write(path)
     draw(found, picture)
-    click.echo(screens.free_energy_text(found))
-    click.echo(f"written to {path} and {picture}")
+    say_lines(screens.free_energy_text(found))
+    say(f"written to {path} and {picture}")
 
 
 def _slug(along: str) -> str:

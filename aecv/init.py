@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command
+from aecv.command import Command, say
 
 WIDTH = 14
 _FILE = click.Path(path_type=Path)
@@ -91,11 +91,11 @@ def main(
         ),
     )
     for name, text in made.notes:
-        click.echo(f"{name:<{WIDTH}}{text}")
+        say(f"{name:<{WIDTH}}{text}")
     for index, finding in enumerate(made.findings):
-        click.echo(f"{'warning' if index == 0 else '':<{WIDTH}}{finding}")
-    click.echo(f"written to {made.folder}: system.toml, in which every value has its reason")
-    click.echo(f"next: aecv check {made.folder}")
+        say(f"{'warning' if index == 0 else '':<{WIDTH}}{finding}")
+    say(f"written to {made.folder}: system.toml, in which every value has its reason")
+    say(f"next: aecv check {made.folder}")
 
 
 if __name__ == "__main__":

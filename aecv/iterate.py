@@ -14,6 +14,8 @@ from aecv.command import (
     resume_option,
     run_folder,
     run_options,
+    say,
+    say_lines,
     spec_of,
     system_option,
     workers_of,
@@ -101,9 +103,9 @@ def main(
             progress=console.bars,
             on_record=console.print_record,
         )
-    click.echo(screens.closing_words(outcome))
+    say_lines(screens.closing_words(outcome))
     made = f", {outcome.production.folder}/" if outcome.production else ""
-    click.echo(f"results in {folder}: summary.json, pictures/, iteration_*/{made}")
+    say(f"results in {folder}: summary.json, pictures/, iteration_*/{made}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command
+from aecv.command import Command, say
 
 
 @click.command(cls=Command)
@@ -27,9 +27,9 @@ def main(run: Path, out: Path | None, open_it: bool) -> None:
     from aecv.workflow.reporting import write_report
 
     path = write_report(run, out)
-    click.echo(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
+    say(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
     if open_it and not webbrowser.open(path.resolve().as_uri()):
-        click.echo("no browser was found; open the file by hand", err=True)
+        say("no browser was found; open the file by hand", err=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from aecv.command import (
     resume_option,
     run_folder,
     run_options,
+    say_lines,
     spec_of,
     system_option,
     workers_of,
@@ -106,7 +107,7 @@ def main(
     )
     with workers_of(options, spec) as workers:
         result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)
-    click.echo(screens.sampled_table(result, spec.settings))
+    say_lines(screens.sampled_table(result, spec.settings))
 
 
 def _slug(what: str) -> str:

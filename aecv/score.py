@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, frame_files, frame_options
+from aecv.command import Command, frame_files, frame_options, say_lines
 from aecv.ground.errors import SettingsError
 
 
@@ -58,7 +58,7 @@ def main(
         found = score(*cvs, load_system(str(system_name)), files)
     else:
         found = score_in_run(*cvs, *_place(new, run, iteration))
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else screens.score_text(found))
+    say_lines(json.dumps(found.as_dict(), indent=2) if as_json else screens.score_text(found))
 
 
 def _place(new: Path, run: Path | None, iteration: int | None) -> tuple[Path, int | None]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aecv.console import table_header, table_line
+from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration
 from aecv.ground.settings import Settings
 from aecv.workflow.record_table import number, with_error
@@ -23,7 +24,7 @@ _CROSSING = "into and out of the region of dF"
 
 def closing_words(outcome: "Outcome") -> str:
     """The verdict in a few lines, and what the production gave."""
-    lines = list(outcome.verdict.sentences)
+    lines = [one_line(sentence) for sentence in outcome.verdict.sentences]
     made = outcome.production
     if made is not None and made.delta_f_kj_mol is not None:
         value = with_error(made.delta_f_kj_mol, made.delta_f_interval)
@@ -37,7 +38,7 @@ def closing_words(outcome: "Outcome") -> str:
             f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: {made.folder}"
         )
     if made is not None and made.problems:
-        lines.append("coverage of the production: " + "; ".join(made.problems))
+        lines.append(one_line("coverage of the production: " + "; ".join(made.problems)))
     return "\n".join(lines)
 
 
@@ -59,7 +60,7 @@ def sampled_table(result: "Sampled", settings: Settings) -> str:
     problems = result.problems or ("no problem found",)
     rows += [("coverage" if index == 0 else "", problem) for index, problem in enumerate(problems)]
     rows.append(("results", f"{result.folder}: fes_xi.dat, sampled.json, ...; pictures/ beside it"))
-    return "\n".join(f"{name:<10} {text}" for name, text in rows)
+    return "\n".join(f"{name:<10} {one_line(text)}" for name, text in rows)
 
 
 def _passages(n: int | None) -> str:
@@ -69,7 +70,7 @@ def _passages(n: int | None) -> str:
 
 def status_text(run: Path, found: "Status") -> str:
     """How far a run has come, a few lines."""
-    lines = [f"{run}: {found.system}, {found.state}"]
+    lines = [one_line(f"{run}: {found.system}, {found.state}")]
     if found.n_asked:
         lines[0] += f", {found.n_finished} of {found.n_asked} iterations"
     if found.stage is not None:
@@ -177,7 +178,8 @@ def system_text(entry: "Entry") -> str:
         )
     optional = (("expect", entry.expect), ("note", entry.note), ("error", entry.error))
     rows += [(name, text) for name, text in optional if text]
-    return "\n".join([f"{entry.name}: {entry.description}", *(f"  {name:<10}{text}" for name, text in rows)])
+    title = one_line(f"{entry.name}: {entry.description}")
+    return "\n".join([title, *(f"  {name:<10}{one_line(text)}" for name, text in rows)])
 
 
 def _speed_text(entry: "Entry") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command
+from aecv.command import Command, say_lines
 
 
 @click.command(cls=Command)
@@ -25,7 +25,7 @@ def main(run: Path, as_json: bool) -> None:
     from aecv.workflow.status import status
 
     found = status(run)
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else screens.status_text(run, found))
+    say_lines(json.dumps(found.as_dict(), indent=2) if as_json else screens.status_text(run, found))
 
 
 if __name__ == "__main__":

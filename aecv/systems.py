@@ -4,7 +4,7 @@ import json
 
 import click
 
-from aecv.command import Command
+from aecv.command import Command, say, say_lines
 
 
 @click.command(cls=Command)
@@ -27,11 +27,11 @@ def main(no_speed: bool, as_json: bool) -> None:
 
     entries = catalogue(seconds=None if no_speed else 1.0)
     if as_json:
-        click.echo(json.dumps([entry.as_dict() for entry in entries], indent=2))
+        say_lines(json.dumps([entry.as_dict() for entry in entries], indent=2))
         return
     for entry in entries:
-        click.echo(screens.system_text(entry))
-    click.echo("next: aecv iterate --system NAME; one of your own: aecv init")
+        say_lines(screens.system_text(entry))
+    say("next: aecv iterate --system NAME; one of your own: aecv init")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from aecv.command import (
     bias_components_option,
     frame_files,
     frame_options,
+    say,
+    say_lines,
     spec_of,
     system_option,
 )
@@ -66,8 +68,8 @@ def main(
 
     console.set_up_logging()
     trained = train(spec, files, out, power=power, progress=console.bars)
-    click.echo(screens.trained_text(trained))
-    click.echo(f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json")
+    say_lines(screens.trained_text(trained))
+    say(f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json")
 
 
 if __name__ == "__main__":

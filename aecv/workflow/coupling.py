@@ -56,25 +56,25 @@ def extended_variable(cv: CV, probe: FloatArray, masses: FloatArray, settings: S
         free = 2.0 * np.pi * dynamics.timestep_ps / eabf.tau_ps
         factor = np.sqrt((phase**2 - free**2) / (SAFE_PHASE**2 - free**2))
         logger.warning(
-            "extended ABF: the spring would turn %.2f rad per step, allowed %.2f; sigma widened %.2f times",
-            phase,
-            SAFE_PHASE,
-            factor,
+            "extended ABF: the CV is too steep for the time step; sigma widened %.2f times", factor
         )
+        logger.debug("extended ABF: %.2f rad per step of the spring, allowed %.2f", phase, SAFE_PHASE)
         sigma = sigma * factor
         extended = with_sigma(sigma)
         phase = _phase(gradient, masses, extended)
     ranges = " x ".join(f"[{low:.2f}, {high:.2f}]" for low, high in cv.cv_range)
     logger.info(
-        "extended ABF: grid %s in %s bins, sigma %s, kappa %s kJ/mol, tau %g ps, friction %g/ps, "
-        "ceiling %g kJ/mol, spring %.3f rad/step",
+        "extended ABF: grid %s in %s bins, sigma %s, ceiling %g kJ/mol",
         ranges,
         "x".join(map(str, grid.n_bins)),
         np.round(sigma, 3).tolist(),
+        eabf.ceiling_kj_mol,
+    )
+    logger.debug(
+        "extended ABF: kappa %s kJ/mol, tau %g ps, friction %g/ps, spring %.3f rad/step",
         np.round(extended.kappa, 1).tolist(),
         eabf.tau_ps,
         eabf.friction_per_ps,
-        eabf.ceiling_kj_mol,
         phase,
     )
     return extended

@@ -16,6 +16,7 @@ import filelock
 from aecv.ground.errors import StoreError
 from aecv.ground.files import PARTIAL, cannot_write, read_json, sha256, write_json
 from aecv.ground.layers import differences, validate
+from aecv.ground.plain_text import LineFormatter
 from aecv.ground.settings import Settings
 from aecv.ground.versions import versions
 from aecv.models.spec import SystemSpec
@@ -65,7 +66,7 @@ class RunDirectory:
             self._log = logging.FileHandler(path / "run.log", encoding="utf-8")
         except OSError as error:
             raise cannot_write(path / "run.log", error) from error
-        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        self._log.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         root = logging.getLogger("aecv")
         root.addHandler(self._log)
         if root.level == logging.NOTSET:  # the log of a run is part of it, whoever calls

@@ -80,7 +80,7 @@ def verify_cv(cv: CV, probe: FloatArray) -> None:
                 f"{difference:.1e} (relative, allowed {allowed:.0e}); every step from positions to the CV "
                 "needs to be differentiable in torch, without detach() or numpy"
             )
-        logger.info("CV verified: its gradient agrees with finite differences to %.1e", difference)
+        logger.debug("CV verified: its gradient agrees with finite differences to %.1e", difference)
         return
     difference = compare_with_torchscript(cv, probe)
     if not difference < _CV_TOLERANCE:
@@ -88,7 +88,7 @@ def verify_cv(cv: CV, probe: FloatArray) -> None:
             f"engine: kernel and TorchScript of {cv.source} differ by {difference:.1e} (relative, values and "
             f"gradients on {len(probe)} frames; allowed {_CV_TOLERANCE:.0e}); export the CV again"
         )
-    logger.info("CV verified: kernel and torch module agree to %.1e on %d frames", difference, len(probe))
+    logger.debug("CV verified: kernel and torch module agree to %.1e on %d frames", difference, len(probe))
 
 
 def not_finite(positions: FloatArray) -> str:

@@ -148,7 +148,7 @@ class ContextEngine(ABC):
                 f"-kappa (xi - lam) grad xi (relative difference {error:.1e}, allowed {_LIVE_TOLERANCE:.0e})"
             )
         self._is_verified = True
-        logger.info("bias verified: forces on the atoms agree with the torch module's to %.1e", error)
+        logger.debug("bias verified: forces on the atoms agree with the torch module's to %.1e", error)
 
 
 def _forces(context: openmm.Context, groups: int) -> FloatArray:

@@ -147,7 +147,7 @@ class PlumedEngine:
         self._archive = DRRArchive(state_template(self._input), extended.grid)
         self._frozen: FloatArray | None = None
         self._is_verified = False
-        logger.info(
+        logger.debug(
             "engine plumed: PLUMED %s computes the CV by %s; lambda's noise comes from the run's seed, since "
             "DRR would begin its own anew in every segment",
             kernel.version,
@@ -309,7 +309,7 @@ class PlumedEngine:
                 f"{allowed:.0e}); it reads other atoms, in another order, or another file"
             )
         self._is_verified = True
-        logger.info("bias verified: PLUMED's forces on the atoms agree with the CV's to %.1e", error)
+        logger.debug("bias verified: PLUMED's forces on the atoms agree with the CV's to %.1e", error)
 
 
 def _checked(increment: Accumulators, n_steps: int) -> Accumulators:
