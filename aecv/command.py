@@ -28,8 +28,8 @@ EXIT_INTERRUPTED = 130
 
 ENGINES = ("native", "plumed", "torchforce")
 """What --engine takes; the settings check it again, but their import takes longer than a help text may."""
-DEBUG = "aecv.debug"
-"""Whether a command's context was given --debug."""
+_DEBUG = "aecv.debug"
+"""Where a command's context holds whether --debug was given."""
 _FOLDER = "aecv.run_folder"
 """Where a command's context holds the folder of its run once that is known."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -46,9 +46,8 @@ class Command(click.Command):
         settings["context_settings"] = CONTEXT | (settings.get("context_settings") or {})
         super().__init__(*args, **settings)
         click.version_option(package_name="aecv", prog_name="aecv")(self)
-        click.option(
-            "--debug", is_flag=True, help="Show the traceback of an error, and what developers log."
-        )(self)
+        debug = "Show the traceback of an error, and what developers log."
+        click.option("--debug", is_flag=True, help=debug)(self)
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         """The options as they were given; what is wrong with them is told in one line."""
@@ -57,7 +56,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises becomes a message and an exit code."""
-        debug = ctx.meta[DEBUG] = ctx.params.pop("debug")
+        debug = ctx.meta[_DEBUG] = ctx.params.pop("debug")
         resumes = "resume" in ctx.params
         try:
             # SIGTERM as Ctrl-C: queues end jobs by it, and what is known shall be saved and the way on told
@@ -78,6 +77,11 @@ class Command(click.Command):
             advice = _way_on(ctx, "continue with the same command and") if resumes else ""
             say(f"interrupted{advice}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def is_debugging() -> bool:
+    """Whether the command was given --debug."""
+    return bool(click.get_current_context().meta[_DEBUG])
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:

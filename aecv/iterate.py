@@ -10,6 +10,7 @@ from aecv.command import (
     bias_components_option,
     frame_files,
     frame_options,
+    is_debugging,
     overrides,
     resume_option,
     run_folder,
@@ -92,7 +93,7 @@ def main(
     from aecv import console, screens
     from aecv.workflow.loop import iterate
 
-    console.set_up_logging()
+    console.set_up_logging(debug=is_debugging())
     with workers_of(options, spec) as workers:
         outcome = iterate(
             spec,

@@ -8,6 +8,7 @@ import click
 
 from aecv.command import (
     Command,
+    is_debugging,
     overrides,
     resume_option,
     run_folder,
@@ -99,7 +100,7 @@ def main(
     from aecv.workflow.given import GivenCV
     from aecv.workflow.plain import sample_along
 
-    console.set_up_logging()
+    console.set_up_logging(debug=is_debugging())
     given = GivenCV(
         what=what,
         **{name: options[name] for name in ("atoms", "features", "length_unit", "input_shape")},

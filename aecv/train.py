@@ -10,6 +10,7 @@ from aecv.command import (
     bias_components_option,
     frame_files,
     frame_options,
+    is_debugging,
     say,
     say_lines,
     spec_of,
@@ -66,7 +67,7 @@ def main(
     from aecv import console, screens
     from aecv.workflow.offline import train
 
-    console.set_up_logging()
+    console.set_up_logging(debug=is_debugging())
     trained = train(spec, files, out, power=power, progress=console.bars)
     say_lines(screens.trained_text(trained))
     say(f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json")
