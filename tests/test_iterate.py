@@ -310,7 +310,7 @@ def test_an_error_of_the_system_is_one_line(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "mkdir", refuse)
     result = run("--system", "ala2", "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
-    assert "cannot be made (Permission denied)" in result.stderr
+    assert "cannot be written (Permission denied); make its folder writable" in result.stderr
     monkeypatch.undo()
     monkeypatch.setattr("aecv.models.spec.load_system", refuse)
     result = run("--system", "ala2", "--out", str(tmp_path / "run"))
