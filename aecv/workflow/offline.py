@@ -87,7 +87,8 @@ def train(
     spec = as_system(spec)
     system, hashes = build(spec), frames.hashes()
     with new_folder(Path(out)) as folder:
-        with timed(f"train: reading {', '.join(path.name for path in frames.trajectories)}"):
+        names = [item.name if isinstance(item, Path) else "frames in memory" for item in frames.sources]
+        with timed(f"train: reading {', '.join(names)}"):
             found = read_frames(frames, system)
         trained = train_cv(
             folder,
