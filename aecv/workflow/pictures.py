@@ -9,6 +9,7 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
+from aecv.numerics.support import supported
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.exact import read_exact_delta_f, read_exact_profile
@@ -35,7 +36,7 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
     iterations = [record.index for record in records]
     settings = system.spec.settings
     if len(records) > 1:
-        plots.save(scores(records, settings.convergence), folder / "scores.png")
+        plots.save(scores(records, settings.convergence), folder / "scores.png", name=system.spec.name)
         _draw_biases(run, records, system)
     if settings.delta_f is not None and len(records) > 1:
         region = settings.delta_f
@@ -57,16 +58,25 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
                 reference=read_exact_delta_f(run.iteration_dir(iterations[-1])),
             ),
             folder / "delta_f.png",
+            name=system.spec.name,
         )
     _draw_iteration(run, records[-1].index, system)
 
 
 def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: MolecularSystem) -> None:
     """Free energy in xi and visited bins against time, of every biased iteration."""
-    panels, curves, n_bins = [], [], 0
+    panels, seen, curves, n_bins = [], [], [], 0
+    least = system.spec.settings.free_energy.least_samples
     for record in records[1:]:
         bias = Bias.load(run.iteration_dir(record.index) / "bias.npz")
-        panels.append((f"iteration {record.index}", bias.grid, bias.total.free_energy().on_main()))
+        panels.append(
+            (
+                f"iteration {record.index}",
+                bias.grid,
+                supported(bias.total.free_energy(), bias.total.n_lam, least),
+            )
+        )
+        seen.append(bias.total.n_lam > 0)
         visited = (bias.history.samples[:, :, 0] - bias.prior.n_lam > 0.5).sum(axis=1)
         time_ns = record.ns * bias.history.shares
         curves.append((f"iteration {record.index}", np.append(0.0, time_ns), np.append(0, visited)))
@@ -74,26 +84,31 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
     folder = run.path / "pictures"
     exact = [read_exact_profile(run.iteration_dir(record.index)) for record in records[1:]]
-    plots.save(plots.free_energy_in_xi(panels, kt=kt, exact=exact), folder / "free_energy_xi.png")
-    plots.save(plots.coverage_history(curves, n_bins=n_bins), folder / "coverage.png")
+    plots.save(
+        plots.free_energy_in_xi(panels, kt=kt, exact=exact, visited=seen),
+        folder / "free_energy_xi.png",
+        name=system.spec.name,
+    )
+    plots.save(plots.coverage_history(curves, n_bins=n_bins), folder / "coverage.png", name=system.spec.name)
 
 
 def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) -> None:
-    folder = run.iteration_dir(iteration)
+    folder, name = run.iteration_dir(iteration), f"{system.spec.name}, iteration {iteration}"
     samples = Samples.load(folder / "samples.npz")
     training = read_json(folder / "training.json")
     curves = [np.array(training[key], dtype=float) for key in ("train_nm2", "validation_nm2")]
-    plots.save(plots.training_curves(*curves, best=training["restart"]), folder / "training.png")
+    plots.save(plots.training_curves(*curves, best=training["restart"]), folder / "training.png", name=name)
     periodic_names = system.observables.periodic_names
     xi = load_cv(folder)(samples.cv_positions)
     label = system.observables.label
     if samples.observables:
-        shown = {label(name): values for name, values in samples.observables.items()}
+        shown = {label(key): values for key, values in samples.observables.items()}
         plots.save(
             plots.cv_coloured_by_observables(
-                xi, shown, periodic={label(name): True for name in periodic_names}
+                xi, shown, periodic={label(key): True for key in periodic_names}
             ),
             folder / "cv_by_observables.png",
+            name=name,
         )
     if len(samples.observables) < 2:
         return
@@ -111,10 +126,14 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
             periodic=periodic,
             kt=thermal_energy(system.spec.settings.dynamics.temperature_k),
             region=(region.lower, region.upper) if region and region.observable == first else None,
+            walker=samples.walker,
+            least_visits=system.spec.settings.free_energy.least_visits,
         ),
         folder / f"frames_{first}_{second}.png",
+        name=name,
     )
     plots.save(
         plots.observables_coloured_by_cv(x, y, xi, names=names, periodic=periodic),
         folder / "observables_by_cv.png",
+        name=name,
     )

@@ -35,6 +35,7 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
     """
     folder, pictures = run.iteration_dir(name), run.path / "pictures"
     kt = thermal_energy(system.spec.settings.dynamics.temperature_k)
+    title = f"{system.spec.name}, {name.replace('_', ' ')}"
     pictures.mkdir(exist_ok=True)
     names = list(system.observables.names)
     profiles = [_profile(folder, name, system.observables.label(name), kt) for name in names]
@@ -43,20 +44,22 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
         profiles.insert(0, _profile(folder, "xi", "xi_1", kt, czar=True))
     elif len(along_xi.axes) == 2:
         plots.save(
-            plots.plane_with_error(_plane(along_xi, along_xi.names, None)), pictures / "production_xi.png"
+            plots.plane_with_error(_plane(along_xi, along_xi.names, None)),
+            pictures / "production_xi.png",
+            name=title,
         )
     if profiles:
-        plots.save(plots.profile_with_error(profiles), pictures / "production_profiles.png")
+        plots.save(plots.profile_with_error(profiles), pictures / "production_profiles.png", name=title)
     for pair in system.observables.pairs:
         stem = "_".join(pair)
         exact = folder / f"fes_{stem}.exact.dat"
         labels = tuple(system.observables.label(name) for name in pair)
         found = read_fes(folder / f"fes_{stem}.dat")
         plane = _plane(found, labels, read_fes(exact) if exact.is_file() else None)
-        plots.save(plots.plane_with_error(plane), pictures / f"production_{stem}.png")
-    _draw_in_time(folder, pictures / "production_delta_f.png", system)
+        plots.save(plots.plane_with_error(plane), pictures / f"production_{stem}.png", name=title)
+    _draw_in_time(folder, pictures / "production_delta_f.png", system, title)
     report = read_json(run.iteration_dir(starts) / "starts.json")
-    _draw_walkers(report, folder, pictures / "production_walkers.png")
+    _draw_walkers(report, folder, pictures / "production_walkers.png", title)
 
 
 def remove_production_pictures(run: RunDirectory) -> None:
@@ -105,7 +108,7 @@ def _plane(found: FesFile, names: Sequence[str], exact: FesFile | None) -> Plane
     )
 
 
-def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:
+def _draw_in_time(folder: Path, path: Path, system: MolecularSystem, title: str) -> None:
     region = system.spec.settings.delta_f
     table = read_colvar(folder / "convergence.dat")
     if region is None or "delta_f" not in table:
@@ -119,10 +122,11 @@ def _draw_in_time(folder: Path, path: Path, system: MolecularSystem) -> None:
         interval=(table["delta_f_lower"], table["delta_f_upper"]),
     )
     label = f"{region.lower:g} < {region.observable} < {region.upper:g} against the rest"
-    plots.save(plots.convergence_in_time([curve], label=label, reference=read_exact_delta_f(folder)), path)
+    figure = plots.convergence_in_time([curve], label=label, reference=read_exact_delta_f(folder))
+    plots.save(figure, path, name=title)
 
 
-def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path) -> None:
+def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path, title: str) -> None:
     samples = Samples.load(folder / "samples.npz")
     names = [
         ", ".join(
@@ -135,6 +139,5 @@ def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path) -> None:
     ]
     labels = samples.basin.reshape(len(np.unique(samples.walker)), -1)
     counts = np.array(read_json(folder / "coverage.json")["passages"])
-    plots.save(
-        plots.passages(labels, counts, names=names, time_ns=float(samples.time_ps.max()) / 1000.0), path
-    )
+    figure = plots.passages(labels, counts, names=names, time_ns=float(samples.time_ps.max()) / 1000.0)
+    plots.save(figure, path, name=title)

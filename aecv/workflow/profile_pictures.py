@@ -20,8 +20,9 @@ def figure_of(found: FreeEnergy) -> Figure:
 
 def draw(found: FreeEnergy, path: Path) -> None:
     """Write the picture of a free energy."""
+    place = f"iteration {found.place}" if isinstance(found.place, int) else found.place.replace("_", " ")
     try:
-        plots.save(figure_of(found), path)
+        plots.save(figure_of(found), path, name=f"{found.system}, {place}{' alone' if found.alone else ''}")
     except OSError as error:
         raise cannot_write(path, error) from error
 

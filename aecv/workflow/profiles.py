@@ -40,6 +40,7 @@ class FreeEnergy(Shown):
     """F along one or two coordinates [kJ/mol].
 
     Attributes:
+        system: its name.
         names: of the coordinates.
         axes: bin centres per coordinate, each of shape (n_c,).
         periodic: per coordinate.
@@ -53,6 +54,7 @@ class FreeEnergy(Shown):
         least_visits: effective visits that a bin needed.
     """
 
+    system: str
     names: tuple[str, ...]
     axes: tuple[FloatArray, ...]
     periodic: tuple[bool, ...]
@@ -173,6 +175,7 @@ def free_energy(
     edges = _edges(names, values, periodic, bins or N_BINS[len(names) - 1], ranges, built.observables)
     profile = resampled.profile(values, edges)
     return FreeEnergy(
+        system=built.spec.name,
         names=names,
         axes=tuple(0.5 * (edge[1:] + edge[:-1]) for edge in edges),
         periodic=periodic,

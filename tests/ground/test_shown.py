@@ -51,6 +51,9 @@ def _profile(*shape: int) -> FreeEnergy:
     values = np.arange(np.prod(shape), dtype=float).reshape(shape)
     values.flat[0] = np.nan
     return FreeEnergy(
+        system="ala2",
+        n_unknown=0,
+        least_visits=3.0,
         names=("phi", "psi")[: len(shape)],
         axes=tuple(np.linspace(-3.0, 3.0, n) for n in shape),
         periodic=(True, True)[: len(shape)],

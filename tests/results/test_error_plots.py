@@ -65,9 +65,9 @@ class TestProfiles:
         short = plots.Curve(label="own points", values=F[:5], points=PHI[:5], kind="czar")
         figure = plots.profile_with_error([profile(curves=(*curves, short)), profile(curves=curves[:2])])
         first, second = panels(figure)
-        texts = [text.get_text() for text in first.get_legend().get_texts()]
+        texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == ["F", "exact", "czar", "f_kappa", "earlier", "own points"]
-        assert second.get_legend() is None  # it would say the same again
+        assert first.get_legend() is second.get_legend() is None  # below the panels, where it hides nothing
         for drawn, k in zip(first.lines[1:6], range(5), strict=True):
             np.testing.assert_array_equal(drawn.get_ydata(), F + k)
         assert first.lines[0].get_zorder() > first.lines[1].get_zorder()  # the exact answer lies behind
@@ -84,13 +84,13 @@ class TestProfiles:
         assert extent(axis.collections[1], PHI[11]) == pytest.approx((F[11] - 1, F[11] + 2))
         np.testing.assert_array_equal(axis.lines[1].get_xydata(), [[PHI[11], F[11]]])
 
-    def test_rows_of_three_and_own_scales(self):
+    def test_rows_of_three_on_one_scale(self):
         wall = profile(name="d [nm]", periodic=False, values=100 * F, interval=None)
         figure = plots.profile_with_error([profile(), wall, profile(), profile()])
         first, second, *_ = panels(figure)
         assert len(panels(figure)) == 4
-        assert first.get_ylim()[1] < 30
         assert 60 < second.get_ylim()[1] < 66
+        assert first.get_ylim() == second.get_ylim()  # what is compared by eye has one scale
         # Bin centres lie half a bin inside of the range.
         assert second.get_xlim() == pytest.approx((-np.pi, np.pi))
         assert second.get_ylabel() == "F [kJ/mol]"
@@ -100,10 +100,8 @@ class TestProfiles:
         walkers[3, :10] = np.nan
         drawn = lines(plots.walker_profiles(profile(label="all"), walkers))
         assert len(drawn) == 17
-        assert (
-            len({drawn[f"walker {k}"].get_color() for k in range(1, 17)} | {drawn["all"].get_color()}) == 17
-        )
-        np.testing.assert_array_equal(drawn["walker 4"].get_ydata(), walkers[3])
+        assert len({drawn[f"walker {k}"].get_color() for k in range(16)} | {drawn["all"].get_color()}) == 17
+        np.testing.assert_array_equal(drawn["walker 3"].get_ydata(), walkers[3])
         np.testing.assert_array_equal(drawn["all"].get_ydata(), F)
         assert drawn["all"].get_linewidth() > 2 * drawn["walker 1"].get_linewidth()
 
@@ -147,8 +145,12 @@ class TestPlane:
         grey = errors.collections[0].get_array()
         np.testing.assert_array_equal(~grey.mask, (hidden & np.isfinite(values)).T)
         assert errors.get_title() == "standard error (grey: unknown)"
-        # Their own scales: energies to 24, errors to 2.4 kJ/mol.
-        assert free.collections[0].norm.vmax == pytest.approx(24)
+        # Their own scales: energies to 23 in bands that widen, errors to 2.4 kJ/mol.
+        assert free.collections[0].norm.vmax == pytest.approx(30)
+        assert free.get_title() == "free energy (blank: unknown; hatched: its error is)"
+        hatched = free.collections[-1]
+        assert hatched.get_hatch()
+        assert int((~np.ma.getmaskarray(hatched.get_array())).sum()) == 2
         assert errors.collections[1].norm.vmax == pytest.approx(2.4)
 
     def test_where_no_error_is_finite_it_is_said_without_a_scale(self):
@@ -214,3 +216,53 @@ def test_degenerate_values_are_drawn_without_a_warning(values):
     bars = {"pool": list(zip(*interval, strict=True))}
     numbers = list(range(len(values)))
     render(plots.delta_f_history(numbers, {"pool": list(values)}, label="in against out", error_bars=bars))
+
+
+class TestUnknownErrors:
+    upper = np.where((PHI > 0.5) & (PHI < 1.5), np.inf, F + 1.0)
+
+    def test_a_curve_is_dashed_and_hatched_where_its_error_is_unknown(self):
+        figure = plots.profile_with_error([profile(interval=(F - 1.0, self.upper))])
+        (axis,) = panels(figure)
+        bare = np.isinf(self.upper)
+        drawn = lines(figure)
+        np.testing.assert_array_equal(np.isnan(drawn["F"].get_ydata()), bare)
+        dashed = drawn["error unknown"]
+        assert dashed.is_dashed()
+        np.testing.assert_array_equal(dashed.get_ydata()[bare], F[bare])
+        hatched = [item for item in axis.collections if item.get_hatch()]
+        assert len(hatched) == 1
+        assert extent(hatched[0], PHI[bare][0]) == axis.get_ylim()
+        texts = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert texts == ["F", "error unknown"]
+        render(figure)
+
+    def test_a_known_error_everywhere_has_no_hatches(self):
+        (axis,) = panels(plots.profile_with_error([profile()]))
+        assert not [item for item in axis.collections if item.get_hatch()]
+
+    def test_a_bar_without_an_end_is_dashed_and_its_marker_hollow(self):
+        bars = {"pool": [(7.0, 9.0), (-np.inf, np.inf)]}
+        figure = plots.delta_f_history([1, 2], {"pool": [8.0, 8.5]}, label="in", error_bars=bars)
+        (axis,) = panels(figure)
+        (drawn,) = axis.collections
+        assert [pattern is None for _, pattern in drawn.get_linestyle()] == [True, False]
+        hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
+        np.testing.assert_array_equal(hollow[0].get_xydata(), [[2.0, 8.5]])
+        assert "error unknown" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_bands_tell_basins_apart_that_a_few_kj_mol_divide():
+    """C7eq, C5 and what lies between them: 0, 1 and 3.5 kJ/mol, on one scale with 60."""
+    levels = surface.energy_levels([np.array([0.0, 1.2, 3.5, 60.0])], 60.0)
+    assert len(set(np.digitize([0.0, 1.2, 3.5], levels))) == 3
+    assert levels[-1] == 60.0
+    assert len(levels) < 16
+    np.testing.assert_array_equal(surface.energy_levels([np.array([-3.0, 5.0])], 60.0)[0], -3.0)
+
+
+def test_the_name_of_the_system_stands_in_the_file(tmp_path):
+    figure = plots.profile_with_error([profile()])
+    plots.save(figure, tmp_path / "a.svg", name="ala2, iteration 3")
+    assert figure.get_suptitle() == "ala2, iteration 3"
+    assert (tmp_path / "a.svg").stat().st_size > 1000

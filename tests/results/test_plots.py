@@ -59,6 +59,16 @@ class TestFreeEnergyInXi:
         # C order: one step in the second component is 1 kJ/mol, drawn from one row to the next.
         np.testing.assert_array_equal(axis.collections[0].get_array()[:, 0], np.arange(6.0))
 
+    def test_panels_of_other_grids_share_the_axes_and_what_is_not_known_is_grey(self):
+        grids = [Grid(lower=(a, 0.0), upper=(a + 2.0, 1.0), n_bins=(4, 4)) for a in (-1.0, 0.5)]
+        values = np.where(np.arange(16) < 4, np.nan, 1.0)
+        seen = [np.arange(16) >= 2] * 2
+        figure = plots.free_energy_in_xi([("one", grid, values) for grid in grids], visited=seen)
+        for axis in shown_panels(figure):
+            assert (axis.get_xlim(), axis.get_ylim()) == ((-1.0, 2.5), (0.0, 1.0))
+            grey = axis.collections[0].get_array()
+            assert np.flatnonzero(~np.ma.getmaskarray(grey).T.ravel()).tolist() == [2, 3]
+
     def test_all_panels_share_one_scale_that_ends_at_the_ceiling(self):
         grid = square(2)
         figure = plots.free_energy_in_xi(
@@ -170,7 +180,7 @@ class TestFramesInPlane:
         figure = plots.frames_in_plane(x, y, np.ones(1000), kt=KT, region=(0.0, 2.2), **PLANE)
         left, right = shown_panels(figure)
         assert left.get_title() == "1,000 frames"
-        assert right.get_title().endswith("= 1,000")  # equal weights: every frame counts
+        assert right.get_title().endswith("= 1,000 (grey: unknown)")  # equal weights: every frame counts
         for axis in (left, right):
             np.testing.assert_allclose([*axis.get_xlim(), *axis.get_ylim()], [-np.pi, np.pi] * 2)
             assert (axis.get_xlabel(), axis.get_ylabel()) == (r"$\phi$ [rad]", r"$\psi$ [rad]")
@@ -244,7 +254,7 @@ class TestTrainingCurves:
         np.testing.assert_array_equal(lines["training"].get_ydata(), 0.9 * validation[1])
         np.testing.assert_array_equal(lines["other restarts, validation"].get_ydata(), validation[0])
         np.testing.assert_array_equal(lines["kept: epoch 2, 1"].get_xydata(), [[2, 1.0]])
-        assert figure.axes[0].get_title() == "restart 2 of 2 chosen"
+        assert figure.axes[0].get_title() == "restart 1 chosen, of 0 to 1"
 
     def test_single_restart(self):
         figure = plots.training_curves(np.ones((1, 3)), np.ones((1, 3)), best=0)

@@ -37,10 +37,10 @@ class TestConvergenceInTime:
 
     def test_many_iterations_show_only_the_band_of_the_last(self):
         few = [self.estimate(f"iteration {k}") for k in range(2)] + [self.estimate()]
-        assert len(panels(plots.convergence_in_time(few, label=self.label))[0].collections) == 3 * 2
+        assert len(panels(plots.convergence_in_time(few, label=self.label))[0].collections) == 3 * 3
         many = [self.estimate(f"iteration {k}") for k in range(3)] + [self.estimate()]
         figure = plots.convergence_in_time(many, label=self.label)
-        assert len(panels(figure)[0].collections) == 2  # a band and its bars of single points
+        assert len(panels(figure)[0].collections) == 3  # a band, its bars of single points, and hatches
         assert lines(figure)["production"].get_linewidth() > lines(figure)["iteration 0"].get_linewidth()
 
     def test_unbounded_end_is_said_and_shapes_are_checked(self):
@@ -87,7 +87,7 @@ class TestThresholdOfScores:
         # The reference fill begins at the threshold and ends above the best score.
         np.testing.assert_allclose([bar.get_y() for bar in axis.patches], [0.6, 0.02])
         assert axis.get_ylim()[0] > 0.6
-        assert "s_" in axis.get_legend().get_texts()[0].get_text()
+        assert "s_" in axis.figure.legends[0].get_texts()[0].get_text()
 
     def test_no_threshold_and_wrong_lengths(self):
         axis = plots.score_history([0, 1, 2], self.scores, s_min=None).axes[0]
@@ -110,8 +110,8 @@ class TestTransitions:
         assert axis.get_title() == "3 passages between the starts' basins"  # the diagonal is none
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == ["C7eq, entered 1×", "C7ax, entered 2×", "between"]  # noqa: RUF001
-        assert (axis.get_xlim(), axis.get_ylim()) == ((0, 8), (2.5, 0.5))  # walker 1 on top
-        assert axis.get_yticks().tolist() == [1, 2]
+        assert (axis.get_xlim(), axis.get_ylim()) == ((0, 8), (1.5, -0.5))  # walker 0 on top
+        assert axis.get_yticks().tolist() == [0, 1]
         # Colours of the picture are those of the legend.
         colours = [patch.get_facecolor() for patch in figure.legends[0].get_patches()]
         np.testing.assert_allclose(image.cmap(image.norm([0, 1, -1])), colours)

@@ -87,7 +87,7 @@ def convergence_in_time(
         style.say(axis, "no finite estimate yet")
     axis.set_xlim(0, max((float(e.time_ns[-1]) for e in estimates if np.size(e.time_ns)), default=1.0))
     axis.set_ylim(limits)
-    axis.set_xlabel("simulated time [ns]")
+    axis.set_xlabel("simulated time, all walkers [ns]")
     axis.set_ylabel(rf"$\Delta F$ [{style.ENERGY}]" + f"\n{label}")
     style.open_frame(axis)
     handles, labels = axis.get_legend_handles_labels()

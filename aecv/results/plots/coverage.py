@@ -25,7 +25,7 @@ _LETTER, _HANDLE = 0.078, 0.62
 def passages(
     labels: NDArray[np.integer], counts: ArrayLike, *, names: Sequence[str], time_ns: float
 ) -> Figure:
-    """One row per walker, coloured by the basin it is in and grey between basins.
+    """One row per walker, counted from 0 as in all files, in the colour of its basin and grey between basins.
 
     Long runs are cut into slices of time, each in the colour of what most of its frames are in: visits much
     shorter than a slice are counted in the legend but not seen.
@@ -51,17 +51,17 @@ def passages(
         cells, edges = _sliced(labels, n_basins)
         axis.pcolormesh(
             edges / labels.shape[1] * time_ns,
-            np.arange(n_walkers + 1) + 0.5,
+            np.arange(n_walkers + 1) - 0.5,
             cells,
             cmap=ListedColormap(colours),
             norm=BoundaryNorm(np.arange(-1.5, n_basins), n_basins + 1),
         )
     else:
         style.say(axis, "no frames")
-    axis.hlines(np.arange(1, n_walkers) + 0.5, 0, time_ns, color="white", linewidth=2)
+    axis.hlines(np.arange(1, n_walkers) - 0.5, 0, time_ns, color="white", linewidth=2)
     axis.set_xlim(0, time_ns)
-    axis.set_ylim(n_walkers + 0.5, 0.5)
-    axis.set_yticks(range(1, n_walkers + 1, -(-n_walkers // 20)))
+    axis.set_ylim(n_walkers - 0.5, -0.5)
+    axis.set_yticks(range(0, n_walkers, -(-n_walkers // 20)))
     axis.set_xlabel("time of each walker [ns]")
     axis.set_ylabel("walker")
     axis.spines[:].set_visible(False)

@@ -8,11 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from aecv.ground.errors import GridError
-from aecv.ground.grid import Grid
+from aecv.ground.grid import Grid, IntArray
+from aecv.numerics.support import Course
 from aecv.results.plots import style, surface
 from aecv.results.plots.style import FloatArray
+
+BoolArray = NDArray[np.bool_]
 
 PER_ROW = 5
 LOW_KJ_MOL = 20.0
@@ -25,25 +29,29 @@ def free_energy_in_xi(
     kt: float | None = None,
     ceiling: float = 100.0,
     exact: Sequence[FloatArray | None] = (),
+    visited: Sequence[BoolArray] = (),
 ) -> Figure:
-    """Free energy over the CV, one panel per iteration, all on one energy scale.
+    """Free energy over the CV, one panel per iteration, all on one energy scale and one range of the CV.
 
     1-D as lines, 2-D as maps of the bins with contours; 3-D as one row of three maps per iteration, the
     third component c integrated out: F(a, b) = -kT ln sum_c exp(-F(a, b, c)/kT), or its minimum over c.
 
     Args:
-        panels: per iteration a title, the grid, and F [kJ/mol], shape (grid.size,), NaN where unvisited.
+        panels: per iteration a title, the grid, and F [kJ/mol], shape (grid.size,), NaN where unknown.
         kt: thermal energy [kJ/mol] for the 3-D case; without it the minimum is shown.
         ceiling: the energy scale ends here or at the highest value [kJ/mol].
         exact: per panel the exact F, shape (grid.size,), or None; drawn in black behind 1-D estimates, moved
             to the same mean over the visited bins whose exact F is at most 20 kJ/mol above their lowest.
+
+        visited: per panel the bins with samples, shape (grid.size,): of maps grey where F is not known.
 
     Raises:
         GridError: when F does not have the size of its grid, or the grids differ in dimension.
     """
     _check(panels)
     n_dims = panels[0][1].n_dims
-    level = surface.levels([values for _, _, values in panels], ceiling)
+    level = surface.energy_levels([values for _, _, values in panels], ceiling)
+    bounds = [_range([grid for _, grid, _ in panels], dim) for dim in range(n_dims)]
     pairs = list(combinations(range(n_dims), 2)) if n_dims == 3 else []
     n_columns = len(pairs) or min(PER_ROW, len(panels))
     n_rows = len(panels) if pairs else -(-len(panels) // n_columns)
@@ -59,12 +67,22 @@ def free_energy_in_xi(
             if answer is not None:
                 axis.plot(grid.centers(0), answer, color="black", linewidth=3.2, alpha=0.85)
             _line(axis, title, grid, values, limits=limits)
+            axis.set_xlim(bounds[0])
     else:
-        flat = [(title, grid, values, pair) for title, grid, values in panels for pair in pairs or [(0, 1)]]
-        for axis, (title, grid, values, pair) in zip(axes.flat, flat, strict=False):
-            image = _map(axis, grid, _projected(values.reshape(grid.shape), pair, kt), pair, level)
+        seen = [*visited, *(np.isfinite(values) for _, _, values in panels[len(visited) :])]
+        flat = [
+            (*panel, s, pair) for panel, s in zip(panels, seen, strict=True) for pair in pairs or [(0, 1)]
+        ]
+        for axis, (title, grid, values, some, pair) in zip(axes.flat, flat, strict=False):
+            shown = _projected(values.reshape(grid.shape), pair, kt)
+            others = tuple(dim for dim in range(n_dims) if dim not in pair)
+            unknown = some.reshape(grid.shape).any(axis=others) & np.isnan(shown)
+            surface.greyed(axis, grid.edges(pair[0]), grid.edges(pair[1]), unknown)
+            image = _map(axis, grid, shown, pair, level)
+            axis.set_xlim(bounds[pair[0]])
+            axis.set_ylim(bounds[pair[1]])
             axis.set_title(title, fontsize=10, color=style.INK)
-        surface.energy_bar(figure, image, list(axes.flat), "free energy")
+        surface.energy_bar(figure, image, list(axes.flat), "free energy (grey: unknown)")
     for axis in axes.flat[len(panels) * max(1, len(pairs)) :]:
         axis.set_visible(False)
     return figure
@@ -79,6 +97,8 @@ def frames_in_plane(
     periodic: tuple[bool, bool],
     kt: float,
     region: tuple[float, float] | None = None,
+    walker: IntArray | None = None,
+    least_visits: float = 0.0,
     n_bins: int = 72,
     ceiling: float = 60.0,
 ) -> Figure:
@@ -91,6 +111,8 @@ def frames_in_plane(
         periodic: whether each is an angle in (-pi, pi].
         kt: thermal energy [kJ/mol].
         region: bounds in x that are drawn as lines, those of the Delta F in question.
+        walker: of the frames, each in the order of time, shape (n,); None for one walker.
+        least_visits: effective visits under which F of a bin is unknown; see `Course.effective_visits`.
         n_bins: per axis.
         ceiling: the energy scale ends here or at the highest value [kJ/mol].
     """
@@ -108,12 +130,18 @@ def frames_in_plane(
     )
     left.set_title(f"{x.size:,} frames", fontsize=10, color=style.INK)
     surface.bar(figure, counts, [left], "frames per bin")
+    course = Course.of(np.zeros(len(x)), np.zeros(len(x)) if walker is None else walker, np.arange(len(x)))
+    bins = _flat_bins(x, y, x_edges, y_edges)
+    visits = course.effective_visits(bins, weights, mass.size).reshape(mass.shape)
     with np.errstate(divide="ignore"):
-        energy = np.where(mass > 0, -kt * np.log(mass), np.nan)
+        energy = np.where((mass > 0) & (visits >= least_visits), -kt * np.log(mass), np.nan)
     energy -= np.nanmin(energy) if np.isfinite(energy).any() else 0.0
-    image = surface.bands(right, x_edges, y_edges, energy, surface.levels([energy], ceiling))
+    surface.greyed(right, x_edges, y_edges, (mass > 0) & np.isnan(energy))
+    image = surface.bands(right, x_edges, y_edges, energy, surface.energy_levels([energy], ceiling))
     right.set_title(
-        f"reweighted, $n_\\mathrm{{eff}}$ = {_effective(weights):,.0f}", fontsize=10, color=style.INK
+        f"reweighted, $n_\\mathrm{{eff}}$ = {_effective(weights):,.0f} (grey: unknown)",
+        fontsize=10,
+        color=style.INK,
     )
     surface.energy_bar(figure, image, [right], "free energy")
     for axis in (left, right):
@@ -121,6 +149,11 @@ def frames_in_plane(
         for bound in region or ():
             axis.axvline(bound, color=style.LINES[1], linewidth=1, linestyle=(0, (4, 3)))
     return figure
+
+
+def _range(grids: Sequence[Grid], dim: int) -> tuple[float, float]:
+    """From the lowest to the highest end of any of the grids."""
+    return min(grid.lower[dim] for grid in grids), max(grid.upper[dim] for grid in grids)
 
 
 def _check(panels: Sequence[tuple[str, Grid, FloatArray]]) -> None:
@@ -133,6 +166,16 @@ def _check(panels: Sequence[tuple[str, Grid, FloatArray]]) -> None:
             raise GridError(
                 f"{title}: needs {panels[0][1].n_dims} dimensions like the first, got {grid.n_dims}"
             )
+
+
+def _flat_bins(x: FloatArray, y: FloatArray, x_edges: FloatArray, y_edges: FloatArray) -> IntArray:
+    """Flat index of the bin of every point, -1 outside, as numpy's histogram2d counts them."""
+    places = []
+    for values, edges in ((x, x_edges), (y, y_edges)):
+        place = np.searchsorted(edges, values, side="right") - 1
+        place[values == edges[-1]] = len(edges) - 2
+        places.append(np.where((place < 0) | (place > len(edges) - 2), -1, place))
+    return np.where(np.minimum(*places) < 0, -1, places[0] * (len(y_edges) - 1) + places[1])
 
 
 def _effective(weights: FloatArray) -> float:
@@ -159,7 +202,6 @@ def _projected(values: FloatArray, pair: tuple[int, int], kt: float | None) -> F
 
 def _line(axis: Axes, title: str, grid: Grid, values: FloatArray, *, limits: tuple[float, float]) -> None:
     axis.plot(grid.centers(0), values, color=style.LINES[0], linewidth=1.6)
-    axis.set_xlim(grid.lower[0], grid.upper[0])
     axis.set_ylim(limits)
     axis.set_xlabel(style.component(0))
     axis.set_ylabel(f"F [{style.ENERGY}]")

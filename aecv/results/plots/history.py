@@ -53,9 +53,9 @@ def score_history(
     axis.yaxis.set_major_locator(FixedLocator([1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001, 0.0001]))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda distance, _: f"{1 - distance:.4g}"))
-    axis.set_ylabel("score")
+    axis.set_ylabel(r"score, $R^2$ on the CV before")
     _over_iterations(axis, iterations)
-    axis.legend(fontsize=9, frameon=False, loc="lower right")
+    style.legend(figure, n_columns=4)
     return figure
 
 
@@ -124,7 +124,8 @@ def delta_f_history(
         shown = np.where(np.isfinite(numbers), numbers, np.nan)
         axis.plot(at, shown, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
         if error_bars and name in error_bars:
-            intervals.bars(axis, at, numbers, error_bars[name], limits=(low, high), colour=colour)
+            bounds = error_bars[name]
+            intervals.bars(axis, at, numbers, bounds, limits=(low, high), colour=colour, marker=marker)
         edges.append((at, numbers, colour))
     for at, numbers, colour in edges:
         _at_edge(axis, at, numbers == np.inf, high, "^", colour, "region never visited")
@@ -132,12 +133,7 @@ def delta_f_history(
     axis.set_ylim(low, high)
     axis.set_ylabel(r"$\Delta F$ [kJ/mol]" + (", bars: 95 %" if error_bars else "") + f"\n{label}")
     _over_iterations(axis, iterations)
-    if error_bars:  # bars leave no free corner
-        figure.legend(
-            *axis.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside upper center", ncols=4
-        )
-    else:
-        axis.legend(fontsize=9, edgecolor="none", framealpha=0.9, loc="best")
+    style.legend(figure, n_columns=4)
     return figure
 
 
@@ -177,9 +173,9 @@ def training_curves(
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch")
     axis.set_ylabel(label)
-    axis.set_title(f"restart {best + 1} of {len(train)} chosen", fontsize=10, color=style.INK)
+    axis.set_title(f"restart {best} chosen, of 0 to {len(train) - 1}", fontsize=10, color=style.INK)
     style.open_frame(axis)
-    axis.legend(fontsize=9, frameon=False, loc="upper right")
+    style.legend(figure, n_columns=2)
     return figure
 
 
@@ -197,7 +193,7 @@ def coverage_history(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], *, n_bi
         axis.plot(np.asarray(time), np.asarray(visited), color=colour, linewidth=1.5, label=name)
     axis.set_xlim(left=0)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("time [ns]")
+    axis.set_xlabel("simulated time, all walkers [ns]")
     axis.set_ylabel(f"visited bins of {n_bins:,}")
     style.open_frame(axis)
     percent = axis.secondary_yaxis(

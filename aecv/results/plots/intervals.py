@@ -1,10 +1,12 @@
 """Uncertainty on a chart: shaded bands, bars, and ranges of the energy axis that an outlier does not spoil.
 
 An infinite or unknown (NaN) bound of a known value reaches past the edge of the panel: to draw nothing there
-would look like certainty.
+would look like certainty. It is hatched, its curve dashed and its marker hollow, so that no number with an
+unknown error looks like one with an error.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +17,10 @@ from aecv.results.plots import style
 from aecv.results.plots.style import FloatArray
 
 Limits = tuple[float, float]
+
+UNKNOWN = "error unknown"
+"""In legends."""
+DASHES = (0.0, (3.0, 2.0))
 
 
 def check_shape(place: str, shape: tuple[int, ...], /, **arrays: ArrayLike | None) -> None:
@@ -69,7 +75,9 @@ def band(
     colour: str,
     alpha: float = 0.22,
 ) -> None:
-    """Shade the interval of a curve where the curve is known; a point between two gaps gets a bar.
+    """Shade the interval of a curve where the curve is known, hatched where an end of it is not known.
+
+    A point between two gaps gets a bar.
 
     Args:
         axis: where to draw.
@@ -84,6 +92,17 @@ def band(
     axis.fill_between(x, lower, upper, where=known, color=colour, alpha=alpha, linewidth=0)
     alone = isolated(known)
     axis.vlines(x[alone], lower[alone], upper[alone], color=colour, alpha=2 * alpha, linewidth=3)
+    bare = known & unbounded(interval)
+    if bare.any():
+        where = beside(bare) & known
+        look: dict[str, Any] = {
+            "facecolor": "none",
+            "edgecolor": colour,
+            "alpha": 0.35,
+            "linewidth": 0,
+            "hatch": "///",
+        }
+        axis.fill_between(x, *limits, where=where, zorder=1.6, **look)
 
 
 def bars(
@@ -94,8 +113,9 @@ def bars(
     *,
     limits: Limits,
     colour: str,
+    marker: str = "o",
 ) -> None:
-    """Error bars with caps; where an end is infinite the bar runs out of the panel and has no cap there.
+    """Error bars with caps; where an end is infinite it is dashed, runs out of the panel, and has no cap.
 
     Args:
         axis: where to draw.
@@ -103,6 +123,7 @@ def bars(
         intervals: lower and upper end per point, or None where there is no interval; n of them.
         limits: of the panel's y axis.
         colour: of the series.
+        marker: of the series; hollow where an end is infinite.
 
     Raises:
         GridError: when there is not one interval per point.
@@ -110,13 +131,37 @@ def bars(
     if len(intervals) != len(x):
         raise GridError(f"error bars: need one interval or None per point, {len(x)}, got {len(intervals)}")
     rows = zip(x, values, intervals, strict=True)
-    pairs = [(at, *pair) for at, value, pair in rows if pair is not None and not np.isnan(value)]
+    pairs = [(at, value, *pair) for at, value, pair in rows if pair is not None and not np.isnan(value)]
     if not pairs:
         return
-    at, *ends = np.array(pairs, dtype=float).T
+    at, height, *ends = np.array(pairs, dtype=float).T
     lower, upper = _inside((ends[0], ends[1]), limits)
-    axis.vlines(at, lower, upper, color=colour, linewidth=1.2)
+    bare = unbounded((ends[0], ends[1]))
+    dashes: Any = [DASHES if flag else "solid" for flag in bare]
+    axis.vlines(at, lower, upper, color=colour, linewidth=1.2, linestyles=dashes)
     axis.plot(np.tile(at, 2), np.concatenate([lower, upper]), "_", color=colour, markersize=7)
+    if bare.any():
+        hollow: dict[str, Any] = {
+            "marker": marker,
+            "markersize": 5,
+            "markerfacecolor": "white",
+            "linestyle": "none",
+        }
+        axis.plot(at[bare], np.where(np.isfinite(height), height, np.nan)[bare], color=colour, **hollow)
+        if not any(line.get_label() == UNKNOWN for line in axis.lines):
+            axis.plot([], [], color=style.INK, linewidth=1.2, linestyle=DASHES, label=UNKNOWN)
+
+
+def unbounded(interval: tuple[ArrayLike, ArrayLike]) -> NDArray[np.bool_]:
+    """Where an end of an interval is infinite or unknown, shape (n,)."""
+    return ~(np.isfinite(np.asarray(interval[0], float)) & np.isfinite(np.asarray(interval[1], float)))
+
+
+def beside(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Chosen points and their neighbours, between which a line is drawn, shape (n,)."""
+    padded = np.concatenate([[False], chosen, [False]])
+    near: NDArray[np.bool_] = padded[1:-1] | padded[:-2] | padded[2:]
+    return near
 
 
 def isolated(known: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from aecv.ground.errors import GridError
@@ -54,8 +53,8 @@ class Plane:
 def plane_with_error(plane: Plane, *, ceiling: float = 60.0) -> Figure:
     """F, its standard error, and F minus a reference if there is one; white where F is unknown.
 
-    Nothing is smoothed. Grey in the map of errors: F is known, its error is not. The scales of error and
-    difference end at the 98th percentile, so that a few bins at the rim do not take the colours away.
+    Nothing is smoothed. Hatched, and grey in the map of errors: F is known, its error is not. The scales
+    of error and difference end at the 98th percentile, so that a few bins at the rim do not take the colours.
 
     Args:
         plane: the free energy.
@@ -64,10 +63,13 @@ def plane_with_error(plane: Plane, *, ceiling: float = 60.0) -> Figure:
     n_panels = 2 if plane.reference is None else 3
     figure, axes = style.panels(1, n_panels, width=4.4, height=3.6)
     panels = list(axes[0])
-    level = surface.levels([plane.values], ceiling)
+    level = surface.energy_levels([plane.values], ceiling)
     image = surface.bands(panels[0], plane.x_edges, plane.y_edges, plane.values, level)
     surface.energy_bar(figure, image, [panels[0]], "free energy")
-    panels[0].set_title("free energy", fontsize=10, color=style.INK)
+    bare = np.isfinite(plane.values) & ~np.isfinite(plane.error)
+    surface.hatched(panels[0], plane.x_edges, plane.y_edges, bare)
+    words = "free energy (blank: unknown" + ("; hatched: its error is)" if bare.any() else ")")
+    panels[0].set_title(words, fontsize=10, color=style.INK)
     _error(figure, panels[1], plane)
     if plane.reference is not None:
         _difference(figure, panels[2], plane, plane.reference)
@@ -82,12 +84,7 @@ def _error(figure: Figure, axis: Axes, plane: Plane) -> None:
     error = np.where(known & np.isfinite(plane.error), plane.error, np.nan)
     unknown = known & np.isnan(error)
     if unknown.any():
-        axis.pcolormesh(
-            plane.x_edges,
-            plane.y_edges,
-            np.ma.masked_equal(unknown, False).T,
-            cmap=ListedColormap([style.FAINT]),
-        )
+        surface.greyed(axis, plane.x_edges, plane.y_edges, unknown)
     title = "standard error" + (" (grey: unknown)" if unknown.any() else "")
     axis.set_title(title, fontsize=10, color=style.INK)
     if unknown.any() and np.isnan(error).all():

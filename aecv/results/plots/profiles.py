@@ -81,11 +81,13 @@ class Profile:
 
 
 def profile_with_error(panels: Sequence[Profile], *, ceiling: float = 60.0) -> Figure:
-    """Free energies along one or several coordinates with shaded 95 % intervals, each on its own scale.
+    """Free energies along one or several coordinates with shaded 95 % intervals, on one scale.
+
+    Where F is known and its error is not, the line is dashed and the area hatched.
 
     Args:
         panels: one per coordinate.
-        ceiling: an energy scale ends here or at the highest value [kJ/mol].
+        ceiling: the energy scale ends here or at the highest value [kJ/mol].
 
     Raises:
         GridError: without a panel.
@@ -95,16 +97,15 @@ def profile_with_error(panels: Sequence[Profile], *, ceiling: float = 60.0) -> F
     n_columns = min(PER_ROW, len(panels))
     n_rows = -(-len(panels) // n_columns)
     figure, axes = style.panels(n_rows, n_columns, width=4.4 if n_columns > 1 else 6.0, height=3.6)
-    shown: set[str] = set()
+    ranges = np.array([_limits(profile, ceiling) for profile in panels])
+    limits = float(ranges[:, 0].min()), float(ranges[:, 1].max())
     for axis, profile in zip(axes.flat, panels, strict=False):
-        limits = _limits(profile, ceiling)
         _main(axis, profile, limits)
-        labels = {profile.label, *_compared(axis, profile.curves, profile.points)}
-        # The same legend in every panel would only take room.
-        if len(labels) > 1 and not labels <= shown:
-            style.legend(axis)
-            shown |= labels
+        _compared(axis, profile.curves, profile.points)
         _axes(axis, profile, limits)
+    labels = {text for axis in axes.flat for text in axis.get_legend_handles_labels()[1]}
+    if len(labels) > 1:  # one curve explains itself
+        style.legend(figure, n_columns=3 * n_columns)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     return figure
@@ -130,9 +131,7 @@ def walker_profiles(pooled: Profile, walkers: FloatArray, *, ceiling: float = 60
     figure, axes = style.panels(1, 1, width=7.4, height=4.0)
     axis: Axes = axes[0, 0]
     # The first colour is that of the pooled curve.
-    for number, (values, colour) in enumerate(
-        zip(walkers, style.colours(n_walkers + 1)[1:], strict=True), start=1
-    ):
+    for number, (values, colour) in enumerate(zip(walkers, style.colours(n_walkers + 1)[1:], strict=True)):
         _line(axis, pooled.points, values, color=colour, linewidth=1.0, label=f"walker {number}")
     _main(axis, pooled, limits, linewidth=2.6)
     _compared(axis, pooled.curves, pooled.points)
@@ -157,17 +156,16 @@ def _limits(profile: Profile, ceiling: float, *more: FloatArray) -> Limits:
 def _main(axis: Axes, profile: Profile, limits: Limits, *, linewidth: float = 1.7) -> None:
     colour = style.LINES[0]
     known = np.isfinite(profile.values)
+    bare = np.zeros(known.shape, dtype=bool)
     if profile.interval is not None:
+        bare = known & intervals.unbounded(profile.interval)
         intervals.band(axis, profile.points, known, profile.interval, limits=limits, colour=colour)
-    _line(
-        axis,
-        profile.points,
-        profile.values,
-        color=colour,
-        linewidth=linewidth,
-        label=profile.label,
-        zorder=2.5,
-    )
+    look: dict[str, Any] = {"color": colour, "linewidth": linewidth, "zorder": 2.5}
+    _line(axis, profile.points, np.where(bare, np.nan, profile.values), label=profile.label, **look)
+    if bare.any():
+        shown = np.where(intervals.beside(bare), profile.values, np.nan)
+        text = intervals.UNKNOWN
+        _line(axis, profile.points, shown, label=text, linestyle=intervals.DASHES, hollow=True, **look)
     if not known.any():
         style.say(axis, "nothing visited")
 
@@ -188,13 +186,14 @@ def _compared(axis: Axes, curves: Sequence[Curve], points: FloatArray) -> list[s
     return labels
 
 
-def _line(axis: Axes, points: FloatArray, values: FloatArray, **look: Any) -> None:
-    """A line with gaps, and dots for the points that stand alone between gaps."""
+def _line(axis: Axes, points: FloatArray, values: FloatArray, *, hollow: bool = False, **look: Any) -> None:
+    """A line with gaps, and dots (or circles) for the points that stand alone between gaps."""
     axis.plot(points, values, **look)
     alone = intervals.isolated(np.isfinite(values))
     if alone.any():
         look = {key: look[key] for key in ("color", "zorder") if key in look}
-        axis.plot(points[alone], values[alone], "o", markersize=3.5, **look)
+        face = {"markerfacecolor": "white", "markersize": 5.0} if hollow else {"markersize": 3.5}
+        axis.plot(points[alone], values[alone], "o", **face, **look)
 
 
 def _axes(axis: Axes, profile: Profile, limits: Limits) -> None:

@@ -18,6 +18,8 @@ FloatArray = NDArray[np.float64]
 ENERGY = "kJ/mol"
 INK = "#333333"
 FAINT = "#b8b8b8"
+HATCH = "#ffffffa0"
+"""Lines over a map of colours."""
 REFERENCE = "#f0e8d2"
 """Fill of a region to compare with."""
 
@@ -59,14 +61,21 @@ def open_frame(axis: Axes) -> None:
     axis.set_axisbelow(True)
 
 
-def legend(axis: Axes) -> None:
-    """A legend inside the panel where it hides least; equal entries are said once."""
+def legend(figure: Figure, *, n_columns: int = 3) -> None:
+    """A legend below all panels, where it hides nothing; equal entries are said once."""
     entries: dict[str, Any] = {}
-    for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
-        entries.setdefault(text, handle)
-    axis.legend(
-        list(entries.values()), list(entries), fontsize=9, edgecolor="none", framealpha=0.85, loc="best"
-    )
+    for axis in figure.axes:
+        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    if entries:
+        figure.legend(
+            list(entries.values()),
+            list(entries),
+            fontsize=9,
+            frameon=False,
+            loc="outside lower center",
+            ncols=min(n_columns, len(entries)),
+        )
 
 
 def colours(n: int) -> list[str]:
@@ -136,11 +145,16 @@ def density_map() -> Colormap:
     return ListedColormap(colormaps["Blues"](np.linspace(0.22, 1.0, 256)), name="blues_on_white")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, *, name: str = "") -> None:
     """Write a figure in one piece; the format follows the suffix (.png, .pdf, .svg).
+
+    Args:
+        name: what it shows, the system and the place, in small letters at the top; "" for nothing.
 
     Raises:
         StoreError: when the file cannot be written.
     """
+    if name:
+        figure.suptitle(name, x=0.01, ha="left", fontsize=9, color=INK)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, facecolor="white")

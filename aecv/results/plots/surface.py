@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -31,6 +31,38 @@ def levels(arrays: Sequence[FloatArray], ceiling: float, *, finest: float = 1.0)
     # Rounding must not open one more band when the highest energy is a whole number of steps.
     first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
     return np.arange(first, max(first + 2, last) + 1, dtype=np.float64) * step
+
+
+def energy_levels(arrays: Sequence[FloatArray], ceiling: float) -> FloatArray:
+    """Boundaries of the bands of a free energy with its zero at the minimum [kJ/mol], finer where it is low.
+
+    Steps are 1 up to 4, 2 up to 10, 5 up to 20 and 10 beyond: basins that a few kJ/mol divide, as C7eq and
+    C5 of alanine dipeptide, are told apart on one scale with barriers of 60.
+
+    Args:
+        arrays: energies [kJ/mol]; below zero, even steps are taken.
+        ceiling: the bands end here or at the highest energy [kJ/mol].
+    """
+    finite = np.concatenate([np.ravel(values[np.isfinite(values)]) for values in arrays])
+    if not finite.size or finite.min() < -1e-6 or min(finite.max(), ceiling) <= 10.0:
+        return levels(arrays, ceiling)
+    ladder = np.concatenate([[0, 1, 2, 3, 4, 6, 8, 10, 15], np.arange(20.0, max(30.0, ceiling) + 10.0, 10.0)])
+    last = int(np.searchsorted(ladder, min(finite.max(), ceiling) - 1e-9))
+    return np.asarray(ladder[: last + 1], dtype=np.float64)
+
+
+def greyed(axis: Axes, x_edges: FloatArray, y_edges: FloatArray, chosen: NDArray[np.bool_]) -> None:
+    """Grey in the chosen bins, shape (n_x, n_y): something is there, and it is not known how much."""
+    if chosen.any():
+        shown = np.ma.masked_equal(chosen, False).T
+        axis.pcolormesh(x_edges, y_edges, shown, cmap=ListedColormap([style.FAINT]))
+
+
+def hatched(axis: Axes, x_edges: FloatArray, y_edges: FloatArray, chosen: NDArray[np.bool_]) -> None:
+    """Hatch the chosen bins, shape (n_x, n_y), over what is drawn there."""
+    if chosen.any():
+        shown, look = np.ma.masked_equal(chosen, False).T, {"facecolor": "none", "edgecolor": style.HATCH}
+        axis.pcolor(x_edges, y_edges, shown, hatch="////", linewidth=0, **look)
 
 
 def bands(
