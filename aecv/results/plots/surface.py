@@ -61,7 +61,8 @@ def greyed(axis: Axes, x_edges: FloatArray, y_edges: FloatArray, chosen: NDArray
 def hatched(axis: Axes, x_edges: FloatArray, y_edges: FloatArray, chosen: NDArray[np.bool_]) -> None:
     """Hatch the chosen bins, shape (n_x, n_y), over what is drawn there."""
     if chosen.any():
-        shown, look = np.ma.masked_equal(chosen, False).T, {"facecolor": "none", "edgecolor": style.HATCH}
+        shown = np.ma.masked_equal(chosen, False).T
+        look: dict[str, Any] = {"facecolor": "none", "edgecolor": style.HATCH}
         axis.pcolor(x_edges, y_edges, shown, hatch="////", linewidth=0, **look)
 
 
