@@ -81,7 +81,7 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
     growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
     counted = basin_visits(samples.basin[settled], samples.walker[settled], n_starts)
     problems = () if bias is None else tuple(_problems(counted, mixing, growth, n_starts))
-    problems = (*problems, *_torn(samples))
+    problems = (*problems, *_torn(samples, is_biased=bias is not None))
     return Coverage(
         visits=visits,
         r_hat=mixing,
@@ -152,12 +152,18 @@ def _growth(values: FloatArray, samples: Samples, periodic: bool) -> float:
         return float("nan")
 
 
-def _torn(samples: Samples) -> Iterable[str]:
-    """A bias that tears at a molecule takes walkers to where they never come back from."""
+def _torn(samples: Samples, *, is_biased: bool) -> Iterable[str]:
+    """A bias that tears at a molecule takes walkers to where they never come back from; where there was none,
+    as in a user's frames, no setting of it helps."""
     if samples.n_inverted or samples.n_turned:
+        advice = (
+            "lower eabf.ceiling_kj_mol if that is not wanted"
+            if is_biased
+            else "no bias did that: compare the structure with the frames"
+        )
         yield (
             f"of {samples.n_frames} frames {samples.n_inverted} have another chirality, {samples.n_turned} "
-            "another cis-trans state than the structure (lower eabf.ceiling_kj_mol if that is not wanted)"
+            f"another cis-trans state than the structure ({advice})"
         )
 
 

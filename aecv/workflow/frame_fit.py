@@ -6,7 +6,7 @@ reflection, another isomer and exchanged names do.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.numerics.frame_fit import ratio_bounds, volume_signs
 from aecv.sampling.bond_lengths import BondLengths, bond_lengths
 from aecv.sampling.system import MolecularSystem
 
@@ -41,6 +42,7 @@ class Misfit(NamedTuple):
     advice: str | None = None
 
 
+@lru_cache(maxsize=8)
 def some_of(n_frames: int) -> IntArray:
     """Numbers of the frames that are looked at of a piece: the first, the last, and a spread in between."""
     return np.unique(np.append(np.arange(0, n_frames, _EVERY), n_frames - 1)).astype(np.int64)
@@ -129,10 +131,24 @@ class FrameFit:
         worst = int(np.argmax(np.maximum(ratios, 1.0 / np.maximum(ratios, 1e-6))))
         return self._told(pairs[worst], float(distances[worst]), lengths[worst]), bool(ratios[worst] > 1)
 
-    def mirrored(self, frames: Frames) -> NDArray[np.bool_]:
-        """Whether a centre has the other handedness than in the structure, shape (n_frames, n_centres)."""
-        own = np.sign(_volumes(self.system.positions[None], self.centres))
-        return np.asarray(np.sign(_volumes(frames, self.centres)) == -own)
+    def is_usual(self, frames: Frames, rows: IntArray) -> bool:
+        """Whether all bonds of some frames are within the usual bounds: nothing more need be asked then."""
+        pairs, lengths = self._within(frames)
+        low, high = ratio_bounds(frames, rows, pairs, lengths)
+        return not len(pairs) or (USUAL[0] <= low and high <= USUAL[1])
+
+    def mirrored(self, frames: Frames, rows: IntArray) -> NDArray[np.bool_]:
+        """Whether a centre has the other handedness than in the structure, shape (n_rows, n_centres).
+
+        Args:
+            frames: shape (n_frames, n_atoms, 3) [nm].
+            rows: of which these are looked at, shape (n_rows,).
+        """
+        return np.asarray(volume_signs(frames, rows, self.centres) == -self._own_signs)
+
+    @cached_property
+    def _own_signs(self) -> IntArray:
+        return volume_signs(self.system.positions[None], np.zeros(1, dtype=np.int64), self.centres)
 
     def check_handedness(self, place: str, n_mirrored: IntArray, n_frames: int) -> None:
         """Refuse frames of which most have a centre of the other handedness.
@@ -157,15 +173,22 @@ class FrameFit:
         more = f" and {len(most) - 1} more" if len(most) > 1 else ""
         raise SamplingError(
             f"{place}: needs frames of '{self.system.spec.name}', has another isomer, or exchanged atoms: "
-            f"around {names[0]}{more} {', '.join(atom.name for atom in names[1:])} have the other handedness "
+            f"around {names[0]}{more} {', '.join(a.name for a in names[1:])} have the other handedness "
             f"than in the structure, in {int(n_mirrored[most[0]])} of {n_frames} frames; give frames of the "
             "same isomer with the same names"
         )
 
     def _within(self, frames: Frames) -> tuple[IntArray, FloatArray]:
         """Bonds between the atoms that frames hold."""
-        kept = self.bonds.pairs.max(axis=1, initial=0) < frames.shape[1]
-        return self.bonds.pairs[kept], self.bonds.lengths[kept]
+        pairs, lengths = self.bonds.pairs, self.bonds.lengths
+        if not len(pairs) or frames.shape[1] > self._last_bonded:
+            return pairs, lengths
+        kept = pairs.max(axis=1) < frames.shape[1]
+        return pairs[kept], lengths[kept]
+
+    @cached_property
+    def _last_bonded(self) -> int:
+        return int(self.bonds.pairs.max(initial=-1))
 
     def _told(self, pair: IntArray, distance: float, length: float) -> str:
         one, other = (self.system.mdtraj_topology.atom(int(index)) for index in pair)

@@ -218,11 +218,23 @@ def _check_promise(path: Path, promised: tuple[int, int | None] | None, n_read: 
 
 
 def _cut_off(path: Path, n_whole: int, why: str) -> SamplingError:
-    whole = f"; the whole ones alone: mdconvert -i :{n_whole} -o whole{path.suffix} {path.name}"
+    whole = _keeping(path, n_whole) if n_whole else ""
     return SamplingError(
-        f"{path}: is cut off or damaged after frame {n_whole} ({why}); copy or write it again"
-        f"{whole if n_whole else ''}"
+        f"{path}: is cut off or damaged after frame {n_whole} ({why}); copy or write it again{whole}"
     )
+
+
+def _keeping(path: Path, n_whole: int) -> str:
+    """`; the whole frames alone: COMMAND`; mdtraj's mdconvert reads an .xtc to its end, and fails there."""
+    kind = ending(path)
+    if kind == ".dcd":
+        return f"; the whole frames alone: mdconvert -i :{n_whole} -o whole.dcd {path}"
+    if kind in (".xtc", ".trr"):
+        code = (
+            f"import mdtraj as m; r = m.open('{path}').read({n_whole}); m.open('whole{kind}', 'w').write(*r)"
+        )
+        return f'; the whole frames alone: python -c "{code}"'
+    return ""
 
 
 def _outline(path: Path, topology: mdtraj.Topology) -> tuple[int | None, int]:

@@ -91,10 +91,12 @@ class FrameSource:
             if piece.first == 0:
                 order = self._order(piece, notes)
             frames = self._whole(piece, order)
-            sample = frames if torn else frames[some_of(len(frames))]
-            if not torn and (misfit := self.fit.misfit(sample)) is not None:
+            rows = some_of(len(frames))
+            usual = not torn and self.fit.is_usual(frames, rows)
+            sample = frames if torn or usual else frames[rows]
+            if not (torn or usual) and (misfit := self.fit.misfit(sample)) is not None:
                 raise self._unfit(misfit, piece)
-            if torn or self.fit.torn(sample).any():
+            if torn or (not usual and self.fit.torn(sample).any()):
                 bad = self.fit.torn(frames)
                 if not torn:
                     at = int(np.argmax(bad))

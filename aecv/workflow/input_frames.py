@@ -193,7 +193,8 @@ def check_frames(files: Frames, system: MolecularSystem) -> None:
     for source in _sources(files, fit):
         n_frames, n_mirrored = 0, np.zeros(len(fit.centres), dtype=np.int64)
         for piece in source.ends():
-            n_mirrored += fit.mirrored(piece.positions).sum(axis=0)
+            rows = np.arange(len(piece.positions))
+            n_mirrored += fit.mirrored(piece.positions, rows).sum(axis=0)
             n_frames += len(piece.positions)
         fit.check_handedness(source.place, n_mirrored, n_frames)
 
@@ -223,7 +224,7 @@ def _read_source(source: FrameSource, fit: FrameFit, chosen: IntArray, read: _Re
             read.changes.append(
                 np.stack([system.stereo.inverted(frames), system.stereo.turned(frames)], axis=1)
             )
-        read.mirrored.append(fit.mirrored(everything[some_of(len(everything))]))
+        read.mirrored.append(fit.mirrored(everything, some_of(len(everything))))
         read.n_frames += len(everything)
     if marks:
         read.times.append(np.concatenate(times))

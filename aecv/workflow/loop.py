@@ -32,7 +32,7 @@ from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.coupling import extended_variable
-from aecv.workflow.input_frames import FrameFiles, check_frames
+from aecv.workflow.input_frames import FrameFiles, Frames, check_frames, frame_files
 from aecv.workflow.pictures import draw_run, scores
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
@@ -95,7 +95,7 @@ def iterate(
     out: Path | str,
     *,
     resume: bool = False,
-    frames: FrameFiles | None = None,
+    frames: Frames | None = None,
     workers: Workers | None = None,
     progress: Progress = silent,
     on_record: Callable[[IterationRecord], object] = lambda _: None,
@@ -106,8 +106,9 @@ def iterate(
         spec: the system with all settings; or its name or folder, with its own.
         out: the run's folder.
         resume: continue the run that the folder holds.
-        frames: a user's frames in place of the unbiased dynamics of iteration 0; a resumed run whose
-            iteration 0 is finished needs them no more.
+        frames: a user's frames in place of the unbiased dynamics of iteration 0 (`FrameFiles`, a path, an
+            mdtraj.Trajectory, or a list of these); a resumed run whose iteration 0 is finished needs them no
+            more.
         workers: processes that run the dynamics; None for this one. They change no result.
         progress: opens progress bars.
         on_record: called with each iteration's record when it is known, also for reused iterations.
@@ -125,8 +126,9 @@ def iterate(
         production_plan(spec.settings, 0)
     engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
-    if frames is not None:
-        check_frames(frames, system)
+    files = None if frames is None else frame_files(frames)
+    if files is not None:
+        check_frames(files, system)
     workers = workers or ThisProcess()
     platform = choose_platform(system.system, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -136,7 +138,7 @@ def iterate(
         ) as run,
         told_when_stopped(run.path),
     ):
-        return _Loop(run, system, platform, workers, progress, frames).run(on_record)
+        return _Loop(run, system, platform, workers, progress, files).run(on_record)
 
 
 class _Loop:

@@ -20,7 +20,7 @@ from aecv.numerics.convergence import nonlinear_r2, weighted_r2
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import build, check_atoms
 from aecv.workflow.finished import FinishedRun
-from aecv.workflow.input_frames import FrameFiles, read_frames
+from aecv.workflow.input_frames import Frames, InputFrames, frame_files, read_frames
 from aecv.workflow.learning import Trained, train_cv
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Samples
@@ -57,7 +57,7 @@ class Score(Shown):
 
 def train(
     spec: SystemSpec | str | Path,
-    frames: FrameFiles,
+    frames: Frames,
     out: Path | str,
     *,
     power: float = 1.0,
@@ -71,7 +71,8 @@ def train(
     Args:
         spec: the system with all settings, or its name or folder; [cv], [autoencoder] and [training] count,
             and run.seed.
-        frames: where the frames are, in the order of time.
+        frames: the frames, in the order of time: `FrameFiles`, a path, an mdtraj.Trajectory, or a list of
+            these.
         out: a new folder: cv.pt, cv.npz, cv.json, training.json.
         power: p; 1 trains on the ensemble that the weights stand for, less looks closer at rare frames.
         progress: opens progress bars.
@@ -85,11 +86,12 @@ def train(
         StoreError: when `out` exists already or cannot be written.
     """
     spec = as_system(spec)
-    system, hashes = build(spec), frames.hashes()
+    files = frame_files(frames)
+    system, hashes = build(spec), files.hashes()
     with new_folder(Path(out)) as folder:
-        names = [item.name if isinstance(item, Path) else "frames in memory" for item in frames.sources]
+        names = [item.name if isinstance(item, Path) else "frames in memory" for item in files.sources]
         with timed(f"train: reading {', '.join(names)}"):
-            found = read_frames(frames, system)
+            found = read_frames(files, system)
         trained = train_cv(
             folder,
             WeightedFrames(positions=found.positions, weights=found.weights),
@@ -101,8 +103,18 @@ def train(
             more_frames="bring more frames, or frames whose weights are more alike",
         )
         report = hashes | {"system": spec.name, "system_hash": spec.hash, "power": power}
-        write_json(folder / "frames.json", report | {"n_frames": found.n_frames})
+        write_json(folder / "frames.json", report | _told_of(found))
     return trained
+
+
+def _told_of(frames: InputFrames) -> dict[str, Any]:
+    """What there is to say of frames, for JSON."""
+    return {
+        "n_frames": frames.n_frames,
+        "n_inverted": frames.n_inverted,
+        "n_turned": frames.n_turned,
+        "notes": list(frames.notes),
+    }
 
 
 def score_in_run(
@@ -137,16 +149,14 @@ def score_in_run(
     return score_on(new, old, samples.cv_positions, atoms, weights)
 
 
-def score(
-    new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | Path, frames: FrameFiles
-) -> Score:
+def score(new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | Path, frames: Frames) -> Score:
     """Compare two CVs on given frames.
 
     Args:
         new: the CV that is explained, or its file or folder.
         old: the CV that explains; of the same system, its atoms may be others.
         spec: the system, or its name or folder.
-        frames: where the frames are.
+        frames: the frames, as for `train`.
 
     Raises:
         CVError: when a CV is of other atoms.

@@ -1,5 +1,6 @@
 """Coverage of walkers whose ways are known, and the words for what they missed."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -180,3 +181,14 @@ def test_starts_know_on_which_side_of_the_region_they_lie(tmp_path: Path) -> Non
     np.testing.assert_array_equal(known.inside, [False, True, False])  # 0 < x < 1.6
     nowhere: Any = SimpleNamespace(spec=SimpleNamespace(settings=SimpleNamespace(delta_f=None)))
     assert KnownStarts.load(run, nowhere).inside is None
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_bias_is_blamed_for_inverted_frames_only_where_there_is_one(biased: bool) -> None:
+    samples = samples_of_walkers(np.zeros((2, 8), dtype=int))
+    arrays = samples.arrays | {"n_inverted": np.array(3)}
+    found = assess(replace(samples, arrays=arrays), ADAPTIVE if biased else None, 1, system_with())
+    (said,) = [problem for problem in found.problems if "chirality" in problem]
+    assert "of 16 frames 3 have another chirality" in said
+    assert ("eabf.ceiling_kj_mol" in said) == biased
+    assert ("no bias did that" in said) != biased

@@ -9,6 +9,7 @@ import pytest
 from aecv.ground.errors import SamplingError
 from aecv.models.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
+from aecv.workflow.frame_fit import USUAL, FrameFit
 from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames
 
 
@@ -127,6 +128,32 @@ def test_a_mirror_image_is_refused_and_some_inverted_frames_are_told(
     assert "of 200 frames 20 have another chirality, 0 another cis-trans state" in found.notes[0]
 
 
+def test_exchanged_neighbours_change_the_hand() -> None:
+    """Two neighbours of an atom in each other's place: another isomer, or exchanged names."""
+    chain = build(load_system("ala2"))
+    topology, positions = chain.mdtraj_topology, chain.positions
+    fit = FrameFit(system=chain)
+    assert len(fit.centres) == 1  # of alanine dipeptide: CA alone has three heavy neighbours
+    (names,) = [[topology.atom(int(i)).name for i in row] for row in fit.centres]
+    assert names == ["CA", "N", "CB", "C"]
+    turned = positions.copy()
+    turned[fit.centres[0, 1:]] = turned[fit.centres[0, [2, 1, 3]]]
+    rows = np.zeros(1, dtype=np.int64)
+    assert fit.mirrored(turned[None], rows).all()
+    assert not fit.mirrored(positions[None], rows).any()
+    with pytest.raises(SamplingError, match="around ALA2-CA N, CB, C have the other handedness"):
+        fit.check_handedness("x.xtc", np.array([9]), 10)
+    fit.check_handedness("x.xtc", np.array([5]), 10)  # half of them: told, not refused
+
+
+def test_shaken_and_hot_frames_are_the_usual_ones(system: MolecularSystem, right: mdtraj.Trajectory) -> None:
+    """Widths of bonds in these frames are twice those of any bond at 1000 K."""
+    fit = FrameFit(system=system)
+    assert fit.is_usual(right.xyz, np.arange(200))
+    assert fit.misfit(right.xyz) is None
+    assert not fit.torn(right.xyz).any()
+
+
 def test_the_shared_cases_come_out_right(system: MolecularSystem, shared_cases: Path) -> None:
     order, wrapped = shared_cases / "frames_other_order", shared_cases / "frames_wrapped"
     for name in ("heavyfirst", "caswap"):
@@ -143,6 +170,26 @@ def test_the_shared_cases_come_out_right(system: MolecularSystem, shared_cases: 
     )
     difference = np.angle(np.exp(1j * (whole.observables["psi"] - made_whole.observables["psi"])))
     assert np.abs(difference).max() < 0.05  # 0.001 nm of the format
+
+
+def test_another_programs_order_is_told_by_its_names(shared_data: Path) -> None:
+    """Frames of chignolin in the order of Gromacs, with names; the order of the system is Amber's."""
+    system = build(load_system("chignolin"))
+    found = read_frames(shared_data / "chignolin/committor_frames/Chignolin_Aligned.pdb", system)
+    assert (found.n_frames, found.n_inverted) == (109, 0)
+    assert "115 atoms were put in the order of the system" in found.notes[0]
+
+
+def test_a_topology_that_is_not_that_of_its_trajectory(shared_data: Path) -> None:
+    """A published pair: the .pdb has C and O before the side chain, the .xtc after it."""
+    topology = mdtraj.load_topology(str(shared_data / "asp7/asp7.pdb"))
+    pairs = np.array([[one.index, other.index] for one, other in topology.bonds])
+    start = mdtraj.load(str(shared_data / "asp7/asp7.pdb")).xyz[0].astype(float)
+    lengths = np.linalg.norm(start[pairs[:, 0]] - start[pairs[:, 1]], axis=1)
+    frames = mdtraj.load(str(shared_data / "asp7/asp7.xtc"), top=topology).xyz[::100]
+    ratios = np.linalg.norm(frames[:, pairs[:, 0]] - frames[:, pairs[:, 1]], axis=2) / lengths
+    wrong = (np.median(ratios, axis=0) < USUAL[0]) | (np.median(ratios, axis=0) > USUAL[1])
+    assert wrong.sum() == 33  # of 56
 
 
 @pytest.mark.parametrize(

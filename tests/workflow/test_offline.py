@@ -160,3 +160,18 @@ def test_what_cannot_be_scored_is_named(small_run: Path, tmp_path: Path) -> None
     few = np.delete(cv.atom_indices, 1)
     with pytest.raises(CVError, match=r"needs atom \d+, the frames hold"):
         score_on(phi, cv, np.zeros((50, len(few), 3)), few, np.ones(50))
+
+
+def test_a_trajectory_in_memory_trains_as_its_file_does(frames: Path, tmp_path: Path) -> None:
+    """And what is odd about frames stands beside the CV."""
+    import mdtraj
+
+    spec = load_system("ala2", overrides=QUICK)
+    loaded = mdtraj.load(str(frames), top=build(spec).mdtraj_topology)
+    assert train(spec, loaded, tmp_path / "a").loss == train(spec, frames, tmp_path / "b").loss
+    mirror = loaded[:100]
+    mirror.xyz[:20] *= np.float32([1, 1, -1])
+    train(spec, [mirror], tmp_path / "c")
+    said = read_json(tmp_path / "c" / "frames.json")
+    assert (said["n_frames"], said["n_inverted"]) == (100, 20)
+    assert "of 100 frames 20 have another chirality" in said["notes"][0]
