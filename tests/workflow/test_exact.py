@@ -71,7 +71,13 @@ def test_a_toy_run_leaves_everything(toy_run: Path) -> None:
 
 def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Figure] = {}
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update({path.name: figure}))
+    named: set[str] = set()
+
+    def save(figure: Figure, path: Path, *, name: str) -> None:
+        drawn[path.name] = figure
+        named.add(name)
+
+    monkeypatch.setattr(plots, "save", save)
     system = build(load_system(read_json(toy_run / "run.json")["system"], overrides=SMALL))
     records = [
         IterationRecord.from_dict(read_json(toy_run / f"iteration_0{k}" / "record.json")) for k in (0, 1)
@@ -89,6 +95,7 @@ def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: p
         draw_production(run, "production_01", system)
         assert drawn["production_x_y.png"].axes[0].get_xlabel() == "x [nm]"
         assert drawn["production_walkers.png"].axes[0].get_xlabel() == "time of each walker [ns]"
+    assert {text.partition(",")[0] for text in named} == {system.spec.name}
 
 
 def test_exact_profiles_lie_on_the_bins_of_the_estimates(toy_run: Path) -> None:
