@@ -11,7 +11,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aecv.ground.plain_text import LineFormatter, one_line
 from aecv.ground.progress import duration
-from aecv.workflow.record_table import COLUMNS, UNITS
+from aecv.ground.settings import ConvergenceSettings
+from aecv.workflow.record_table import COLUMNS, UNITS, as_judged
 from aecv.workflow.records import IterationRecord
 
 logger = logging.getLogger(__name__)
@@ -83,8 +84,12 @@ def table_line(record: IterationRecord) -> str:
     return "  ".join(column.cell(record).rjust(column.width) for column in COLUMNS)
 
 
-def print_record(record: IterationRecord) -> None:
-    """The table line of an iteration, below the header if it is the first."""
+def print_record(record: IterationRecord, settings: ConvergenceSettings | None = None) -> None:
+    """The table line of an iteration, below the header if it is the first.
+
+    Args:
+        settings: say what the score is held against; None for the record's own s_min, without the floor.
+    """
     if record.index == 0:
         print(UNITS, table_header(), sep="\n")
-    print(table_line(record), flush=True)
+    print(table_line(record if settings is None else as_judged(record, settings)), flush=True)

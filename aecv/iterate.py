@@ -1,5 +1,6 @@
 """`aecv iterate`: the whole loop for a system, in one command."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def main(
             frames=frame_files(options),
             workers=workers,
             progress=console.bars,
-            on_record=console.print_record,
+            on_record=partial(console.print_record, settings=spec.settings.convergence),
         )
     say_lines(screens.closing_words(outcome))
     made = f", {outcome.production.folder}/" if outcome.production else ""

@@ -8,10 +8,12 @@ from aecv.console import table_header, table_line
 from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration
 from aecv.ground.settings import Settings
-from aecv.workflow.record_table import number, with_error
+from aecv.workflow.ended import GO_ON
+from aecv.workflow.record_table import as_judged, number, with_error
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
     from aecv.workflow.catalogue import Entry
+    from aecv.workflow.ended import Ended
     from aecv.workflow.learning import Trained
     from aecv.workflow.loop import Outcome
     from aecv.workflow.offline import Score
@@ -78,10 +80,22 @@ def status_text(run: Path, found: "Status") -> str:
     if found.state == "running":
         lines.append(f"last written {duration(found.idle_s)} ago")
     elif found.state == "stopped":
-        lines.append("go on with the command that began it and --resume")
+        lines += _end_lines(found.ended)
     if found.records:
-        lines += [table_header(), *(table_line(record) for record in found.records), *found.sentences]
+        lines += [
+            table_header(),
+            *(table_line(as_judged(record, found.convergence)) for record in found.records),
+        ]
+        lines += [one_line(sentence) for sentence in found.sentences]
     return "\n".join(lines)
+
+
+def _end_lines(ended: "Ended | None") -> list[str]:
+    """What ended a run, and what to do where that does not say it."""
+    if ended is None:
+        return [GO_ON]
+    told = one_line(f"ended {ended.when}: {ended.message}")
+    return [told, one_line(ended.advice)] if ended.advice else [told]
 
 
 def _stage_text(stage: "Stage", *, is_running: bool) -> str:

@@ -3,9 +3,11 @@
 from typing import Any
 
 from aecv.console import table_header, table_line
+from aecv.ground.settings import ConvergenceSettings
 from aecv.screens import closing_words
 from aecv.workflow.loop import Outcome
 from aecv.workflow.production import Production
+from aecv.workflow.record_table import as_judged
 from aecv.workflow.verdict import Verdict
 from tests.workflow import hand
 
@@ -30,7 +32,9 @@ def test_every_column_stands_under_its_name() -> None:
     ):
         end = header.index(f" {name}") + 1 + len(name)
         assert line[:end].endswith(f" {cell}"), name
-    assert table_line(hand.record(1, 0.9, None, **COSTS)).split()[1:3] == ["0.900", "-"]
+    below = hand.record(1, 0.9, None, **COSTS)
+    assert table_line(below).split()[1:3] == ["0.900", "-"]
+    assert table_line(as_judged(below, ConvergenceSettings())).split()[1:3] == ["0.900", "0.950"]
 
 
 def production(**changes: Any) -> Production:

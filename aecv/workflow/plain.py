@@ -43,7 +43,7 @@ from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
 from aecv.workflow.reach import check_behaviour, check_starts
-from aecv.workflow.reporting import update_report
+from aecv.workflow.reporting import told_when_stopped, update_report
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.sampled import STARTS, Sampled
 from aecv.workflow.samples import Bias, Samples
@@ -106,9 +106,12 @@ def sample_along(
         settings, "along", length_ns, settings.production.frozen_stages, cv.n_components
     )
     open_run = RunDirectory.resume if resume else RunDirectory.create
-    with open_run(
-        Path(out), spec, platform=platform.platform.getName(), engine_versions=engine_versions
-    ) as run:
+    with (
+        open_run(
+            Path(out), spec, platform=platform.platform.getName(), engine_versions=engine_versions
+        ) as run,
+        told_when_stopped(run.path),
+    ):
         run.note(early)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         recipe = EngineRecipe(system=system, platform=platform)

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aecv.ground.progress import duration
-from aecv.workflow.records import IterationRecord
+from aecv.ground.settings import ConvergenceSettings
+from aecv.workflow.records import IterationRecord, required_score
 
 UNITS = "dF in kJ/mol with 95 % intervals, loss in nm^2, time in min:s"
 
@@ -34,6 +35,11 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None or math.isnan(value) else form.format(value)
 
 
+def as_judged(record: IterationRecord, settings: ConvergenceSettings) -> IterationRecord:
+    """The record with the s_min that its score is held against, the floor included, for table rows."""
+    return replace(record, s_min=required_score(record, settings))
+
+
 COLUMNS = (
     Column(
         name="iter",
@@ -50,7 +56,8 @@ COLUMNS = (
     Column(
         name="s_min",
         width=6,
-        meaning="what the score has to reach: what CVs of resampled frames reach among each other",
+        meaning="what the score has to reach: what CVs of resampled frames reach among each other, "
+        "but at least convergence.floor",
         cell=lambda record: number(record.s_min, "{:.3f}"),
     ),
     Column(

@@ -117,11 +117,14 @@ def required_score(record: IterationRecord, settings: ConvergenceSettings) -> fl
     """What an iteration's score needs to be for convergence; None where that is not known.
 
     A number in the settings counts for all iterations, also for those finished before it was set. With
-    "bootstrap" it is the iteration's own s_min, but not less than the floor; an iteration that was finished
-    under a number has none, and one whose score is below the floor needs none.
+    "bootstrap" it is the iteration's own s_min, but not less than the floor; where the score is below the
+    floor no s_min was looked for, and the floor is what it has to reach. An iteration that was finished under
+    a number has none.
     """
     if settings.s_min != "bootstrap":
         return float(settings.s_min)
+    if record.score is not None and record.score < settings.floor and record.s_min is None:
+        return settings.floor
     if record.s_min is None or record.s_min_replicas is None:
         return None
     return max(record.s_min, settings.floor)

@@ -19,6 +19,7 @@ from aecv.sampling.pieces import (
     equilibration_parts,
     n_minima,
 )
+from aecv.workflow.ended import Ended, read_end
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
@@ -68,7 +69,8 @@ class Status(Shown):
         stage: what is or was being worked on; None for a finished run.
         records: of the finished iterations.
         converged: whether the CV repeats itself; None before there is a score.
-        sentences: the verdict so far.
+        sentences: the verdict so far; its advice is for a run that is finished.
+        ended: what ended a run that stopped; None where it was killed, and for any other.
         idle_s: since something was last written [s].
         convergence: the settings that the verdict goes by.
     """
@@ -83,6 +85,7 @@ class Status(Shown):
     sentences: tuple[str, ...]
     idle_s: float
     convergence: ConvergenceSettings
+    ended: Ended | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -132,7 +135,8 @@ def status(path: Path | str) -> Status:
         stage=stage,
         records=records,
         converged=verdict.converged if verdict and scored else None,
-        sentences=verdict.sentences if verdict else (),
+        sentences=() if verdict is None else verdict.sentences if stage is None else verdict.findings,
+        ended=read_end(run.path) if state == "stopped" else None,
         idle_s=_idle(run.path),
         convergence=run.settings.convergence,
     )

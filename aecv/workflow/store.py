@@ -134,7 +134,10 @@ class RunDirectory:
     def __enter__(self) -> "RunDirectory":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        if error is not None:
+            words = str(error) or type(error).__name__
+            self.note([logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (words,), None)])
         self.close()
 
     def close(self) -> None:

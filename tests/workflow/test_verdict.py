@@ -1,9 +1,12 @@
 """The judgement on a run, case by case."""
 
+from dataclasses import replace
+
 import pytest
 
 from aecv.ground.settings import ConvergenceSettings
-from aecv.workflow.records import IterationRecord
+from aecv.workflow.records import IterationRecord, required_score
+from aecv.workflow.reporting.words import table_of
 from aecv.workflow.verdict import judge
 from tests.workflow.hand import record
 
@@ -43,8 +46,9 @@ def test_converged_and_held() -> None:
 def test_missed_again_in_the_end_is_not_converged() -> None:
     verdict = judge(run(0.99, 0.99, 0.97), ConvergenceSettings())
     assert not verdict.converged
-    assert (
-        verdict.sentences[0] == "converged at iteration 2, missed again in 3 (last score 0.970, s_min 0.980)"
+    assert verdict.sentences[0] == (
+        "converged at iteration 2, missed again in 3 (last score 0.970, s_min 0.980); "
+        "iteration 3: score 0.970 is below s_min, 0.980"
     )
     assert verdict.sentences[-1] == GO_ON
 
@@ -84,14 +88,16 @@ def test_coverage_may_be_left_out_of_the_judgement_but_is_told() -> None:
 @pytest.mark.parametrize(
     ("consecutive", "words"),
     [
-        (1, "not converged (last score 0.900, s_min not found)"),
+        (1, "not converged (last score 0.900, s_min 0.950)"),
         (3, "not converged in 3 iterations in a row ("),
     ],
 )
-def test_a_score_below_the_floor_has_no_threshold(consecutive: int, words: str) -> None:
+def test_a_score_below_the_floor_has_the_floor_as_threshold(consecutive: int, words: str) -> None:
+    """No s_min was looked for, as the table, the picture and the report tell."""
     verdict = judge([record(0), record(1, 0.9, None)], ConvergenceSettings(consecutive=consecutive))
     assert not verdict.converged
     assert verdict.sentences[0].startswith(words)
+    assert verdict.sentences[0].endswith("; iteration 1: score 0.900 is below the floor, 0.950")
     assert verdict.sentences[-1] == GO_ON
 
 
@@ -102,3 +108,53 @@ def test_the_threshold_told_is_the_one_that_counts() -> None:
     assert "s_min 0.970)" in judge(records, ConvergenceSettings(s_min=0.97)).sentences[0]
     assert judge(records, ConvergenceSettings()).converged
     assert not judge(records, ConvergenceSettings(s_min=0.97)).converged
+
+
+def test_every_miss_has_its_reason_and_the_numbers_of_the_table() -> None:
+    """One below s_min, one below the floor that lies above its s_min, one whose walkers missed a basin, and
+    one with both; the numbers are those of the table and the picture."""
+    settings = ConvergenceSettings()
+    records = [
+        *run(0.99, 0.99),
+        record(3, 0.9, 0.98),
+        record(4, 0.97, 0.98),
+        record(5, 0.94, 0.912),
+        record(6, 0.99, 0.98, problems=(MISSED,)),
+        record(7, 0.97, 0.98, problems=(MISSED, "frames: other")),
+    ]
+    first = judge(records, settings).sentences[0]
+    head, *reasons = first.split("; iteration ")
+    assert head == "converged at iteration 2, missed again in 3, 4, 5, 6, 7 (last score 0.970, s_min 0.980)"
+    assert reasons == [
+        "5: score 0.940 is below the floor, 0.950",
+        f"6: coverage, {MISSED}",
+        "7: score 0.970 is below s_min, 0.980 and coverage",
+    ]
+    table = table_of([replace(item, wall_s=60.0) for item in records], settings)
+    assert table is not None
+    column = [name for name, _ in table.columns].index("s_min")
+    drawn = [required_score(item, settings) for item in records]
+    assert [row[column] for row in table.rows] == ["-", *(f"{needed:.3f}" for needed in drawn[1:])]
+    assert table.rows[5][column] == "0.950"
+
+
+def test_numbers_that_round_alike_are_told_apart() -> None:
+    verdict = judge([*run(0.99), record(2, 0.97962, 0.98)], ConvergenceSettings())
+    assert "iteration 2: score 0.9796 is below s_min, 0.9800" in verdict.sentences[0]
+
+
+def test_a_row_that_has_just_begun_tells_what_came_before_it() -> None:
+    """Two in a row are asked for: the iteration before the good one is the reason, if there is one."""
+    assert judge(run(0.9, 0.99), ConvergenceSettings()).sentences[0] == (
+        "not converged in 2 iterations in a row (last score 0.990, s_min 0.980); "
+        "iteration 1: score 0.900 is below s_min, 0.980"
+    )
+    assert ";" not in judge(run(0.99), ConvergenceSettings()).sentences[0]
+
+
+def test_more_iterations_are_not_advised_where_trainings_disagree() -> None:
+    """Restarts on the same frames that agree less than iterations have to."""
+    last = record(2, 0.96, 0.98, restart_score=0.955)
+    advice = judge([*run(0.99), last], ConvergenceSettings()).sentences[-1]
+    assert "agree to 0.955 only, less than iterations need to (0.980)" in advice
+    assert "--resume" not in advice

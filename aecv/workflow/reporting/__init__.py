@@ -9,6 +9,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.results.report.content import State
 from aecv.results.report.page import render
+from aecv.workflow.ended import noting_the_end
 from aecv.workflow.reporting.reading import read_story
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,10 @@ def write_report(run: Path | str, out: Path | str | None = None, *, state: State
 
 @contextmanager
 def told_when_stopped(run: Path) -> Iterator[None]:
-    """An error or an interruption changes the page that is there to that of a stopped run."""
+    """An error or an interruption is noted in the run's folder, and the page that is there tells it."""
     try:
-        yield
+        with noting_the_end(run):
+            yield
     except BaseException:
         if (run / FILE_NAME).is_file():
             update_report(run, "stopped")

@@ -12,6 +12,8 @@ from aecv.ground.files import read_json
 from aecv.ground.layers import to_toml, validate
 from aecv.ground.settings import Settings
 from aecv.results.report.content import Place, State, Story
+from aecv.workflow.ended import FILE_NAME as ENDED
+from aecv.workflow.ended import Ended, read_end
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.production import Production, folder_name
 from aecv.workflow.records import IterationRecord, converged_at
@@ -86,6 +88,7 @@ class _Reader:
         if production is not None:
             sources.append(Source(folder=self._run / production.folder, name="production"))
         latest = sources[-1] if sources else None
+        ended = self._part(ENDED, lambda: read_end(self._run)) if state == "stopped" else None
         story = self._frame(
             what="Iterative learning of a collective variable",
             state=state,
@@ -96,8 +99,8 @@ class _Reader:
         return replace(
             story,
             converged=verdict.converged if len(records) > 1 else None,
-            # the last sentence is advice, which the steps give with its command
-            verdict=verdict.sentences[:-1] if len(records) > 1 else ("nothing to judge yet",),
+            # the advice is given by the steps, with its command
+            verdict=_with_end(ended, verdict.findings if len(records) > 1 else ("nothing to judge yet",)),
             steps=steps_of_loop(
                 records,
                 settings,
@@ -105,9 +108,10 @@ class _Reader:
                 state=state,
                 converged=verdict.converged,
                 production=production,
+                ended=ended,
             ),
             facts=self._part("key numbers", lambda: facts_of_loop(records, settings, production)) or (),
-            table=self._part("table", lambda: table_of(records)),
+            table=self._part("table", lambda: table_of(records, settings.convergence)),
             history=self._part(
                 "history of the iterations", lambda: read_history(self._run, records, production, settings)
             ),
@@ -138,8 +142,9 @@ class _Reader:
             cv=result.cv if result else "WHAT",
         )
         if not is_done:
-            steps = steps_of_sample(None, settings, state)
-            return replace(story, verdict=("nothing to judge yet",), steps=steps)
+            ended = self._part(ENDED, lambda: read_end(self._run)) if state == "stopped" else None
+            steps = steps_of_sample(None, settings, state, ended)
+            return replace(story, verdict=_with_end(ended, ("nothing to judge yet",)), steps=steps)
         places, _ = self._places([source])
         return replace(
             story,
@@ -244,3 +249,8 @@ class _Reader:
             # a file that another program touched may hold anything; the rest of the page is worth having
             self._missing.append(f"{what}: cannot be read ({type(error).__name__}: {first_line(error)})")
         return None
+
+
+def _with_end(ended: Ended | None, sentences: tuple[str, ...]) -> tuple[str, ...]:
+    """The verdict of a run that did not come to its end: first what ended it."""
+    return sentences if ended is None else (f"ended early: {ended.message}", *sentences)

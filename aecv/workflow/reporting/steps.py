@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from aecv.ground.settings import Settings
 from aecv.results.report.content import State, Step
+from aecv.workflow.ended import GO_ON, Ended
 from aecv.workflow.production import Production
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.sampled import Sampled
+from aecv.workflow.verdict import shortfall, unreachable
 
 WIDE_KJ_MOL = 1.0
 """Half width of an interval of Delta F from which on more time is worth while: chemical accuracy is 4.2."""
@@ -22,6 +24,7 @@ def steps_of_loop(
     state: State,
     converged: bool,
     production: Production | None,
+    ended: Ended | None = None,
 ) -> tuple[Step, ...]:
     """Advice on a run of the loop, the most urgent first."""
     base = ["aecv", "iterate", "--system", settings.system.name, "--out", folder]
@@ -31,20 +34,16 @@ def steps_of_loop(
             Step(advice="It is still running: this page is written anew after every iteration; reload it."),
         )
     if state == "stopped":
-        return (
-            Step(
-                advice="The run stopped before its end. Continue it with the same options and --resume:",
-                command=shlex.join([*base, "--iters", str(n), "--resume"]),
-            ),
-        )
+        return (_after_the_end(ended, shlex.join([*base, "--iters", str(n), "--resume"])),)
     steps = []
     more = shlex.join([*base, "--iters", str(n + max(4, n // 2)), "--resume"])
     last = records[-1] if records else None
-    if not converged:
+    disagreement = None if last is None else _restarts(last, settings)
+    if not converged and disagreement is None:
         steps.append(Step(advice=f"{_why_not(last, settings)} Run more iterations:", command=more))
     if last is not None and last.problems:
         steps.append(_coverage(last, settings))
-    if last is not None and (disagreement := _restarts(last, settings)):
+    if disagreement is not None:
         steps.append(disagreement)
     steps += _precision(production, settings, base, n)
     if converged:
@@ -58,10 +57,27 @@ def steps_of_loop(
     return tuple(steps)
 
 
-def steps_of_sample(result: Sampled | None, settings: Settings, state: State) -> tuple[Step, ...]:
+def _after_the_end(ended: Ended | None, command: str) -> Step:
+    """How a run goes on that stopped before its end; the same command only where that may help."""
+    if ended is not None and not ended.advice:
+        return Step(
+            advice=f"The run ended with an error, and the same command would end so again: {ended.message}."
+        )
+    if ended is not None and GO_ON not in ended.advice:
+        return Step(advice=f"The run ended: {ended.message}; {ended.advice}.")
+    first = "" if ended is None or ended.advice == GO_ON else f" ({ended.message}). Mend that"
+    advice = f"The run stopped before its end{first}. Continue it with the same options and --resume:"
+    return Step(advice=advice, command=command)
+
+
+def steps_of_sample(
+    result: Sampled | None, settings: Settings, state: State, ended: Ended | None = None
+) -> tuple[Step, ...]:
     """Advice on a run along a given CV."""
     if state == "running":
         return (Step(advice="It is still running: make this page again at its end with aecv report."),)
+    if ended is not None and GO_ON not in ended.advice:
+        return (_after_the_end(ended, ""),)
     if state == "stopped" or result is None:
         return (
             Step(advice="The run stopped before its end. Continue it with the same command and --resume."),
@@ -92,20 +108,13 @@ def steps_of_sample(result: Sampled | None, settings: Settings, state: State) ->
 def _why_not(last: IterationRecord | None, settings: Settings) -> str:
     if last is None or last.score is None:
         return "One iteration alone cannot be compared with any."
-    required = required_score(last, settings.convergence)
-    if required is not None and last.score < required:
-        return f"The last score, {last.score:.3f}, is below s_min, {required:.3f}: the CV still changes."
-    floor = settings.convergence.floor
-    if required is None and last.score < floor:
-        return f"The last score, {last.score:.3f}, is below the floor, {floor:g}: the CV still changes."
-    if last.problems:
+    if (short := shortfall(last, settings.convergence)) is not None:
+        return "The last score, {}, is below {}, {}: the CV still changes.".format(*short)
+    if required_score(last, settings.convergence) is None:
+        return "When the last iteration was finished, no s_min was looked for: its score cannot be judged."
+    if last.problems and settings.convergence.coverage:
         return (
             "The CV repeats itself, but the walkers did not cover what is known, so that this does not count."
-        )
-    if required is None:
-        return (
-            f"The last score, {last.score:.3f}, is below the floor of {settings.convergence.floor:g}: the CV "
-            "still changes."
         )
     return f"The last score is good, but {settings.convergence.consecutive} in a row are asked for."
 
@@ -120,8 +129,8 @@ def _coverage(last: IterationRecord, settings: Settings) -> Step:
 
 def _restarts(last: IterationRecord, settings: Settings) -> Step | None:
     """Autoencoders of the same frames that disagree more than iterations are allowed to."""
-    required = required_score(last, settings.convergence) or settings.convergence.floor
-    if last.restart_score is None or last.restart_score >= required:
+    required = unreachable(last, settings.convergence)
+    if required is None:
         return None
     return Step(
         advice=f"Autoencoders trained on the same frames agree to {last.restart_score:.3f} only, less than "

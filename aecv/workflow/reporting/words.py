@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 
-from aecv.ground.settings import Settings
+from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.results.report.content import State, Table
 from aecv.workflow.production import Production
-from aecv.workflow.record_table import COLUMNS, UNITS, with_error
+from aecv.workflow.record_table import COLUMNS, UNITS, as_judged, with_error
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.sampled import Sampled
 
 
-def table_of(records: Sequence[IterationRecord]) -> Table | None:
+def table_of(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> Table | None:
     """The table of iterations; None without any."""
     if not records:
         return None
+    judged = [as_judged(record, settings) for record in records]
     return Table(
         caption=UNITS,
         columns=tuple((column.name, column.meaning) for column in COLUMNS),
-        rows=tuple(tuple(column.cell(record) for column in COLUMNS) for record in records),
+        rows=tuple(tuple(column.cell(record) for column in COLUMNS) for record in judged),
     )
 
 
