@@ -93,6 +93,12 @@ def initialise(folder: Path | str, sources: Sources | Path | str) -> Initialised
         MolecularSystemError: when a file is missing, of an unknown kind, or cannot be read.
         StoreError: when there is something of that name already, or it cannot be written.
         SettingsError: when the settings that come out are not valid.
+
+    Example:
+        >>> import aecv
+        >>> made = aecv.initialise("mine", aecv.load_system("ala2").structure_path)
+        >>> str(made.folder)
+        'mine'
     """
     folder = Path(folder)
     sources = sources if isinstance(sources, Sources) else Sources(structure=Path(sources))
