@@ -22,17 +22,16 @@ if TYPE_CHECKING:
     from aecv.models.cv_files import load_cv
     from aecv.models.spec import load_system
     from aecv.sampling.workers import open_workers
-    from aecv.workflow.applied import apply
     from aecv.workflow.checking import examine
     from aecv.workflow.exporting import export
     from aecv.workflow.input_frames import FrameFiles
-    from aecv.workflow.input_weights import Weights
     from aecv.workflow.loop import iterate
     from aecv.workflow.offline import score, score_in_run, train
     from aecv.workflow.plain import sample_along
     from aecv.workflow.profiles import free_energy
-    from aecv.workflow.proposal import Sources, initialise
+    from aecv.workflow.proposal import initialise
     from aecv.workflow.reporting import write_report
+    from aecv.workflow.sources import Sources
     from aecv.workflow.status import status
 
 try:
@@ -43,16 +42,14 @@ except PackageNotFoundError:  # used from a checkout that is not installed
 # A type checker reads the imports above, and wants __all__ in full; a test holds all three together.
 _HOMES = {
     "initialise": "aecv.workflow.proposal",
-    "Sources": "aecv.workflow.proposal",
+    "Sources": "aecv.workflow.sources",
     "load_system": "aecv.models.spec",
     "examine": "aecv.workflow.checking",
     "iterate": "aecv.workflow.loop",
     "sample_along": "aecv.workflow.plain",
     "open_workers": "aecv.sampling.workers",
     "FrameFiles": "aecv.workflow.input_frames",
-    "Weights": "aecv.workflow.input_weights",
     "train": "aecv.workflow.offline",
-    "apply": "aecv.workflow.applied",
     "load_cv": "aecv.models.cv_files",
     "CV": "aecv.models.cv",
     "score": "aecv.workflow.offline",
@@ -70,9 +67,7 @@ __all__ = [
     "AecvError",
     "FrameFiles",
     "Sources",
-    "Weights",
     "__version__",
-    "apply",
     "examine",
     "export",
     "free_energy",

@@ -46,6 +46,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--add-hydrogens", is_flag=True, help="Add the hydrogens that are missing, at pH 7.")
 @click.option("--drop-solvent", is_flag=True, help="Leave water and ions of the structure out.")
 @click.option(
+    "--force", is_flag=True, help="Overwrite a folder that aecv init wrote, where no file has changed since."
+)
+@click.option(
     "--solvate",
     type=click.FloatRange(min=0.0, max=10.0, min_open=True),
     metavar="NM",
@@ -61,10 +64,13 @@ def main(
     add_hydrogens: bool,
     drop_solvent: bool,
     solvate: float | None,
+    force: bool,
 ) -> None:
     """Write a folder NAME with a system.toml in which everything is guessed and explained.
 
-    The files are copied there. Nothing is overwritten.
+    The files are copied there, and the system is built and tried before anything is written. A structure
+    without hydrogens gets them, and the few waters of a crystal are left out; what was done is said. Nothing
+    is overwritten but, with --force, a folder that is as aecv init wrote it.
 
     \b
     Examples:
@@ -75,7 +81,8 @@ def main(
       aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
     """
     from aecv.sampling.preparation import Preparation
-    from aecv.workflow.proposal import Sources, initialise
+    from aecv.workflow.proposal import initialise
+    from aecv.workflow.sources import Sources
 
     made = initialise(
         folder,
@@ -89,6 +96,7 @@ def main(
                 add_hydrogens=add_hydrogens, drop_solvent=drop_solvent, padding_nm=solvate
             ),
         ),
+        force=force,
     )
     for name, text in made.notes:
         say(f"{name:<{WIDTH}}{text}")

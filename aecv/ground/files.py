@@ -84,6 +84,25 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that on success takes the place of the folder at `path`, which then goes.
+
+    Raises:
+        WriteError: when it cannot be made; the folder at `path` is still there.
+    """
+    place = path.resolve()
+    new, old = (place.with_name(f".{place.name}.{os.getpid()}.part-{end}") for end in ("new", "old"))
+    with new_folder(new) as folder:
+        yield folder
+    try:
+        os.replace(place, old)
+        os.replace(new, place)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one piece."""
     with replacing(path) as temporary:

@@ -1,6 +1,7 @@
 """What looks wrong about a structure, in sentences that say what to do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -10,9 +11,7 @@ from scipy.spatial import cKDTree
 from aecv.ground.errors import suggestion
 from aecv.ground.grid import FloatArray
 from aecv.models.solvent import SOLVENT
-from aecv.models.spec import SystemSpec
 from aecv.sampling.diagnosis import atom_name
-from aecv.sampling.force_field import forcefield_of
 from aecv.sampling.images import bond_pairs
 from aecv.sampling.structure import residue_title
 from aecv.sampling.system import MolecularSystem
@@ -24,29 +23,50 @@ TOUCH_NM = 0.08
 LONG_BOND_NM = 0.3
 """No bond is longer: disulfides and metals reach 0.25 nm."""
 _MANY = 4
+_AMINO_ACIDS = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL"
 
 
-def missing_hydrogens(topology: app.Topology) -> Iterator[str]:
+def missing_hydrogens(topology: app.Topology, path: Path) -> Iterator[str]:
     """Residues with carbon and without hydrogen."""
     bare = []
-    residues = [residue for residue in topology.residues() if residue.name not in SOLVENT]
+    residues = [residue for residue in topology.residues() if residue.name.upper() not in SOLVENT]
     for residue in residues:
         symbols = [atom.element.symbol for atom in residue.atoms() if atom.element is not None]
         if "C" in symbols and "H" not in symbols:
             bare.append(residue)
     if bare:
         yield (
-            f"missing hydrogens: {len(bare)} of {len(residues)} residues have none ({_listed(bare)}); X-ray "
-            "structures come without; let aecv add them: aecv init NAME --pdb FILE --add-hydrogens"
+            f"missing hydrogens: {len(bare)} of {len(residues)} residues have none "
+            f"({_listed([residue_title(residue) for residue in bare])}); X-ray structures come without; let "
+            f"aecv add them, in a new folder: aecv init NAME --pdb {path} --add-hydrogens"
         )
 
 
-def unknown_residues(spec: SystemSpec, topology: app.Topology) -> Iterator[str]:
+def unknown_residues(forcefield: app.ForceField, topology: app.Topology) -> Iterator[str]:
     """Residues that no template of the force field fits, and what may be the matter."""
     try:
-        forcefield = forcefield_of(spec)
         unmatched = forcefield.getUnmatchedResidues(topology)
     except Exception:  # the force field itself is at fault, and the error of building says so
+        return
+    if not unmatched:
+        return
+    amino = [r for r in topology.residues() if r.name in _AMINO_ACIDS.split(" ")]
+    if amino and not any({"N", "CA", "C"} <= {a.name for a in r.atoms()} for r in amino):
+        yield (
+            f"beads: the amino acids have no backbone of N, CA and C ({residue_title(amino[0])} is "
+            f"{_words({a.name for a in amino[0].atoms()})}), and a force field of atoms knows none; give "
+            "their forces, as an OpenMM System (.xml), a Gromacs topology (.top, as SMOG writes it) or a "
+            "force-field file of your own"
+        )
+        return
+    lacking = [(residue, atoms) for residue in unmatched if (atoms := _missing_heavy(forcefield, residue))]
+    if lacking:
+        titles = [f"{residue_title(residue)} lacks {_words(atoms)}" for residue, atoms in lacking]
+        yield (
+            f"missing atoms: {len(lacking)} of {topology.getNumResidues()} residues lack heavy atoms "
+            f"({_listed(titles, '; ')}); complete the structure, for example with PDBFixer: pdbfixer FILE "
+            "--add-atoms=heavy --output NEW"
+        )
         return
     for residue in unmatched[:_MANY]:
         yield f"not in the force field: {residue_title(residue)}: {_why_unknown(forcefield, residue)}"
@@ -54,14 +74,26 @@ def unknown_residues(spec: SystemSpec, topology: app.Topology) -> Iterator[str]:
         yield f"not in the force field: {len(unmatched) - _MANY} more residues"
 
 
+def _missing_heavy(forcefield: app.ForceField, residue: app.topology.Residue) -> set[str]:
+    """Heavy atoms of the residue's template that it has not; none where its own are called otherwise."""
+    template = forcefield._templates.get(residue.name)  # OpenMM has no other way to ask for names
+    if template is None or residue.name.upper() in SOLVENT:
+        return set()
+    heavy = {a.name for a in template.atoms if a.element is not None and a.element.symbol != "H"}
+    own = {a.name for a in residue.atoms() if a.element is not None and a.element.symbol != "H"}
+    return heavy - own if own - {"OXT"} <= heavy else set()
+
+
 def _why_unknown(forcefield: app.ForceField, residue: app.topology.Residue) -> str:
-    templates = forcefield._templates  # OpenMM has no other way to ask for names
+    templates = forcefield._templates
     atoms = list(residue.atoms())
     if residue.name not in templates:
+        if residue.name.upper() in SOLVENT:
+            return "water and ions need a file of their own (amber14/tip3pfb.xml), or are left out"
         return (
             f"it knows no residue of that name{suggestion(residue.name, templates)}; water and ions need a "
             "file of their own (amber14/tip3p.xml), a ligand parameters of its own, for example as an Amber "
-            "topology (--prmtop)"
+            "topology (aecv init NAME --prmtop FILE --inpcrd FILE)"
         )
     if not any(atom.element is not None and atom.element.symbol == "H" for atom in atoms):
         return "its hydrogens are missing"
@@ -76,6 +108,20 @@ def _why_unknown(forcefield: app.ForceField, residue: app.topology.Residue) -> s
         f"its atoms are not those of {residue.name} (missing: {_words(expected - names)}; not known there: "
         f"{_words(names - expected)})"
     )
+
+
+def shared_numbers(topology: app.Topology) -> Iterator[str]:
+    """Residues that differ by their insertion code alone, which selections do not know."""
+    titles = [
+        f"{residue_title(residue)} is resid {residue.index}"
+        for residue in topology.residues()
+        if residue.insertionCode.strip()
+    ]
+    if titles:
+        yield (
+            f"insertion codes: selections by number ('residue 5') take 5 and 5A alike; name one by resid: "
+            f"{_listed(titles)}"
+        )
 
 
 def clashes(topology: app.Topology, system: openmm.System | None, positions: FloatArray) -> Iterator[str]:
@@ -131,9 +177,9 @@ def hot_water(system: MolecularSystem) -> Iterator[str]:
         )
 
 
-def _listed(residues: list[app.topology.Residue]) -> str:
-    names = ", ".join(residue_title(residue) for residue in residues[:_MANY])
-    return f"{names}, ..." if len(residues) > _MANY else names
+def _listed(titles: list[str], separator: str = ", ") -> str:
+    names = separator.join(titles[:_MANY])
+    return f"{names}, ..." if len(titles) > _MANY else names
 
 
 def _words(names: set[str]) -> str:

@@ -1,17 +1,20 @@
 """A structure as it comes from the Protein Data Bank, made ready for a force field."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.files import is_file
-from aecv.models.solvent import SOLVENT
+from aecv.models.solvent import SOLVENT, WATER
+from aecv.sampling import findings
 from aecv.sampling.force_field import read_force_field
 from aecv.sampling.solvation import edge_for, n_waters, solvate
-from aecv.sampling.structure import nm, read_coordinates
+from aecv.sampling.structure import nm, read_coordinates, residue_number, residue_title
 
 PH = 7.0
 """At which side chains get their hydrogens."""
@@ -22,17 +25,20 @@ class Preparation:
     """What is to be done to a structure.
 
     Attributes:
-        add_hydrogens: those that it lacks, at pH 7.
+        add_hydrogens: those that it lacks, at pH 7, and the second oxygen where a chain ends;
+            selenomethionine becomes methionine.
         drop_solvent: leave water and ions out.
+        drop_water: leave water out.
         padding_nm: water to put around it, in a rhombic dodecahedron; None for none.
     """
 
     add_hydrogens: bool = False
     drop_solvent: bool = False
+    drop_water: bool = False
     padding_nm: float | None = None
 
     def __bool__(self) -> bool:
-        return self.add_hydrogens or self.drop_solvent or self.padding_nm is not None
+        return self != Preparation()
 
 
 def prepare_structure(
@@ -40,7 +46,8 @@ def prepare_structure(
 ) -> tuple[str, ...]:
     """Write a structure without water and ions, with the hydrogens that it lacks, or in a box of water.
 
-    Hydrogens are placed by OpenMM's Modeller and relaxed by the force field, heavy atoms at rest.
+    Hydrogens are placed by OpenMM's Modeller and relaxed by the force field, heavy atoms at rest; a terminal
+    oxygen lies opposite the other one, O' = C + 2 (d.u) u - d with d from C to O and u from CA to C, |u| = 1.
 
     Args:
         forcefield: files that know the molecule, and water and ions where these are wanted.
@@ -58,16 +65,25 @@ def prepare_structure(
             "with the program that wrote it"
         )
     modeller, done = app.Modeller(coordinates.topology, coordinates.positions * unit.nanometer), []
-    if wanted.drop_solvent:
-        dropped = [residue for residue in modeller.topology.residues() if residue.name in SOLVENT]
+    unwanted = SOLVENT if wanted.drop_solvent else WATER if wanted.drop_water else ()
+    dropped = [residue for residue in modeller.topology.residues() if residue.name.upper() in unwanted]
+    if dropped:
         modeller.delete(dropped)
-        done.append(f"{len(dropped)} residues of solvent dropped")
+        what = "residues of solvent" if wanted.drop_solvent else "waters"
+        done.append(f"{len(dropped)} {what} dropped")
     if modeller.topology.getNumAtoms() == 0:
         raise MolecularSystemError(f"{source}: has nothing but water and ions; leave --drop-solvent out")
     if wanted.add_hydrogens:
+        renamed = _without_selenium(modeller.topology)
+        if renamed:
+            done.append(f"{len(renamed)} selenomethionines made methionines ({', '.join(renamed)})")
+        modeller, ended = _with_terminal_oxygens(modeller)
+        if ended:
+            done.append(f"a terminal oxygen (OXT) added to {', '.join(ended)}")
         before = modeller.topology.getNumAtoms()
         _add_hydrogens(modeller, source, forcefield)
-        done.append(f"{modeller.topology.getNumAtoms() - before} hydrogens added")
+        if added := modeller.topology.getNumAtoms() - before:
+            done.append(f"{added} hydrogens added at pH {PH:g}")
     topology, positions = modeller.topology, nm(modeller.positions)
     if wanted.padding_nm is not None:
         edge = edge_for([positions], wanted.padding_nm)
@@ -87,12 +103,66 @@ def _found(forcefield: Sequence[str]) -> list[str]:
     return [str(Path(name).resolve()) if is_file(Path(name)) else name for name in forcefield]
 
 
+def _without_selenium(topology: app.Topology) -> list[str]:
+    """Make selenomethionines methionines, whose atoms lie in the same places; which those are."""
+    found = [residue for residue in topology.residues() if residue.name == "MSE"]
+    for residue in found:
+        residue.name = "MET"
+        for atom in residue.atoms():
+            if atom.element is app.element.selenium:
+                atom.name, atom.element = "SD", app.element.sulfur
+    if found:
+        topology.createStandardBonds()
+    return [f"{residue.chain.id} {residue_number(residue)}" for residue in found]
+
+
+def _with_terminal_oxygens(modeller: app.Modeller) -> tuple[app.Modeller, list[str]]:
+    """A copy with OXT at every amino acid whose C is bonded to CA and O alone, and which those are."""
+    neighbours: dict[int, list[int]] = {atom.index: [] for atom in modeller.topology.atoms()}
+    for first, second in modeller.topology.bonds():
+        neighbours[first.index].append(second.index)
+        neighbours[second.index].append(first.index)
+    topology, places, ended = app.Topology(), [], []
+    old = nm(modeller.positions)
+    copies = {}
+    for chain in modeller.topology.chains():
+        new_chain = topology.addChain(chain.id)
+        for residue in chain.residues():
+            new = topology.addResidue(residue.name, new_chain, residue.id, residue.insertionCode)
+            atoms = {atom.name: atom for atom in residue.atoms()}
+            for atom in residue.atoms():
+                copies[atom] = topology.addAtom(atom.name, atom.element, new)
+                places.append(old[atom.index])
+            if not atoms.keys() >= {"N", "CA", "C", "O"}:
+                continue
+            carbon, alpha, oxygen = (atoms[name].index for name in ("C", "CA", "O"))
+            if sorted(neighbours[carbon]) != sorted((alpha, oxygen)):
+                continue
+            along = (old[carbon] - old[alpha]) / np.linalg.norm(old[carbon] - old[alpha])
+            apart = old[oxygen] - old[carbon]
+            extra = topology.addAtom("OXT", app.element.oxygen, new)
+            topology.addBond(copies[atoms["C"]], extra)
+            places.append(old[carbon] + 2 * (apart @ along) * along - apart)
+            ended.append(residue_title(residue))
+    if not ended:
+        return modeller, []
+    for bond in modeller.topology.bonds():
+        topology.addBond(copies[bond[0]], copies[bond[1]], bond.type, bond.order)
+    topology.setPeriodicBoxVectors(modeller.topology.getPeriodicBoxVectors())
+    return app.Modeller(topology, np.array(places) * unit.nanometer), ended
+
+
 def _add_hydrogens(modeller: app.Modeller, source: Path, forcefield: Sequence[str]) -> None:
+    known = read_force_field(_found(forcefield))
+    state = random.getstate()
+    random.seed(0)  # hydrogens start near their atoms by chance; the same file gives the same structure
     try:
-        modeller.addHydrogens(read_force_field(_found(forcefield)), pH=PH)
+        modeller.addHydrogens(known, pH=PH)
     except Exception as error:  # OpenMM raises ValueError and others
+        why = "; ".join(findings.unknown_residues(known, modeller.topology))
         raise MolecularSystemError(
             f"{source}: cannot add hydrogens, since {', '.join(forcefield)} needs to know every residue "
-            f"and all heavy atoms need to be there, got: {first_line(error)}; look at --drop-solvent and "
-            "--forcefield, or complete the structure (PDBFixer)"
+            f"and all heavy atoms need to be there, got: {why or first_line(error)}"
         ) from error
+    finally:
+        random.setstate(state)

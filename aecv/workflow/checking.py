@@ -16,6 +16,7 @@ from aecv.models.spec import SystemSpec, as_system
 from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.force_field import forcefield_of
 from aecv.sampling.minimising import minimise, tolerance_for
 from aecv.sampling.platforms import PlatformChoice, choose_platform
 from aecv.sampling.second_try import what_went_wrong
@@ -69,12 +70,6 @@ def examine(spec: SystemSpec | str | Path, *, n_steps: int = N_STEPS) -> Examina
 
     Raises:
         SettingsError: when the platform that the settings name does not work.
-
-    Example:
-        >>> import aecv
-        >>> found = aecv.examine("ala2", n_steps=10)
-        >>> found.problem is None
-        True
     """
     spec = as_system(spec)
     result = Examination(spec=spec)
@@ -108,9 +103,15 @@ def _of_files(spec: SystemSpec) -> list[str]:
     topology = coordinates.topology
     if topology is None:
         return []
-    said = [*coordinates.notes, *findings.missing_hydrogens(topology)]
+    said = [*coordinates.notes]
     if spec.settings.system.format == "forcefield":
-        said += findings.unknown_residues(spec, topology)
+        try:
+            unknown = list(findings.unknown_residues(forcefield_of(spec), topology))
+        except AecvError:  # the force field itself is at fault, and the error of building says so
+            unknown = []
+        if not any(text.startswith(("beads", "missing atoms")) for text in unknown):
+            said += findings.missing_hydrogens(topology, spec.structure_path)
+        said += unknown
     said += findings.clashes(topology, None, coordinates.positions)
     said += findings.long_bonds(topology, None, coordinates.positions, coordinates.box)
     return said
@@ -122,7 +123,7 @@ def _look(result: Examination, system: MolecularSystem) -> None:
     if system.spec.settings.particle is None:
         topology, box = system.topology, _box(system)
         result.findings += read_coordinates(system.spec.structure_path).notes
-        result.findings += findings.missing_hydrogens(topology)
+        result.findings += findings.shared_numbers(topology)
         result.findings += findings.clashes(topology, system.system, positions)
         result.findings += findings.long_bonds(topology, system.system, positions, box)
         result.findings += findings.hot_water(system)

@@ -9,38 +9,36 @@ import openmm
 from mdtraj.geometry.dihedral import indices_phi, indices_psi
 from openmm import app
 
-from aecv.ground.grid import FloatArray, IntArray
-from aecv.models.solvent import SOLVENT, WATER
+from aecv.ground.grid import IntArray
 from aecv.sampling.force_field import read_force_field
+from aecv.workflow.contents import BEADS, NUCLEIC, OTHER, PROTEIN, Contents, Subject
 
-PROTEIN = "amber14-all.xml"
-SOLVATED = (PROTEIN, "amber14/tip3pfb.xml")
+_AMBER14 = "amber14-all.xml"
+SOLVATED = (_AMBER14, "amber14/tip3pfb.xml")
 IMPLICIT = ("amber99sbildn.xml", "amber99_obc.xml")
 """The model of implicit/obc2.xml too, which consists of OpenMM's custom forces, however: 4 to 10 times as
 slow on a CPU (62 and 166 atoms, one thread)."""
 _CANDIDATES = {
     True: (SOLVATED, ("charmm36.xml", "charmm36/water.xml")),
-    False: (IMPLICIT, (PROTEIN, "implicit/obc2.xml"), ("charmm36.xml", "implicit/obc2.xml")),
+    False: (IMPLICIT, (_AMBER14, "implicit/obc2.xml"), ("charmm36.xml", "implicit/obc2.xml")),
 }
 """Force fields that are tried in turn, for molecules in water and without."""
 _OTHER = {
     True: '["amber19-all.xml", "amber19/opc.xml"], ["charmm36.xml", "charmm36/water.xml"]',
     False: '["amber14-all.xml", "implicit/obc2.xml"] (newer; on a CPU several times slower)',
 }
-_NM3_PER_WATER = 0.03
-_FILLED = 0.3
-"""Share of a box that its water takes up from which it counts as filled; a crystal's few waters are less."""
 TINY = 50
 """Atoms up to which constraints save too little to be worth a thought."""
 _SMALL_PEPTIDE = 3
 _MOST_BACKBONE = 150
 """Atoms of the CV; more make training and every step slow, and CA alone then says as much."""
 _HANDFUL = 5
+_MELTS = 4
+"""Nucleotides from which a chain has a shape worth a number, and a hot run would melt it."""
 _LONG = 10
 """Residues from which a chain has a shape worth a number."""
 _UNFOLDS = 30
 """Residues from which a hot run unfolds a protein for good."""
-_CAPS = ("ACE", "NME", "NMA", "NH2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,37 +58,6 @@ class ObservableGuess:
     kind: str
     atoms: tuple[str, ...]
     words: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Contents:
-    """What is in the files.
-
-    Attributes:
-        topology: for mdtraj.
-        positions: shape (N, 3) [nm].
-        box: shape (3, 3) [nm]; None without.
-    """
-
-    topology: mdtraj.Topology
-    positions: FloatArray
-    box: FloatArray | None
-
-    @property
-    def n_water(self) -> int:
-        return sum(residue.name in WATER for residue in self.topology.residues)
-
-    @property
-    def is_solvated(self) -> bool:
-        """Whether water fills the box: crystals have a box and a few waters, NMR structures one of 0.1 nm."""
-        if self.box is None:
-            return False
-        return self.n_water * _NM3_PER_WATER > _FILLED * abs(float(np.linalg.det(self.box)))
-
-    @property
-    def protein_residues(self) -> list[mdtraj.core.topology.Residue]:
-        """Amino acids, without caps."""
-        return [r for r in self.topology.residues if r.is_protein and r.name not in _CAPS]
 
 
 def guess_forcefield(topology: app.Topology, *, is_solvated: bool) -> Guess:
@@ -116,7 +83,7 @@ def guess_forcefield(topology: app.Topology, *, is_solvated: bool) -> Guess:
 def guess_nonbonded(contents: Contents) -> Guess:
     """Particle-mesh Ewald in a box of water, all pairs without one."""
     if contents.is_solvated:
-        return Guess(value="PME", why=f"{contents.n_water} waters fill a periodic box.")
+        return Guess(value="PME", why=f"{contents.bulk_words} fill a periodic box.")
     if contents.box is None:
         why = "The files have no periodic box: all pairs interact."
     else:
@@ -133,43 +100,68 @@ def guess_cutoff(contents: Contents, file_format: str) -> float:
 
 
 def guess_cv_atoms(contents: Contents) -> Guess:
-    """Backbone atoms of a protein; heavy atoms of the largest molecule of anything else."""
-    residues = contents.protein_residues
-    if not residues:
-        return _largest_molecule(contents)
-    if len(residues) <= _SMALL_PEPTIDE:
-        atoms, what = "protein and name N CA C CB CH3", "the backbone, CB and the methyls of caps"
-    else:
-        atoms, what = "protein and name N CA C", "the backbone without its oxygens"
+    """Backbone atoms of a protein, phosphates, sugars and bases of a nucleic acid, else heavy atoms."""
+    subject = contents.subject
+    assert subject is not None  # there is a molecule
+    if subject.kind == OTHER:
+        return _heavy_atoms(contents, subject)
+    names, what = _backbone(contents, subject)
+    atoms = f"{subject.scope} and name {names}"
     n_atoms = len(contents.topology.select(atoms))
-    if n_atoms > _MOST_BACKBONE:
-        what = f"one atom a residue (the backbone's {n_atoms} atoms would be slow)"
-        atoms = "protein and name CA"
-        n_atoms = len(contents.topology.select(atoms))
+    which = f", {subject.words}" if subject.words else ""
+    follows = " Hydrogens and the carbonyl oxygens follow from these." if subject.kind == PROTEIN else ""
     return Guess(
         value=atoms,
-        why=f"{n_atoms} atoms, 3 x {n_atoms} inputs to the autoencoder: {what}. Hydrogens and the carbonyl "
-        "oxygens follow from these.",
-        other='"backbone", "mass > 2" (all heavy atoms), "name CA and resid 3 to 9" (part of it)',
+        why=f"{n_atoms} atoms, 3 x {n_atoms} inputs to the autoencoder: {what}{which}.{follows}",
+        other='"backbone", "mass > 2" (all heavy atoms), "name CA and resid 3 to 9" (part of it)'
+        if subject.kind == PROTEIN
+        else "fewer: those that move against each other",
     )
 
 
-def _largest_molecule(contents: Contents) -> Guess:
+def _backbone(contents: Contents, subject: Subject) -> tuple[str, str]:
+    """Names of the atoms that say most of a chain's shape, as many as are still fast; and in words."""
+    if subject.kind == BEADS:
+        return "CA", "the beads CA"
     top = contents.topology
-    molecules = [sorted(atom.index for atom in molecule) for molecule in top.find_molecules()]
-    solute = [m for m in molecules if top.atom(m[0]).residue.name not in SOLVENT] or molecules
-    # without bonds in the file every atom is a molecule of its own: then its residue
-    largest = max(solute, key=len)
-    resids = sorted({top.atom(i).residue.index for i in largest})
-    span = f"resid {resids[0]}" if len(resids) == 1 else f"resid {resids[0]} to {resids[-1]}"
-    atoms = f"{span} and mass > 2"
-    if len(top.select(atoms)) < 3:
-        atoms = span
+    detail: tuple[str, ...]
+    words: tuple[str, ...]
+    if subject.kind == NUCLEIC:
+        detail, coarse = ('P "C4\'" "C1\'" C2 C4 C6', 'P "C1\'"'), '"C1\'"'
+        words = (
+            "phosphorus, two atoms of the sugar and three of the base",
+            "phosphorus and C1' of the sugar",
+        )
+    elif len(_amino_acids(contents, subject)) <= _SMALL_PEPTIDE:
+        detail, coarse = ("N CA C CB CH3",), "CA"
+        words = ("the backbone, CB and the methyls of caps",)
+    else:
+        detail, coarse = ("N CA C",), "CA"
+        words = ("the backbone without its oxygens",)
+    for names, what in zip(detail, words, strict=True):
+        n_atoms = len(top.select(f"{subject.scope} and name {names}"))
+        if n_atoms <= _MOST_BACKBONE:
+            return names, what
+    rest = "the backbone's" if subject.kind == PROTEIN else "with phosphorus"
+    return coarse, f"one atom a residue ({rest} {n_atoms} atoms would be slow)"
+
+
+def _heavy_atoms(contents: Contents, subject: Subject) -> Guess:
+    top = contents.topology
+    atoms = f"{subject.scope} and mass > 2"
+    found = top.select(atoms)
+    what = "all but hydrogens of the largest molecule that is neither water nor an ion"
+    if len(found) < 3:
+        atoms, what = subject.scope, "all of the molecule, hydrogens too"
+    if len(found) > _MOST_BACKBONE:
+        step = -(-len(found) // _MOST_BACKBONE)
+        atoms = f"index {' '.join(str(k) for k in found[::step])}"
+        what = f"every {step}th of {len(found)} heavy atoms (all of them would be slow)"
     n_atoms = len(top.select(atoms))
+    which = f", {subject.words}" if subject.words else ""
     return Guess(
         value=atoms,
-        why=f"{n_atoms} atoms, 3 x {n_atoms} inputs to the autoencoder: all but hydrogens of the largest "
-        "molecule that is neither water nor an ion.",
+        why=f"{n_atoms} atoms, 3 x {n_atoms} inputs to the autoencoder: {what}{which}.",
         other="fewer: those that move against each other",
     )
 
@@ -179,7 +171,13 @@ def guess_observables(contents: Contents, cv_atoms: str) -> list[ObservableGuess
 
     Of a longer chain the radius of gyration and the helicity too.
     """
-    found = _dihedrals(contents) + _end_to_end(contents, cv_atoms) + _overall(contents)
+    subject = contents.subject
+    assert subject is not None  # there is a molecule
+    found = [
+        *_dihedrals(contents, subject),
+        *_end_to_end(contents, subject, cv_atoms),
+        *_overall(contents, subject, cv_atoms),
+    ]
     found.append(
         ObservableGuess(
             name="rmsd",
@@ -191,34 +189,44 @@ def guess_observables(contents: Contents, cv_atoms: str) -> list[ObservableGuess
     return found
 
 
-def _overall(contents: Contents) -> list[ObservableGuess]:
-    if len(contents.protein_residues) < _LONG:
-        return []
-    return [
-        ObservableGuess(
-            name="rg",
-            kind="radius_of_gyration",
-            atoms=("protein and name CA",),
-            words="Radius of gyration of the alpha carbons [nm]",
-        ),
-        ObservableGuess(
-            name="helicity",
-            kind="helicity",
-            atoms=("protein",),
-            words="Share of the residues that are in runs of at least three alpha-helical ones",
-        ),
-    ]
+def _amino_acids(contents: Contents, subject: Subject) -> list[mdtraj.core.topology.Residue]:
+    return [residue for residue in contents.protein_residues if residue.index in subject.residues]
 
 
-def _dihedrals(contents: Contents) -> list[ObservableGuess]:
+def _overall(contents: Contents, subject: Subject, cv_atoms: str) -> list[ObservableGuess]:
+    found = []
+    is_chain = len(_amino_acids(contents, subject)) >= _LONG
+    if is_chain or (subject.kind == NUCLEIC and len(subject.residues) >= _MELTS):
+        found.append(
+            ObservableGuess(
+                name="rg",
+                kind="radius_of_gyration",
+                atoms=(f"{subject.scope} and name CA" if is_chain else cv_atoms,),
+                words=f"Radius of gyration of the {'alpha carbons' if is_chain else 'atoms of the CV'} [nm]",
+            )
+        )
+    if is_chain and subject.kind == PROTEIN:
+        found.append(
+            ObservableGuess(
+                name="helicity",
+                kind="helicity",
+                atoms=(subject.scope,),
+                words="Share of the residues that are in runs of at least three alpha-helical ones",
+            )
+        )
+    return found
+
+
+def _dihedrals(contents: Contents, subject: Subject) -> list[ObservableGuess]:
     top = contents.topology
     phi = {top.atom(row[1]).residue.index: row for row in _connected(contents, indices_phi(top))}
     psi = {top.atom(row[1]).residue.index: row for row in _connected(contents, indices_psi(top))}
+    phi, psi = ({k: rows[k] for k in rows if k in subject.residues} for rows in (phi, psi))
     both = sorted(phi.keys() & psi.keys()) or sorted(phi.keys() | psi.keys())
     chosen = _spread(both, _HANDFUL)
-    labels = [str(top.residue(k).resSeq) for k in chosen]
-    if len(set(labels)) < len(labels) or any(not label.isdigit() for label in labels):
-        labels = [str(k) for k in chosen]  # several chains may count from 1
+    labels = [contents.number(top.residue(k)) for k in chosen]
+    if len({label.lower() for label in labels}) < len(labels):
+        labels = [f"resid{k}" for k in chosen]  # several chains may count from 1
     found = []
     for index, label in zip(chosen, labels, strict=True):
         for kind, rows in (("phi", phi), ("psi", psi)):
@@ -228,7 +236,7 @@ def _dihedrals(contents: Contents) -> list[ObservableGuess]:
                         name=kind if len(chosen) == 1 else f"{kind}_{label}",
                         kind="dihedral",
                         atoms=tuple(_selection(top, i) for i in rows[index]),
-                        words=f"Backbone dihedral {kind} of {_title(top.residue(index))} [rad]",
+                        words=f"Backbone dihedral {kind} of {contents.title(top.residue(index))} [rad]",
                     )
                 )
     return found
@@ -248,17 +256,19 @@ def _spread(items: Sequence[int], n_most: int) -> list[int]:
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, n_most)]
 
 
-def _end_to_end(contents: Contents, cv_atoms: str) -> list[ObservableGuess]:
+def _end_to_end(contents: Contents, subject: Subject, cv_atoms: str) -> list[ObservableGuess]:
     """First and last CA of the longest chain; of other molecules the two CV atoms that are farthest apart."""
     top = contents.topology
-    chains = [
-        [a.index for a in chain.atoms if a.name == "CA" and a.residue.is_protein] for chain in top.chains
-    ]
-    ends = max(chains, key=len, default=[])
+    alphas = [a for r in _amino_acids(contents, subject) for a in r.atoms if a.name == "CA"]
+    chains: dict[int, list[int]] = {}
+    for atom in alphas:
+        chains.setdefault(atom.residue.chain.index, []).append(atom.index)
+    ends = max(chains.values(), key=len, default=[])
     if len(ends) >= 3:
         first, last = ends[0], ends[-1]
-        words = f"CA of {_title(top.atom(first).residue)} to CA of {_title(top.atom(last).residue)} [nm]"
-    elif contents.protein_residues:
+        titles = (contents.title(top.atom(k).residue) for k in (first, last))
+        words = "CA of {} to CA of {} [nm]".format(*titles)
+    elif alphas:
         return []
     else:
         own = top.select(cv_atoms)
@@ -300,23 +310,30 @@ def guess_timestep(constraints: Guess, system: openmm.System | None) -> Guess:
 
 def guess_starts(contents: Contents) -> Guess:
     """A hot run for small molecules alone."""
-    n = len(contents.protein_residues)
-    if contents.is_solvated:
+    subject, given = contents.subject, '"given" with system.starts = ["other.pdb"]'
+    if contents.is_solvated or subject is None:
         return Guess(
             value="one",
-            why="The structure alone: a run at 1000 K would blow up a box of water.",
-            other='"given" with system.starts = ["other.pdb"], further structures with the same atoms',
+            why="The structure alone: a run at 1000 K would blow up a box of liquid.",
+            other=f"{given}, further structures with the same atoms",
         )
-    if n > _UNFOLDS:
+    n, spoils = len(_amino_acids(contents, subject)), ""
+    if subject.n_molecules > 1:
+        spoils = f"part the {subject.n_molecules} molecules"
+    elif n > _UNFOLDS:
+        spoils = f"unfold {n} residues for good"
+    elif subject.kind == NUCLEIC and len(subject.residues) > _MELTS:
+        spoils = f"unfold {len(subject.residues)} nucleotides for good"
+    if spoils:
         return Guess(
             value="one",
-            why=f"The structure alone: a hot run would unfold {n} residues for good.",
-            other='"auto" (conformers of a hot run), "given" with system.starts = ["other.pdb"]',
+            why=f"The structure alone: a hot run would {spoils}.",
+            other=f'"auto" (conformers of a hot run), {given}',
         )
     return Guess(
         value="auto",
         why="Conformers of a short hot run, so that several basins are known from the start.",
-        other='"one" (the structure alone), "given" with system.starts = ["other.pdb"]',
+        other=f'"one" (the structure alone), {given}',
     )
 
 
@@ -327,7 +344,3 @@ def _selection(top: mdtraj.Topology, index: int) -> str:
     if len(namesakes) > 1 or not atom.name.isalnum():
         return f"index {atom.index}"
     return f"resid {atom.residue.index} and name {atom.name}"
-
-
-def _title(residue: mdtraj.core.topology.Residue) -> str:
-    return f"{residue.name} {residue.resSeq}"

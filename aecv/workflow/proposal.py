@@ -4,67 +4,44 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
 from openmm import app, unit
 
-from aecv.ground.errors import MolecularSystemError, StoreError
-from aecv.ground.files import new_folder, write_text
+from aecv.ground.errors import AecvError, MolecularSystemError, StoreError, WriteError
+from aecv.ground.files import new_folder, replaced_folder, write_text
 from aecv.ground.grid import FloatArray
-from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
 from aecv.ground.names import NAME
+from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.shown import Shown
-from aecv.models.gromacs_text import gromacs_text
-from aecv.models.observables import ObservableSet, select_atoms
+from aecv.models.observables import ObservableSet
 from aecv.models.spec import load_system, shipped_systems
 from aecv.models.system_files import FILE_NAME
 from aecv.sampling import findings
+from aecv.sampling.diagnosis import HUGE, diagnose
+from aecv.sampling.force_field import forcefield_of
+from aecv.sampling.images import system_box
 from aecv.sampling.molecule import Molecule, read_molecule
-from aecv.sampling.preparation import Preparation, prepare_structure
-from aecv.sampling.structure import read_coordinates
+from aecv.sampling.preparation import Preparation
+from aecv.sampling.structure import read_coordinates, residue_number
+from aecv.sampling.system import build
 from aecv.workflow import guesses
-from aecv.workflow.guesses import Contents, Guess
+from aecv.workflow.contents import Contents
+from aecv.workflow.guesses import Guess
+from aecv.workflow.own_folder import why_not_ours, write_marks
+from aecv.workflow.sources import Sources, check_sources, copied, copy_files
 from aecv.workflow.system_toml import Proposal, pair, render
 
-_INCLUDED = "include"
-"""Folder for what a Gromacs topology includes from elsewhere."""
 _RIGHT_HANDED = (0.0, 2.2)
 """phi of the region that a residue visits seldom, the other side of its highest barrier [rad]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """The files of a molecule, wherever they lie; texts are taken as paths.
-
-    Attributes:
-        structure: coordinates.
-        topology: of Amber, Gromacs, CHARMM, or an OpenMM System; None for force-field files.
-        forcefield: names of OpenMM's own files, or paths; empty: guessed.
-        parameters: of CHARMM.
-        include: folder where a Gromacs topology's included files are.
-        preparation: what to do to the structure.
-    """
-
-    structure: Path
-    topology: Path | None = None
-    forcefield: tuple[str, ...] = ()
-    parameters: tuple[Path, ...] = ()
-    include: Path | None = None
-    preparation: Preparation = field(default_factory=Preparation)
-
-    def __post_init__(self) -> None:
-        for name in ("structure", "topology", "include"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(given))
-        object.__setattr__(self, "parameters", tuple(Path(path) for path in self.parameters))
-        object.__setattr__(self, "forcefield", tuple(str(name) for name in self.forcefield))
-
-    @property
-    def format(self) -> str:
-        return "forcefield" if self.topology is None else TOPOLOGIES[suffix(self.topology.name)]
+class _Unknown(MolecularSystemError):
+    """The force field does not know residues of the structure."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -82,35 +59,109 @@ class Initialised(Shown):
     findings: tuple[str, ...]
 
 
-def initialise(folder: Path | str, sources: Sources | Path | str) -> Initialised:
-    """Write a system's folder: its files and a system.toml with everything guessed and explained.
+def initialise(folder: Path | str, sources: Sources | Path | str, *, force: bool = False) -> Initialised:
+    """Write a system's folder: its files and a system.toml with everything guessed, tried and explained.
+
+    The system is built from the folder, its selections and observables are evaluated and its energy is
+    computed before the folder is put in place. A structure that no force field knows as it is gets its
+    hydrogens and loses the waters that do not fill its box, as pdb2gmx and tleap complete a structure, and
+    `notes` say so.
 
     Args:
         folder: a new one; its name becomes the system's.
         sources: the files that describe the molecule, or a structure alone; they are copied into the folder.
+        force: overwrite a folder that was written here and has not changed since.
 
     Raises:
-        MolecularSystemError: when a file is missing, of an unknown kind, or cannot be read.
+        MolecularSystemError: when a file is missing, of an unknown kind, or cannot be read, or no System
+            comes of them.
         StoreError: when there is something of that name already, or it cannot be written.
         SettingsError: when the settings that come out are not valid.
-
-    Example:
-        >>> import aecv
-        >>> made = aecv.initialise("mine", aecv.load_system("ala2").structure_path)
-        >>> str(made.folder)
-        'mine'
     """
     folder = Path(folder)
     sources = sources if isinstance(sources, Sources) else Sources(structure=Path(sources))
     _check_name(folder)
-    _check_sources(sources)
-    with new_folder(folder) as place:
-        place = place.resolve()
-        files, done = _copy(sources, place)
-        proposal, said = _propose(folder.resolve().name, files, sources, place)
-        write_text(place / FILE_NAME, render(proposal))
-        _validate(place)
+    check_sources(sources)
+    _check_place(folder, force)
+    exists = folder.is_dir() and any(folder.iterdir())
+    try:
+        with (replaced_folder if exists else new_folder)(folder) as place:
+            place = place.resolve()
+            try:
+                made = _first_that_works(folder, sources, place)
+            except AecvError as error:
+                error.args = _in_the_users_words(error.args, place, sources)
+                raise
+            write_marks(place)
+    except WriteError as error:
+        remedy = error.remedy.replace("another --out", "another NAME")
+        raise WriteError(folder, error.reason, remedy) from error
+    return made
+
+
+def _first_that_works(folder: Path, sources: Sources, place: Path) -> Initialised:
+    """The files as they are; else completed; else an error that says what helps, where something does."""
+    try:
+        return _make(folder, sources, sources.preparation, place)
+    except _Unknown:
+        completed = _completed(sources)
+        if completed is None:
+            raise
+    try:
+        return _make(folder, sources, completed, place)
+    except MolecularSystemError as error:
+        bare = replace(completed, drop_solvent=True, drop_water=False)
+        if completed.padding_nm is None and completed != bare and _works(folder, sources, bare, place):
+            raise MolecularSystemError(f"{error}; without water and ions it works: --drop-solvent") from error
+        raise
+
+
+def _completed(sources: Sources) -> Preparation | None:
+    """What a structure mostly lacks, or has too much; None where that was asked for already."""
+    if sources.format != "forcefield":
+        return None
+    coordinates = read_coordinates(sources.structure)
+    assert coordinates.topology is not None
+    contents = _contents(coordinates.topology, coordinates.positions)
+    wanted = sources.preparation
+    evaporates = contents.n_water > 0 and not contents.is_solvated and wanted.padding_nm is None
+    completed = replace(wanted, add_hydrogens=True, drop_water=evaporates and not wanted.drop_solvent)
+    return None if completed == wanted else completed
+
+
+def _works(folder: Path, sources: Sources, wanted: Preparation, place: Path) -> bool:
+    try:
+        _make(folder, sources, wanted, place)
+    except MolecularSystemError:
+        return False
+    return True
+
+
+def _make(folder: Path, sources: Sources, wanted: Preparation, place: Path) -> Initialised:
+    """All files in an empty place, tried."""
+    for item in place.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
+    files, done = copy_files(sources, wanted, place)
+    proposal, said = _propose(folder.resolve().name, files, sources, place)
+    write_text(place / FILE_NAME, render(proposal))
+    said += _try(place)
     return Initialised(folder=folder, notes=(*done, *_notes(proposal)), findings=tuple(said))
+
+
+def _in_the_users_words(arguments: tuple[Any, ...], place: Path, sources: Sources) -> tuple[Any, ...]:
+    """An error's texts with the files where the user has them: the copies are gone when it is read."""
+    given = (sources.structure, sources.topology, *sources.parameters, *map(Path, sources.forcefield))
+    originals = {str(place / path.name): str(path) for path in given if path is not None}
+
+    def told(text: str) -> str:
+        for copy, original in originals.items():
+            text = text.replace(copy, original)
+        return text.replace(f"{place}{os.sep}", "").replace(str(place), "the new folder")
+
+    return tuple(told(item) if isinstance(item, str) else item for item in arguments)
 
 
 def _check_name(folder: Path) -> None:
@@ -121,136 +172,44 @@ def _check_name(folder: Path) -> None:
         )
     if name in shipped_systems():
         raise MolecularSystemError(f"'{name}' is the name of a system that comes with aecv; choose another")
-    if folder.exists():
+
+
+def _check_place(folder: Path, force: bool) -> None:
+    """Nothing is overwritten but, on request, what was written here and has not changed since."""
+    if not folder.exists():
+        return
+    against = why_not_ours(folder)
+    if force and against is not None:
         raise StoreError(
-            f"{folder}: exists already, and nothing is overwritten; choose another name, or delete it"
+            f"{folder}: --force overwrites what aecv init wrote, and {against}; choose another name, or "
+            "delete it"
         )
-
-
-def _check_sources(sources: Sources) -> None:
-    """Every file is there, and of a kind that belongs to the others."""
-    for path in (sources.structure, sources.topology, *sources.parameters):
-        if path is not None and not path.is_file():
-            raise MolecularSystemError(
-                f"{path}: needs a file, found {'a folder' if path.is_dir() else 'none'}"
-            )
-    if sources.topology is not None and suffix(sources.topology.name) not in TOPOLOGIES:
-        raise MolecularSystemError(
-            f"{sources.topology}: needs a topology ending in {', '.join(TOPOLOGIES)}; a .tpr holds none that "
-            "can be read, give the .top that it was made from"
+    if not force:
+        may = "" if against else "; or --force, since it is as aecv init wrote it"
+        raise StoreError(
+            f"{folder}: exists already, and nothing is overwritten; choose another name, or delete it{may}"
         )
-    endings = STRUCTURES[sources.format]
-    if suffix(sources.structure.name) not in endings:
-        hint = next((t for t, e in STRUCTURES.items() if suffix(sources.structure.name) in e), None)
-        needs = (
-            f"; it needs {TITLES[hint]} beside it (--topology)" if hint and sources.topology is None else ""
-        )
-        raise MolecularSystemError(
-            f"{sources.structure}: with {TITLES[sources.format]} the coordinates need to end in "
-            f"{', '.join(endings)}{needs}"
-        )
-    if sources.format == "charmm" and not sources.parameters:
-        raise MolecularSystemError(
-            f"{sources.topology}: a PSF holds no force constants; give its .rtf, .prm and .str files, each "
-            "with --parameters"
-        )
-    if sources.format != "forcefield" and sources.preparation:
-        raise MolecularSystemError(
-            f"{sources.topology}: its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for "
-            "a structure with force-field files"
-        )
-    if sources.format != "forcefield" and sources.forcefield:
-        raise MolecularSystemError(f"{sources.topology}: brings its own forces; leave --forcefield out")
-    if sources.include is not None and sources.format != "gromacs":
-        raise MolecularSystemError("--include: is for a Gromacs topology; leave it out")
-    if sources.include is not None and not sources.include.is_dir():
-        raise MolecularSystemError(f"{sources.include}: needs a folder, for --include")
-
-
-def _copy(sources: Sources, place: Path) -> tuple[dict[str, str | tuple[str, ...]], list[tuple[str, str]]]:
-    """Copy every file, prepared where asked; the keys of [system] that name them, and what was done."""
-    files: dict[str, str | tuple[str, ...]] = {}
-    done: list[tuple[str, str]] = []
-    if sources.preparation:
-        target = place / sources.structure.name
-        said = prepare_structure(
-            sources.structure,
-            target,
-            sources.preparation,
-            forcefield=sources.forcefield or guesses.SOLVATED,
-        )
-        files["structure"] = target.name
-        done.append(("structure", ", ".join(said)))
-    else:
-        files["structure"] = _copied(sources.structure, place)
-    if sources.topology is not None:
-        files["topology"] = _copied(sources.topology, place)
-    if sources.parameters:
-        files["parameters"] = tuple(_copied(path, place) for path in sources.parameters)
-    if sources.format == "gromacs" and _copy_includes(sources, place):
-        files["include"] = _INCLUDED
-    return files, done
-
-
-def _copied(path: Path, place: Path) -> str:
-    if (place / path.name).exists():
-        raise MolecularSystemError(f"{path}: another file is also called {path.name}; rename one of them")
-    shutil.copyfile(path, place / path.name)
-    return path.name
-
-
-def _copy_includes(sources: Sources, place: Path) -> bool:
-    """Copy what a Gromacs topology includes; whether anything came from the folder of --include."""
-    assert sources.topology is not None
-    beside = sources.topology.resolve().parent
-    elsewhere = None if sources.include is None else sources.include.resolve()
-    try:
-        folders = () if elsewhere is None else (elsewhere,)
-        included = gromacs_text(beside / sources.topology.name, folders).included
-    except MolecularSystemError as error:
-        raise MolecularSystemError(
-            f"{error}; or say where it is: --include FOLDER, of an installed Gromacs often "
-            "/usr/share/gromacs/top"
-        ) from error
-    from_elsewhere = False
-    for path in dict.fromkeys(Path(os.path.normpath(path)) for path in included):
-        if elsewhere is not None and path.is_relative_to(elsewhere):
-            target = place / _INCLUDED / path.relative_to(elsewhere)
-            from_elsewhere = True
-        elif path.is_relative_to(beside):
-            target = place / path.relative_to(beside)
-        else:
-            raise MolecularSystemError(
-                f"{path}: is included from outside the folder of {sources.topology.name}; copy it there"
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    return from_elsewhere
 
 
 def _propose(
     name: str, files: dict[str, str | tuple[str, ...]], sources: Sources, place: Path
 ) -> tuple[Proposal, list[str]]:
-    """All guesses, and what looks wrong."""
-    said: list[str] = []
-    forcefield = None
-    if sources.format == "forcefield":
-        forcefield = _forcefield(sources, place)
+    """All guesses, and what was left out."""
+    said = list(read_coordinates(sources.structure).notes)
+    forcefield = _forcefield(sources, place) if sources.format == "forcefield" else None
     molecule = _read(name, files, forcefield, place)
-    if isinstance(molecule, Molecule):
-        topology, positions, system = molecule.topology, molecule.positions, molecule.system
-    else:
-        coordinates = read_coordinates(place / str(files["structure"]))
-        if coordinates.topology is None or sources.format != "forcefield":
-            raise molecule
-        topology, positions, system = coordinates.topology, coordinates.positions, None
-        said.append(str(molecule).replace(str(place) + os.sep, ""))
-    contents = _contents(topology, positions)
-    said += findings.missing_hydrogens(topology)
-    said += _solvent_left(contents)
+    topology, system = molecule.topology, molecule.system
+    contents = _contents(topology, molecule.positions)
+    if contents.subject is None:
+        raise MolecularSystemError(
+            f"{sources.structure}: has nothing but water and ions, and a CV needs a molecule of three atoms "
+            "or more"
+        )
+    said += _solvent_left(contents, sources.format)
     constraints = guesses.guess_constraints(contents, system, sources.format)
     cv_atoms = guesses.guess_cv_atoms(contents)
-    observables = tuple(guesses.guess_observables(contents, str(cv_atoms.value)))
+    observables, failed = _that_work(contents, guesses.guess_observables(contents, str(cv_atoms.value)))
+    said += failed
     region, example = _regions(contents, observables)
     nonbonded = None if sources.format == "openmm" else guesses.guess_nonbonded(contents)
     is_periodic = nonbonded is not None and nonbonded.value == "PME"
@@ -280,7 +239,7 @@ def _forcefield(sources: Sources, place: Path) -> Guess:
         names = []
         for name in sources.forcefield:
             is_file = Path(name).is_file()
-            names.append(_copied(Path(name), place) if is_file else name)
+            names.append(copied(Path(name), place) if is_file else name)
         return Guess(value=tuple(names), why="As given with --forcefield.")
     coordinates = read_coordinates(place / sources.structure.name)
     assert coordinates.topology is not None
@@ -290,29 +249,74 @@ def _forcefield(sources: Sources, place: Path) -> Guess:
 
 def _read(
     name: str, files: dict[str, str | tuple[str, ...]], forcefield: Guess | None, place: Path
-) -> Molecule | MolecularSystemError:
-    """The molecule by the files alone; the error where force field and structure do not fit."""
+) -> Molecule:
+    """The molecule by the files alone.
+
+    Raises:
+        _Unknown: with the residues that the force field does not know, and why.
+    """
     keys = {"name": name, **files} | ({} if forcefield is None else {"forcefield": forcefield.value})
     lines = [pair(key, value) for key, value in keys.items()]
     write_text(place / FILE_NAME, "\n".join(["[system]", *lines, "[cv]", 'atoms = "all"', ""]))
+    spec = load_system(place)
     try:
-        return read_molecule(load_system(place))
+        return read_molecule(spec)
     except MolecularSystemError as error:
-        return error
+        if forcefield is None:
+            raise
+        topology = read_coordinates(spec.structure_path).topology
+        assert topology is not None
+        unknown = "; ".join(findings.unknown_residues(forcefield_of(spec), topology))
+        if not unknown:
+            raise
+        raise _Unknown(
+            f"{spec.structure_path}: {', '.join(spec.settings.system.forcefield)} needs to know every "
+            f"residue; {unknown}"
+        ) from error
 
 
 def _contents(topology: app.Topology, positions: FloatArray) -> Contents:
     vectors = topology.getPeriodicBoxVectors()
     box = None if vectors is None else np.array(vectors.value_in_unit(unit.nanometer), dtype=float)
-    return Contents(topology=mdtraj.Topology.from_openmm(topology), positions=positions, box=box)
+    return Contents(
+        topology=mdtraj.Topology.from_openmm(topology),
+        positions=positions,
+        box=box,
+        numbers=tuple(residue_number(residue) for residue in topology.residues()),
+    )
 
 
-def _solvent_left(contents: Contents) -> Iterator[str]:
+def _solvent_left(contents: Contents, file_format: str) -> Iterator[str]:
     if contents.n_water and not contents.is_solvated:
-        yield (
-            f"{contents.n_water} waters do not fill a box and would evaporate; leave them out with "
-            "--drop-solvent, or put the molecule into a box of water first"
+        way = (
+            "leave them out with --drop-solvent"
+            if file_format == "forcefield"
+            else "make the files anew without them"
         )
+        yield (
+            f"{contents.n_water} waters do not fill a box and would evaporate; {way}, or put the molecule "
+            "into a box of water first"
+        )
+
+
+def _that_work(
+    contents: Contents, proposed: list[guesses.ObservableGuess]
+) -> tuple[tuple[guesses.ObservableGuess, ...], list[str]]:
+    """Observables that can be computed of the structure, and words on the others."""
+    works, failed = [], []
+    for observable in proposed:
+        settings = {observable.name: ObservableSettings(kind=observable.kind, atoms=observable.atoms)}
+        try:
+            found = ObservableSet.prepare(contents.topology, settings, positions=contents.positions)
+            values = found.compute(contents.positions[None])[observable.name]
+        except AecvError as error:
+            failed.append(f"left out: {error}")
+            continue
+        if np.isfinite(values).all():
+            works.append(observable)
+        else:
+            failed.append(f"left out: observables.{observable.name} is {values[0]} of the structure")
+    return tuple(works), failed
 
 
 def _regions(
@@ -331,18 +335,23 @@ def _regions(
     return None, (dihedrals[0], *_RIGHT_HANDED) if dihedrals else None
 
 
-def _validate(place: Path) -> None:
-    """The text can be loaded, and its selections select; before it is put in place."""
-    spec = load_system(place)
-    coordinates = read_coordinates(spec.structure_path)
-    if coordinates.topology is None:
-        molecule = read_molecule(spec)
-        topology, positions = molecule.topology, molecule.positions
-    else:
-        topology, positions = coordinates.topology, coordinates.positions
-    known = mdtraj.Topology.from_openmm(topology)
-    select_atoms(known, spec.settings.cv.atoms)
-    ObservableSet.prepare(known, spec.settings.observables, positions=positions)
+def _try(place: Path) -> Iterator[str]:
+    """Build the system from its folder, evaluate all of it once, and say what looks wrong."""
+    system = build(load_system(place))
+    structure = system.spec.structure_path
+    system.observables.compute(system.positions[None])
+    diagnosis = diagnose(system, system.positions)
+    if not np.isfinite(diagnosis.energy):
+        raise MolecularSystemError(
+            f"{structure}: needs a finite energy, got {diagnosis.energy} kJ/mol; {diagnosis}; look for atoms "
+            "on top of each other"
+        )
+    box = system_box(system.system) if system.is_periodic else None
+    yield from findings.shared_numbers(system.topology)
+    yield from findings.clashes(system.topology, system.system, system.positions)
+    yield from findings.long_bonds(system.topology, system.system, system.positions, box)
+    if not diagnosis.largest < HUGE:
+        yield f"huge force in the structure as it comes: {diagnosis}"
 
 
 def _notes(proposal: Proposal) -> Iterator[tuple[str, str]]:

@@ -103,16 +103,17 @@ def test_an_openmm_system_with_constraints_gets_their_time_step() -> None:
     assert "# The System has 1 constraints." in Path("tri_mine/system.toml").read_text(encoding="utf-8")
 
 
-def test_missing_hydrogens_are_said_and_can_be_added() -> None:
+def test_missing_hydrogens_are_added_and_it_is_said() -> None:
+    """A folder of a structure without them could not run: what is written was built."""
     bare = without_hydrogens(Path("bare.pdb"))
     result = init("bare", "--pdb", bare)
-    assert result.exit_code == 0
-    assert "missing hydrogens: 3 of 3 residues have none (ACE 1, ALA 2, NME 3)" in result.output
-    assert "They do NOT know every residue" in result.output
-    result = init("whole", "--pdb", bare, "--add-hydrogens")
-    assert "12 hydrogens added" in result.output
+    assert result.exit_code == 0, result.output
+    assert "12 hydrogens added at pH 7: no force field knows the structure as it is" in result.output
     assert "missing" not in result.output
-    assert build(load_system("whole")).n_atoms == 22
+    assert build(load_system("bare")).n_atoms == 22
+    asked = init("whole", "--pdb", bare, "--add-hydrogens")
+    assert "12 hydrogens added at pH 7\n" in asked.output
+    assert Path("whole/bare.pdb").read_bytes() == Path("bare/bare.pdb").read_bytes()
 
 
 def test_crystal_waters_can_be_dropped() -> None:
@@ -120,9 +121,9 @@ def test_crystal_waters_can_be_dropped() -> None:
     water = "HETATM   23  O   HOH A   9       9.000   9.000   9.000  1.00  0.00           O\nEND"
     Path("wet.pdb").write_text(text.replace("END", water), encoding="utf-8")
     result = init("wet", "--pdb", "wet.pdb")
-    assert (
-        "1 waters do not fill a box and would evaporate; leave them out with --drop-solvent" in result.output
-    )
+    assert "1 waters dropped: no force field knows the structure as it is" in result.output
+    assert "few waters would evaporate, --solvate 1.0 keeps them and adds more" in result.output
+    assert build(load_system("wet")).n_atoms == 22
     result = init("dry", "--pdb", "wet.pdb", "--drop-solvent")
     assert "1 residues of solvent dropped" in result.output
     assert build(load_system("dry")).n_atoms == 22
