@@ -104,7 +104,7 @@ def last_frame(path: Path, topology: mdtraj.Topology, *, is_own: bool) -> Piece 
     n_frames = 0
     try:
         _check_promise(path, promised_frames(path, topology.n_atoms), None)
-        with _said_elsewhere(), mdtraj.open(str(path)) as handle:
+        with _said_nowhere(), mdtraj.open(str(path)) as handle:
             n_frames = len(handle)
             handle.seek(n_frames - 1)
             found = handle.read_as_traj(topology, n_frames=1)
@@ -274,22 +274,23 @@ def _plain_line(error: BaseException) -> str:
 
 
 def _quietly(function: Any, *arguments: Any) -> Any:
-    with _said_elsewhere():
+    with _said_nowhere():
         return function(*arguments)
 
 
 @contextmanager
-def _said_elsewhere() -> Iterator[None]:
-    """mdtraj's DCD reader greets on standard output, where results belong: to standard error with it."""
+def _said_nowhere() -> Iterator[None]:
+    """mdtraj's DCD reader greets on standard output, where results belong; what is wrong it raises."""
     sys.stdout.flush()
     try:
-        kept = os.dup(1)
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # a process without standard output
         yield
         return
     try:
-        os.dup2(2, 1)
+        os.dup2(nowhere, 1)
         yield
     finally:
         os.dup2(kept, 1)
+        os.close(nowhere)
         os.close(kept)

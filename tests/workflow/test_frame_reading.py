@@ -232,3 +232,16 @@ def test_frames_in_memory_have_a_hash_of_their_own(frames: mdtraj.Trajectory) ->
 def test_no_frames_are_told() -> None:
     with pytest.raises(SamplingError, match="needs a trajectory, got none"):
         FrameFiles(trajectories=()).hashes()
+
+
+def test_the_dcd_reader_says_nothing_in_between(
+    system: MolecularSystem,
+    frames: mdtraj.Trajectory,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Its greeting is for developers, and standard output holds results."""
+    frames.save_dcd(tmp_path / "a.dcd")
+    capfd.readouterr()
+    assert read(tmp_path / "a.dcd", system).n_frames == 40
+    assert capfd.readouterr() == ("", "")
