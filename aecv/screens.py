@@ -81,6 +81,9 @@ def status_text(run: Path, found: "Status") -> str:
         lines.append(f"last written {duration(found.idle_s)} ago")
     elif found.state == "stopped":
         lines += _end_lines(found.ended)
+    if found.damaged:
+        lines.append("damaged; --resume makes again what it can:")
+        lines += [f"  {one_line(words)}" for words in found.damaged]
     if found.records:
         lines += [
             table_header(),

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aecv.ground.errors import StoreError, WriteError
+from aecv.ground.errors import StoreError, WriteError, first_line
 
 PARTIAL = ".*.part*"
 """Pattern of the temporary names; a process that was killed leaves such files behind."""
@@ -121,9 +122,24 @@ def read_json(path: Path) -> Any:
         StoreError: when the file is missing or malformed.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StoreError(f"{path}: needs a readable JSON file, got: {error}") from error
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: needs a readable JSON file, got: {first_line(error)}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The content of JSON.
+
+    Raises:
+        ValueError: when it is none, is nested too deeply, or holds numbers or letters that nothing can take.
+    """
+    try:
+        found = json.loads(text)
+        # half a letter, as "\ud800" makes one, cannot be printed or written
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    except RecursionError as error:
+        raise ValueError("brackets nested too deeply") from error
+    return found
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
@@ -132,14 +148,16 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         np.savez(temporary, **arrays)
 
 
-def read_arrays(path: Path) -> dict[str, Any]:
+def read_arrays(path: Path, form: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Read every array of an .npz archive; pickled objects are refused.
+
+    Args:
+        form: which arrays there have to be, see `check_form`; None for any.
 
     Raises:
         StoreError: when the file is missing, truncated or not such an archive.
     """
-    with _opened(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    return dict(StoredArrays(path, form))
 
 
 class MissingArrayError(StoreError, KeyError):
@@ -151,32 +169,38 @@ class MissingArrayError(StoreError, KeyError):
 class StoredArrays(Mapping[str, Any]):
     """The arrays of an .npz archive, read when they are asked for and not kept; pickled objects are refused.
 
+    Args:
+        path: the archive.
+        form: which arrays there have to be, see `check_form`; None for any.
+
     Raises:
         StoreError: when the file is missing, truncated or not such an archive, or an array is damaged;
             MissingArrayError for one that is not there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, form: Mapping[str, str] | None = None) -> None:
         self._path = path
         with _opened(path) as archive:
-            self._names = tuple(archive.files)
+            self._headers = {name: _header(archive, name) for name in archive.files}
+        if form is not None:
+            check_form(path, self._headers, form)
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._names:
+        if name not in self._headers:
             raise MissingArrayError(
-                f"{self._path}: needs an array named '{name}', has {', '.join(self._names)}"
+                f"{self._path}: needs an array named '{name}', has {', '.join(self._headers)}"
             )
         with _opened(self._path) as archive:
             return archive[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names
+        return name in self._headers
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._headers)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._headers)
 
 
 @contextmanager
@@ -184,10 +208,69 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             yield archive
-    except MemoryError:  # no fault of the file
-        raise
+    except MemoryError as error:  # the sizes that an archive tells are held against it before
+        raise StoreError(f"{path}: does not fit into the memory ({first_line(error)})") from error
     except Exception as error:  # zipfile, numpy and the OS raise a dozen kinds for a damaged archive
-        raise StoreError(f"{path}: needs a readable .npz archive of plain arrays, got: {error}") from error
+        raise StoreError(
+            f"{path}: needs a readable .npz archive of plain arrays, got: {first_line(error)}"
+        ) from error
+
+
+_Header = tuple[np.dtype[Any], tuple[int, ...]]
+"""Kind of numbers and shape of an array."""
+
+
+def _header(archive: Any, name: str) -> _Header:
+    """What an archive says of an array, without reading it.
+
+    Raises:
+        ValueError: when that is no array of numbers or texts, or of another size than what follows.
+    """
+    member = f"{name}.npy" if f"{name}.npy" in archive.zip.namelist() else name
+    with archive.zip.open(member) as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        try:
+            shape, _, dtype = read(file)
+        except (MemoryError, RecursionError) as error:  # of Python's own parser
+            raise ValueError(f"array '{name}' has no readable header") from error
+        size = archive.zip.getinfo(member).file_size - file.tell()
+    # a shape of 1e12 numbers would be given memory before the first of them is looked for
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"array '{name}' says {dtype} of shape {shape}, which is not what follows")
+    return dtype, shape
+
+
+def check_form(path: Path, headers: Mapping[str, _Header], form: Mapping[str, str]) -> None:
+    """Hold the arrays of an archive against what they have to be.
+
+    Args:
+        headers: kind of numbers and shape per array.
+        form: per array the kind (f a number, i a whole one, b yes or no) and its axes, such as "f n 3": a
+            digit is a length, a letter one that all axes of that letter share; 0 only for a capital.
+            A name that ends in ? may be missing; in * it stands for all that begin so.
+
+    Raises:
+        StoreError: naming the first array that is missing or of another form.
+    """
+    lengths: dict[str, int] = {}
+    for key, text in form.items():
+        name, (kind, *axes) = key.rstrip("?*"), text.split()
+        found = [item for item in headers if item.startswith(name)] if key[-1] == "*" else [name]
+        for item in found:
+            if item not in headers:
+                if key[-1] == "?":
+                    continue
+                raise MissingArrayError(f"{path}: needs an array named '{item}'")
+            dtype, shape = headers[item]
+            fits = len(shape) == len(axes) and dtype.kind in {"f": "fiu", "i": "iu", "b": "b"}[kind]
+            for axis, length in zip(axes, shape, strict=False):
+                wanted = int(axis) if axis.isdigit() else lengths.setdefault(axis, length)
+                fits = fits and length == wanted and (length > 0 or axis.isupper())
+            if not fits:
+                raise StoreError(
+                    f"{path}: array '{item}' needs the form '{text}', is {dtype} of shape {shape}"
+                )
 
 
 def is_file(path: Path) -> bool:

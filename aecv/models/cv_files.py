@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.ledger import checked
 from aecv.models.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
 from aecv.numerics.encoder import Encoder
 
@@ -93,6 +94,7 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
         CVError: when a file is missing, damaged, of a newer format or not what its hashes say.
     """
     location = Path(path)
+    _check_run(location if location.is_dir() else location.parent)
     if location.is_dir():
         location = location / ("cv.json" if (location / "cv.json").exists() else "cv.pt")
     if not location.is_file():
@@ -109,6 +111,15 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
 def as_cv(given: CV | str | Path) -> CV:
     """A CV, or that of a file or folder; errors as `load_cv`."""
     return given if isinstance(given, CV) else load_cv(given)
+
+
+def _check_run(folder: Path) -> None:
+    """Of a CV in a run's folder, that its files are those that the run wrote."""
+    try:
+        for name in ("cv.json", "cv.npz", "cv.pt"):
+            checked(folder / name)
+    except StoreError as error:
+        raise CVError(str(error)) from error
 
 
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:

@@ -23,6 +23,13 @@ from aecv.workflow.samples import Samples
 FloatArray = NDArray[np.float64]
 
 N_BINS_1D, N_BINS_2D = 90, 60
+DERIVED = ("colvar.dat", "abf.*", "fes_*.dat", "convergence.dat", "exact.json")
+"""What `analyse` writes, by patterns; of frames and weights it can be made again."""
+
+
+def written(folder: Path) -> tuple[str, ...]:
+    """Names of the files that `analyse` has written into a folder."""
+    return tuple(sorted(path.name for pattern in DERIVED for path in folder.glob(pattern)))
 
 
 @dataclass(frozen=True, kw_only=True)

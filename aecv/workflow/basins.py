@@ -1,11 +1,14 @@
 """Basins: the starting structures, and which of them a frame belongs to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.files import read_json
+from aecv.ground.errors import StoreError
+from aecv.ground.forms import Count, Number, read_form
+from aecv.ground.ledger import checked
 from aecv.numerics.diagnostics import core_labels
 from aecv.numerics.encoder import align
 from aecv.sampling.system import MolecularSystem
@@ -15,6 +18,35 @@ FloatArray = NDArray[np.float64]
 
 CORE_RATIO = 0.5
 """A frame is in a basin if it is at most half as far from its start as from any other one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStarts:
+    """What is read of starts.json.
+
+    Attributes:
+        n_starts: how many there are.
+        observables: per observable, its value at every start.
+    """
+
+    n_starts: Count
+    observables: dict[str, tuple[Number, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> "StoredStarts":
+        """Read starts.json of a folder; StoreError when it is missing, damaged or of another form."""
+        path = folder / "starts.json"
+        found = read_form(checked(path), cls)
+        if any(len(values) != found.n_starts for values in found.observables.values()):
+            raise StoreError(f"{path}: needs a value of every observable at each of {found.n_starts} starts")
+        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each start in words."""
+        series = self.observables.items()
+        values = [[f"{name} {found[k]:.2f}" for name, found in series] for k in range(self.n_starts)]
+        return tuple(", ".join([f"start {k}", *texts]) for k, texts in enumerate(values))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,13 +64,16 @@ class KnownStarts:
     @classmethod
     def load(cls, run: Places, system: MolecularSystem, place: Place = 0) -> "KnownStarts":
         """Read what was written, at a place of the run, when the starts were found."""
-        report = read_json(run.iteration_dir(place) / "starts.json")
+        report = StoredStarts.load(run.iteration_dir(place))
         region = system.spec.settings.delta_f
         inside = None
         if region is not None:
-            values = np.array(report["observables"][region.observable])
+            if region.observable not in report.observables:
+                path = run.iteration_dir(place) / "starts.json"
+                raise StoreError(f"{path}: needs the values of '{region.observable}' at the starts")
+            values = np.array(report.observables[region.observable])
             inside = (values > region.lower) & (values < region.upper)
-        return cls(n_starts=int(report["n_starts"]), inside=inside)
+        return cls(n_starts=report.n_starts, inside=inside)
 
 
 def basin_of_frames(

@@ -5,13 +5,16 @@ what is known of the molecule: the starting structures are its basins.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.errors import SamplingError
+from aecv.ground.errors import SamplingError, StoreError
+from aecv.ground.forms import Count, Number, read_form
+from aecv.ground.ledger import checked
 from aecv.numerics.correlation import burn_in
 from aecv.numerics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
 from aecv.sampling.system import MolecularSystem
@@ -63,6 +66,25 @@ class Coverage:
             "burn_in": self.burn_in,
             "problems": list(self.problems),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCoverage:
+    """What is read of coverage.json; see `Coverage`."""
+
+    passages: tuple[tuple[Count, ...], ...]
+    r_hat: dict[str, Number] = field(default_factory=dict)
+    growth: dict[str, Number] = field(default_factory=dict)
+    burn_in: dict[str, Number] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> "StoredCoverage":
+        """Read coverage.json of a place; StoreError when it is missing, damaged or of another form."""
+        path = folder / "coverage.json"
+        found = read_form(checked(path), cls)
+        if any(len(row) != len(found.passages) for row in found.passages):
+            raise StoreError(f"{path}: needs as many columns of passages as rows")
+        return found
 
 
 def assess(samples: Samples, bias: Bias | None, n_starts: int, system: MolecularSystem) -> Coverage:

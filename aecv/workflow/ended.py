@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from aecv.ground.errors import AecvError, StoreError, WriteError, first_line
-from aecv.ground.files import read_json, write_json
+from aecv.ground.files import write_json
+from aecv.ground.forms import read_form
 from aecv.ground.plain_text import one_line
 
 FILE_NAME = "ended.json"
@@ -66,8 +67,7 @@ def read_end(run: Path) -> Ended | None:
     path = run / FILE_NAME
     if not path.is_file():
         return None
-    found = read_json(path)
-    names = Ended.__dataclass_fields__
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in names):
-        raise StoreError(f"{path}: needs the texts {', '.join(names)}, got others; delete it")
-    return Ended(**{name: found[name] for name in names})
+    try:
+        return read_form(path, Ended)
+    except StoreError as error:
+        raise StoreError(f"{error}; delete it") from error

@@ -5,6 +5,7 @@ extended variable), fes_x.exact.dat and the like (F along the observables), all 
 and exact.json (Delta F, and how far the estimates are off).
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.files import read_json, write_json
+from aecv.ground.files import write_json
+from aecv.ground.forms import read_form
 from aecv.ground.grid import Grid
+from aecv.ground.ledger import checked
 from aecv.ground.units import thermal_energy
 from aecv.models.cv import CV
 from aecv.numerics import quadrature
@@ -82,14 +85,23 @@ def read_exact_profile(folder: Path, name: str = "xi_lambda") -> FloatArray | No
         name: "xi" for the CV that was biased, "xi_lambda" for the extended variable.
     """
     path = folder / f"fes_{name}.exact.dat"
-    return read_fes(path).values.ravel() if path.is_file() else None
+    return read_fes(checked(path)).values.ravel() if path.is_file() else None
 
 
 def read_exact_delta_f(folder: Path) -> float | None:
     """Exact Delta F of an iteration or a production [kJ/mol]; None where it is not known."""
     path = folder / "exact.json"
-    value = read_json(path)["delta_f_kj_mol"] if path.is_file() else None
+    if not path.is_file():
+        return None
+    value = read_form(checked(path), _StoredExact).delta_f_kj_mol
     return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class _StoredExact:
+    """What is read of exact.json."""
+
+    delta_f_kj_mol: float | None
 
 
 def exact_plane(system: MolecularSystem) -> Plane | None:

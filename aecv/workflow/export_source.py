@@ -10,15 +10,17 @@ import mdtraj
 import numpy as np
 
 from aecv.ground.errors import AecvError, CVError, MolecularSystemError
-from aecv.ground.files import read_json
 from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
+from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system, shipped_systems
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.spanning_tree import tree_of_some
+from aecv.workflow.manifest import read_manifest
+from aecv.workflow.sampled import cv_name
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import ALONG, name_of
 
@@ -87,6 +89,7 @@ def _place_in_run(run: Path) -> Path:
         return run / ALONG
     done = [path.parent for path in run.glob("iteration_*/learning.done")]
     done += [path.parent for path in run.glob("production_*/bias.npz")]
+    done = [folder for folder in done if folder.name.rpartition("_")[2].isdecimal()]
     if not done:
         raise CVError(f"{run}: needs a finished iteration to export its CV, there is none; run it first")
     return max(done, key=lambda folder: (_number(folder), folder.name))
@@ -94,10 +97,10 @@ def _place_in_run(run: Path) -> Path:
 
 def _load(path: Path) -> CV:
     """The CV of a file or folder, where it is one that can be exported."""
-    if path.name == ALONG and not (path / "cv.pt").is_file():
-        if not (path / "sampled.json").is_file():
+    if path.name == ALONG and not checked(path / "cv.pt").is_file():
+        if not checked(path / "sampled.json").is_file():
             raise CVError(f"{path}: needs a finished run to export its CV; continue it with --resume")
-        raise CVError(_FUNCTION.format(cv=read_json(path / "sampled.json")["cv"]))
+        raise CVError(_FUNCTION.format(cv=cv_name(path)))
     file = path / "cv.pt" if path.is_dir() and not (path / "cv.json").is_file() else path
     if file.is_file() and file.suffix == ".pt":
         from aecv.models.torchscript import read_module
@@ -152,7 +155,7 @@ def _title(folder: Path | None, settings: Settings) -> str:
     if re.fullmatch(r"(iteration|production)_\d+", folder.name):
         return f"{title}, iteration {_number(folder)}"
     if folder.name == ALONG and (folder / "sampled.json").is_file():
-        names = str(read_json(folder / "sampled.json")["cv"]).split(", ")
+        names = cv_name(folder).split(", ")
         if set(names) <= settings.observables.keys():
             return f"CV {' and '.join(names)} of {settings.system.name}"
     return title
@@ -198,7 +201,7 @@ def _probe(folder: Path | None, cv: CV, built: "MolecularSystem") -> FloatArray:
 def _settings(run: Path | None, system: str | Path | None, name: str) -> Settings:
     """Those of the run, else those of the system."""
     if run is not None and (run / "run.json").is_file():
-        return validate(read_json(run / "run.json")["settings"], source=f"{run}/run.json")
+        return validate(read_manifest(run).settings, source=f"{run}/run.json")
     if system is None and name not in shipped_systems():
         raise MolecularSystemError(
             f"export: needs the system of the CV for its temperature, box and atom names; '{name}' is none "
@@ -227,7 +230,7 @@ def _built(settings: Settings, system: str | Path | None, cv: CV) -> "MolecularS
 
 
 def _structure(folder: Path) -> mdtraj.Trajectory | None:
-    path = folder / "topology.pdb"
+    path = checked(folder / "topology.pdb")
     return mdtraj.load(str(path)) if path.is_file() else None
 
 

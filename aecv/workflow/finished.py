@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aecv.ground.errors import StoreError, suggestion
-from aecv.ground.files import read_json
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import SystemSpec, load_system
-from aecv.workflow.store import ALONG, FORMAT, Place, name_of
+from aecv.workflow.manifest import Manifest, read_manifest
+from aecv.workflow.store import ALONG, Place, name_of
 
 if TYPE_CHECKING:
     from aecv.sampling.system import MolecularSystem
@@ -39,21 +39,17 @@ class FinishedRun:
                 f"{self.path}: needs the folder of a run, with run.json, there is none"
                 f"{suggestion(self.path.name, names)}"
             )
-        found = self.manifest.get("format") if isinstance(self.manifest, dict) else None
-        if found != FORMAT:
-            raise StoreError(
-                f"{self.path}/run.json: needs format {FORMAT}, got {found}; use the aecv that wrote it"
-            )
+        _ = self.manifest
 
     @cached_property
-    def manifest(self) -> Any:
+    def manifest(self) -> Manifest:
         """run.json."""
-        return read_json(self.path / "run.json")
+        return read_manifest(self.path)
 
     @cached_property
     def settings(self) -> Settings:
         """What the run was made with."""
-        return validate(self.manifest.get("settings", {}), source=f"{self.path}/run.json")
+        return validate(self.manifest.settings, source=f"{self.path}/run.json")
 
     def iteration_dir(self, place: Place) -> Path:
         """Folder of an iteration, or of another place by its name."""
@@ -67,7 +63,8 @@ class FinishedRun:
     def iterations(self) -> list[int]:
         """Numbers of the finished iterations."""
         names = [path.parent.name for path in self.path.glob("iteration_*/learning.done")]
-        return sorted(int(name.rpartition("_")[2]) for name in names)
+        numbers = (name.removeprefix("iteration_") for name in names)
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     @property
     def last_place(self) -> Place:
@@ -103,7 +100,7 @@ class FinishedRun:
             StoreError: when its files are not those of the run.
         """
         found = load_system(self.settings.system.name if system is None else system)
-        if found.hash != self.manifest.get("system_hash"):
+        if found.hash != self.manifest.system_hash:
             raise StoreError(
                 f"{self.path}: was made with other files of '{self.settings.system.name}' than those in "
                 f"{found.directory}; name the folder with the right ones with --system"

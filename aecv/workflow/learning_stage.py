@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.ground.progress import Progress, timed
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
@@ -16,6 +17,7 @@ from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.sampling.system import MolecularSystem
 from aecv.sampling.workers import Later, ThisProcess, Workers
+from aecv.workflow import analysis
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess
@@ -26,6 +28,7 @@ from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import Places, RunDirectory
 from aecv.workflow.threshold import Threshold, WeightedFrames, bootstrap_threshold
+from aecv.workflow.timing import Timing
 
 logger = logging.getLogger(__name__)
 
@@ -33,23 +36,19 @@ N_REPLICATES = 100
 """Of the bootstrap behind the error bars of an iteration: its standard errors are good to 7 %."""
 
 CV_FILES = ("cv.pt", "cv.npz", "cv.json")
-OUTPUTS = (
-    "weights.npz",
-    "coverage.json",
-    "colvar.dat",
-    *CV_FILES,
-    "training.json",
-    "score.json",
-    "record.json",
-)
+OUTPUTS = ("weights.npz", "coverage.json", *CV_FILES, "training.json", "score.json", "record.json")
+DERIVED = ("weights.npz", "coverage.json", *analysis.DERIVED)
+"""Patterns of what is made of the frames without any training, and can be made again."""
 
 
-def outputs(settings: Settings) -> tuple[str, ...]:
-    """What the stage writes: `OUTPUTS`, and the CV of all components where some are left out."""
+def outputs(settings: Settings, folder: Path) -> tuple[str, ...]:
+    """What the stage has written: `OUTPUTS`, free energies, and the CV of all components where some are left
+    out."""
     autoencoder = settings.autoencoder
+    names = (*OUTPUTS, *analysis.written(folder))
     if autoencoder.n_biased == autoencoder.latent:
-        return OUTPUTS
-    return (*OUTPUTS, *(f"{LATENT}/{name}" for name in CV_FILES))
+        return names
+    return (*names, *(f"{LATENT}/{name}" for name in CV_FILES))
 
 
 def learn(
@@ -74,26 +73,7 @@ def learn(
     began = time.perf_counter()
     folder = run.iteration_dir(iteration)
     samples = Samples.load(folder / "samples.npz")
-    with timed(f"iteration {iteration}: weights of {samples.n_frames} frames and what is pooled with them"):
-        pool, biased = weighted_pool(run, iteration, previous, samples, system)
-    last = biased[-1] if biased else None
-    write_arrays(
-        folder / "weights.npz",
-        iteration=pool.iteration,
-        frame=pool.frame,
-        weights=pool.weights,
-        last_weights=pool.last_weights,
-    )
-    starts = KnownStarts.load(run, system)
-    coverage = assess(samples, None if last is None else last.bias, starts.n_starts, system)
-    write_json(folder / "coverage.json", coverage.as_dict())
-    with timed(f"iteration {iteration}: free energies and their errors"):
-        estimates = None
-        if biased:
-            estimates = estimate(
-                pool, biased, starts.inside, system, place=iteration, n_replicates=N_REPLICATES
-            )
-        analysis = analyse(folder, pool, samples, last, estimates, system)
+    pool, coverage, found = weigh(run, iteration, previous, samples, system)
     old = previous[-1] if previous else None
     hot = None
     if iteration == 0 and system.spec.settings.starts.hot_share:
@@ -121,8 +101,8 @@ def learn(
     record = _record(
         iteration,
         samples,
-        read_json(folder / "timing.json"),
-        analysis,
+        Timing.load(folder),
+        found,
         coverage,
         trained,
         scores | threshold.fields(),
@@ -131,6 +111,46 @@ def learn(
     )
     write_json(folder / "record.json", record.as_dict())
     _warn(record, samples)
+
+
+def weigh(
+    run: RunDirectory,
+    iteration: int,
+    previous: Sequence[CV],
+    samples: Samples,
+    system: MolecularSystem,
+) -> tuple[Pool, Coverage, Analysis]:
+    """The weighted frames of an iteration, what its walkers covered and its free energies, also as files.
+
+    The first part of the stage; the same frames give the same files (`DERIVED`).
+    """
+    folder = run.iteration_dir(iteration)
+    with timed(f"iteration {iteration}: weights of {samples.n_frames} frames and what is pooled with them"):
+        pool, biased = weighted_pool(run, iteration, previous, samples, system)
+    last = biased[-1] if biased else None
+    write_arrays(
+        folder / "weights.npz",
+        iteration=pool.iteration,
+        frame=pool.frame,
+        weights=pool.weights,
+        last_weights=pool.last_weights,
+    )
+    starts = KnownStarts.load(run, system)
+    coverage = assess(samples, None if last is None else last.bias, starts.n_starts, system)
+    write_json(folder / "coverage.json", coverage.as_dict())
+    with timed(f"iteration {iteration}: free energies and their errors"):
+        estimates = None
+        if biased:
+            estimates = estimate(
+                pool, biased, starts.inside, system, place=iteration, n_replicates=N_REPLICATES
+            )
+        found = analyse(folder, pool, samples, last, estimates, system)
+    return pool, coverage, found
+
+
+def weigh_again(run: RunDirectory, iteration: int, previous: Sequence[CV], system: MolecularSystem) -> None:
+    """Make the files of `DERIVED` again; for the arguments see `learn`."""
+    weigh(run, iteration, previous, Samples.load(run.iteration_dir(iteration) / "samples.npz"), system)
 
 
 def weighted_pool(
@@ -198,8 +218,8 @@ def _threshold(
 def _record(
     iteration: int,
     samples: Samples,
-    timing: Mapping[str, Any],
-    analysis: Analysis,
+    timing: Timing,
+    found: Analysis,
     coverage: Coverage,
     trained: Trained,
     scores: dict[str, Any],
@@ -207,14 +227,14 @@ def _record(
     learning_s: float,
 ) -> IterationRecord:
     components = trained.components
-    dynamics, wall_s = system.spec.settings.dynamics, float(timing["wall_s"])
+    dynamics, wall_s = system.spec.settings.dynamics, timing.wall_s
     # frames that a user gave cost no dynamics
-    n_simulated = samples.n_frames if timing.get("simulated", True) else 0
+    n_simulated = samples.n_frames if timing.simulated else 0
     ns = n_simulated * system.spec.settings.sampling.frame_ps / 1000.0
     return IterationRecord(
         index=iteration,
         **scores,
-        **asdict(analysis),
+        **asdict(found),
         problems=coverage.problems,
         n_effective=trained.n_effective,
         n_frames=trained.n_frames,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import read_arrays, read_json
+from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
@@ -31,6 +31,7 @@ from aecv.sampling.system import MolecularSystem, build
 from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
+from aecv.workflow.analysis import written
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.input_frames import FrameFiles, Frames, check_frames, frame_files
 from aecv.workflow.pictures import draw_run, scores
@@ -262,7 +263,13 @@ class _Loop:
         outputs: tuple[str, ...] = sampling_stage.BIASED_OUTPUTS
         if iteration == 0:
             outputs = sampling_stage.OUTPUTS if self._frames is None else sampling_stage.GIVEN_OUTPUTS
-        if not self._run.is_done(place, "sampling", inputs):
+        if not self._run.is_done(
+            place,
+            "sampling",
+            inputs,
+            derived=(sampling_stage.TOPOLOGY,),
+            remake=lambda: sampling_stage.write_topology(folder, self._system),
+        ):
             self._run.begin(place, "sampling", inputs)
             self._run.accept(self._settings)
             starts = read_arrays(self._run.iteration_dir(0) / "starts.npz")["minimised"]
@@ -301,10 +308,10 @@ class _Loop:
             "samples.npz": self._run.output_hash(place, "sampling", "samples.npz"),
             "production.replicates": section.replicates,
         }
-        if not self._run.is_done(place, "analysis", inputs):
-            cvs = [self._cv(k) for k in range(last + 1)]
-            production.conclude(self._run, last, cvs, self._system)
-            self._run.mark_done(place, "analysis", inputs, production.OUTPUTS)
+        if not self._run.is_done(place, "analysis", inputs, derived=("*",)):
+            production.conclude(self._run, last, self._cvs(last + 1), self._system)
+            outputs = (*production.OUTPUTS, *written(self._run.iteration_dir(place)))
+            self._run.mark_done(place, "analysis", inputs, outputs)
         return Production.load(self._run.iteration_dir(place))
 
     def _sample_biased(self, task: Sampling, iteration: int, states: tuple[WalkerState, ...]) -> None:
@@ -339,16 +346,32 @@ class _Loop:
             for k in range(first, iteration + 1)
         }
         inputs["starts.npz"] = self._run.output_hash(0, "starts", "starts.npz")
-        if not self._run.is_done(iteration, "learning", inputs):
-            previous = [self._cv(k) for k in range(iteration)]
+        if not self._run.is_done(
+            iteration,
+            "learning",
+            inputs,
+            derived=learning_stage.DERIVED,
+            remake=lambda: learning_stage.weigh_again(
+                self._run, iteration, self._cvs(iteration), self._system
+            ),
+        ):
             learning_stage.learn(
-                self._run, iteration, previous, self._system, self._progress, workers=self._workers
+                self._run,
+                iteration,
+                self._cvs(iteration),
+                self._system,
+                self._progress,
+                workers=self._workers,
             )
-            self._run.mark_done(iteration, "learning", inputs, learning_stage.outputs(self._settings))
-        return IterationRecord.from_dict(read_json(folder / "record.json"))
+            self._run.mark_done(iteration, "learning", inputs, learning_stage.outputs(self._settings, folder))
+        return IterationRecord.load(folder)
 
     def _recipe(self, bias: BiasRecipe | None = None) -> EngineRecipe:
         return EngineRecipe(system=self._system, platform=self._platform, bias=bias)
+
+    def _cvs(self, n: int) -> list[CV]:
+        """Those of the first n iterations."""
+        return [self._cv(k) for k in range(n)]
 
     def _cv(self, iteration: int) -> CV:
         return load_cv(self._run.iteration_dir(iteration))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import new_folder, read_arrays, write_json
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.ledger import checked
 from aecv.ground.progress import Progress, silent, timed, told
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
@@ -140,12 +141,12 @@ def score_in_run(
             f"{', '.join(map(str, numbers)) or 'none'}"
         )
     for cv in (new, old):
-        if cv.system_hash != found.manifest.get("system_hash"):
+        if cv.system_hash != found.manifest.system_hash:
             check_same_system(cv, found.system())
     folder = found.iteration_dir(numbers[-1] if iteration is None else iteration)
     atoms = load_cv(folder).atom_indices
     samples = Samples.load(folder / "samples.npz")
-    weights = read_arrays(folder / "weights.npz")["last_weights"]
+    weights = read_arrays(checked(folder / "weights.npz"), {"last_weights": "f n"})["last_weights"]
     return score_on(new, old, samples.cv_positions, atoms, weights)
 
 

@@ -1,11 +1,12 @@
 """Pictures of a run, drawn from its files after every iteration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from aecv.ground.files import read_arrays, read_json
+from aecv.ground.errors import StoreError
+from aecv.ground.files import read_arrays
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
@@ -14,6 +15,7 @@ from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.exact import read_exact_delta_f, read_exact_profile
 from aecv.workflow.records import IterationRecord, required_score
+from aecv.workflow.reporting.history import read_training
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import RunDirectory
 
@@ -30,7 +32,7 @@ def scores(records: Sequence[IterationRecord], settings: ConvergenceSettings) ->
 
 
 def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: MolecularSystem) -> None:
-    """Draw the pictures of the run (in pictures/) and of its last iteration (in its folder)."""
+    """Draw the pictures of the run (in pictures/), and of each iteration whose own are not there as drawn."""
     folder = run.path / "pictures"
     folder.mkdir(exist_ok=True)
     iterations = [record.index for record in records]
@@ -60,7 +62,19 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
             folder / "delta_f.png",
             name=system.spec.name,
         )
-    _draw_iteration(run, records[-1].index, system)
+    for iteration in iterations:
+        inputs = {"record.json": run.output_hash(iteration, "learning", "record.json")}
+        if iteration == iterations[-1] or not _are_drawn(run, iteration, inputs):
+            names = _draw_iteration(run, iteration, system)
+            run.mark_done(iteration, "pictures", inputs, names)
+
+
+def _are_drawn(run: RunDirectory, iteration: int, inputs: Mapping[str, str]) -> bool:
+    """Whether an iteration has its pictures as they were drawn."""
+    try:
+        return run.is_done(iteration, "pictures", inputs, derived=("*",))
+    except StoreError:  # of another training, or what was written down of them is damaged
+        return False
 
 
 def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: MolecularSystem) -> None:
@@ -92,12 +106,14 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
     plots.save(plots.coverage_history(curves, n_bins=n_bins), folder / "coverage.png", name=system.spec.name)
 
 
-def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) -> None:
+def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) -> list[str]:
+    """Draw the pictures of an iteration into its folder; returns their names."""
     folder, name = run.iteration_dir(iteration), f"{system.spec.name}, iteration {iteration}"
     samples = Samples.load(folder / "samples.npz")
-    training = read_json(folder / "training.json")
-    curves = [np.array(training[key], dtype=float) for key in ("train_nm2", "validation_nm2")]
-    plots.save(plots.training_curves(*curves, best=training["restart"]), folder / "training.png", name=name)
+    training = read_training(run.path, iteration)
+    figure = plots.training_curves(training.train, training.validation, best=training.chosen)
+    plots.save(figure, folder / "training.png", name=name)
+    names = ["training.png"]
     periodic_names = system.observables.periodic_names
     xi = load_cv(folder)(samples.cv_positions)
     label = system.observables.label
@@ -110,10 +126,11 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
             folder / "cv_by_observables.png",
             name=name,
         )
+        names.append("cv_by_observables.png")
     if len(samples.observables) < 2:
-        return
+        return names
     first, second, *_ = samples.observables
-    names = (label(first), label(second))
+    axes = (label(first), label(second))
     x, y = samples.observables[first], samples.observables[second]
     periodic = (first in periodic_names, second in periodic_names)
     region = system.spec.settings.delta_f
@@ -122,7 +139,7 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
             x,
             y,
             read_arrays(folder / "weights.npz")["last_weights"],
-            names=names,
+            names=axes,
             periodic=periodic,
             kt=thermal_energy(system.spec.settings.dynamics.temperature_k),
             region=(region.lower, region.upper) if region and region.observable == first else None,
@@ -133,7 +150,8 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
         name=name,
     )
     plots.save(
-        plots.observables_coloured_by_cv(x, y, xi, names=names, periodic=periodic),
+        plots.observables_coloured_by_cv(x, y, xi, names=axes, periodic=periodic),
         folder / "observables_by_cv.png",
         name=name,
     )
+    return [*names, f"frames_{first}_{second}.png", "observables_by_cv.png"]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
-from aecv.ground.files import read_arrays, read_json, write_json
+from aecv.ground.files import read_arrays, write_json
 from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
@@ -35,6 +35,7 @@ from aecv.sampling.system import MolecularSystem, build, check_atoms
 from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import sampling_stage
+from aecv.workflow.analysis import written
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.early_log import early_records
@@ -50,11 +51,13 @@ from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.starting import prepare_walkers
 from aecv.workflow.store import ALONG, RunDirectory
+from aecv.workflow.timing import Timing
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 
-OUTPUTS = ("sampled.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
+OUTPUTS = ("sampled.json", "coverage.json", "weights.npz")
+"""Beside what `analysis.written` finds."""
 NO_FILE = (
     "no cv.pt is written of '{cv}': TorchScript made from a Python function by tracing may be another CV; "
     "keep the function's source with the run"
@@ -120,11 +123,12 @@ def sample_along(
             "samples.npz": run.output_hash(ALONG, "sampling", "samples.npz"),
             "production.replicates": settings.production.replicates,
         }
-        if not run.is_done(ALONG, "analysis", inputs):
+        if not run.is_done(ALONG, "analysis", inputs, derived=("*",)):
             result = _conclude(run, cv, system)
-            draw_production(run, ALONG, system, starts=STARTS)
-            run.mark_done(ALONG, "analysis", inputs, (*OUTPUTS, *result.cv_files))
-            update_report(run.path, "finished")
+            outputs = (*OUTPUTS, *written(run.iteration_dir(ALONG)), *result.cv_files)
+            run.mark_done(ALONG, "analysis", inputs, outputs)
+        draw_production(run, ALONG, system, starts=STARTS)
+        update_report(run.path, "finished")
         return Sampled.load(run.iteration_dir(ALONG))
 
 
@@ -189,7 +193,13 @@ def _sample(
     if cv.function is not None:  # one that has changed keeps its name
         inputs[f"values and gradients of {cv.source}"] = behaviour(cv, probe)
     cv = with_range(cv, hot, margin=settings.eabf.margin)
-    if not run.is_done(ALONG, "sampling", inputs):
+    if not run.is_done(
+        ALONG,
+        "sampling",
+        inputs,
+        derived=(sampling_stage.TOPOLOGY,),
+        remake=lambda: sampling_stage.write_topology(folder, system),
+    ):
         check_starts(cv, begun)
         run.begin(ALONG, "sampling", inputs)
         extended = extended_variable(cv, probe, system.masses[cv.atom_indices], settings)
@@ -221,7 +231,7 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> Sampled:
     starts = KnownStarts.load(run, system, STARTS)
     weighed = weigh(run, ALONG, [item], starts, system)
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
-    wall_s = float(read_json(folder / "timing.json")["wall_s"])
+    wall_s = Timing.load(folder).wall_s
     cv_files = write_cv(cv, folder, system=system.spec.name, system_hash=system.spec.hash)
     result = Sampled(
         cv=str(cv.source),

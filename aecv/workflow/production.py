@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aecv.ground.files import read_json, write_arrays, write_json
+from aecv.ground.files import write_arrays, write_json
+from aecv.ground.forms import Count, Number, read_form
+from aecv.ground.ledger import checked
 from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
@@ -22,14 +24,16 @@ from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess
 from aecv.workflow.estimates import estimate
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool
-from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.records import finite_or_word
 from aecv.workflow.reweighted import all_frames
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import Places, RunDirectory
+from aecv.workflow.timing import Timing
 
 logger = logging.getLogger(__name__)
 
-OUTPUTS = ("production.json", "coverage.json", "weights.npz", "colvar.dat", "fes_xi.dat", "convergence.dat")
+OUTPUTS = ("production.json", "coverage.json", "weights.npz")
+"""Beside what `analysis.written` finds."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,16 +53,16 @@ class Production(Shown):
     """
 
     folder: str
-    cv_iteration: int
-    ns: float
-    steps_per_s: float
-    n_frames: int
-    n_effective: float
+    cv_iteration: Count
+    ns: Number
+    steps_per_s: Number
+    n_frames: Count
+    n_effective: Number
     delta_f_kj_mol: float | None
-    delta_f_interval: tuple[float, float] | None
+    delta_f_interval: tuple[Number, Number] | None
     delta_f_alone_kj_mol: float | None
-    delta_f_alone_interval: tuple[float, float] | None
-    passages: int | None
+    delta_f_alone_interval: tuple[Number, Number] | None
+    passages: Count | None
     problems: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,7 +72,7 @@ class Production(Shown):
     @classmethod
     def load(cls, folder: Path) -> "Production":
         """Read production.json."""
-        return cls(**{key: from_json(value) for key, value in read_json(folder / "production.json").items()})
+        return read_form(checked(folder / "production.json"), cls)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,7 +182,7 @@ def _result(
 ) -> Production:
     settings = system.spec.settings
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
-    wall_s = float(read_json(run.iteration_dir(name) / "timing.json")["wall_s"])
+    wall_s = Timing.load(run.iteration_dir(name)).wall_s
     return Production(
         folder=name,
         cv_iteration=cv_iteration,

@@ -1,13 +1,11 @@
 """Pictures of the production, drawn from its files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.files import read_json
 from aecv.ground.units import thermal_energy
 from aecv.numerics.intervals import aligned
 from aecv.results import plots
@@ -15,6 +13,8 @@ from aecv.results.colvar import read_colvar
 from aecv.results.fes import FesFile, edges_of, read_fes
 from aecv.results.plots import Curve, Estimate, Plane, Profile
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.basins import StoredStarts
+from aecv.workflow.coverage import StoredCoverage
 from aecv.workflow.exact import read_exact_delta_f
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import Place, RunDirectory
@@ -58,7 +58,7 @@ def draw_production(run: RunDirectory, name: str, system: MolecularSystem, *, st
         plane = _plane(found, labels, read_fes(exact) if exact.is_file() else None)
         plots.save(plots.plane_with_error(plane), pictures / f"production_{stem}.png", name=title)
     _draw_in_time(folder, pictures / "production_delta_f.png", system, title)
-    report = read_json(run.iteration_dir(starts) / "starts.json")
+    report = StoredStarts.load(run.iteration_dir(starts))
     _draw_walkers(report, folder, pictures / "production_walkers.png", title)
 
 
@@ -126,18 +126,10 @@ def _draw_in_time(folder: Path, path: Path, system: MolecularSystem, title: str)
     plots.save(figure, path, name=title)
 
 
-def _draw_walkers(report: Mapping[str, Any], folder: Path, path: Path, title: str) -> None:
+def _draw_walkers(report: StoredStarts, folder: Path, path: Path, title: str) -> None:
     samples = Samples.load(folder / "samples.npz")
-    names = [
-        ", ".join(
-            [
-                f"start {index}",
-                *(f"{key} {values[index]:.2f}" for key, values in report["observables"].items()),
-            ]
-        )
-        for index in range(int(report["n_starts"]))
-    ]
     labels = samples.basin.reshape(len(np.unique(samples.walker)), -1)
-    counts = np.array(read_json(folder / "coverage.json")["passages"])
-    figure = plots.passages(labels, counts, names=names, time_ns=float(samples.time_ps.max()) / 1000.0)
+    counts = np.array(StoredCoverage.load(folder).passages)
+    time_ns = float(samples.time_ps.max()) / 1000.0
+    figure = plots.passages(labels, counts, names=list(report.names), time_ns=time_ns)
     plots.save(figure, path, name=title)

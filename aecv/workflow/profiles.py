@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from aecv.ground.errors import SettingsError, suggestion
-from aecv.ground.files import read_json
 from aecv.ground.grid import FloatArray
+from aecv.ground.ledger import checked
 from aecv.ground.settings import DeltaFSettings
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cv import CV
@@ -26,7 +26,7 @@ from aecv.workflow.learning_stage import weighted_pool
 from aecv.workflow.pool import BiasedIteration, Pool, mbar_pool
 from aecv.workflow.production import pooled_iterations
 from aecv.workflow.reweighted import ReweightedFrames, all_frames
-from aecv.workflow.sampled import STARTS
+from aecv.workflow.sampled import STARTS, cv_name
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import ALONG, Place
 
@@ -269,8 +269,8 @@ def _items(run: FinishedRun, place: str, system: MolecularSystem) -> list[Biased
 
 def _given_cv(folder: Path) -> CV:
     """The CV of `aecv sample`, which a Python function does not leave behind."""
-    if not (folder / "cv.json").is_file():
-        name = read_json(folder / "sampled.json")["cv"]
+    if not checked(folder / "cv.json").is_file():
+        name = cv_name(folder)
         raise SettingsError(
             f"{folder}: its CV, {name}, is a Python function or another program's model, of which the run "
             "keeps no description; use its fes_*.dat"

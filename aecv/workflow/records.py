@@ -3,8 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+
+from aecv.ground.forms import Count, Number, in_form, read_form
+from aecv.ground.ledger import checked
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown, dataframe
 
@@ -46,37 +51,39 @@ class IterationRecord(Shown):
             the biased ones alone [nm^2], are those of `aecv.models.components.Components`.
     """
 
-    index: int
+    __pydantic_config__ = ConfigDict(extra="forbid")  # annotated, it would be a field
+
+    index: Count
     score: float | None
     score_unweighted: float | None
     score_nonlinear: float | None
     s_min: float | None
     s_min_replicas: int | None
     s_min_quantile: float | None
-    observables: dict[str, dict[str, float]]
-    n_effective: float
-    n_frames: int
+    observables: dict[str, dict[str, Number]]
+    n_effective: Number
+    n_frames: Count
     delta_f_kj_mol: float | None
-    delta_f_interval: tuple[float, float] | None
+    delta_f_interval: tuple[Number, Number] | None
     delta_f_iteration_kj_mol: float | None
-    delta_f_iteration_interval: tuple[float, float] | None
-    passages: int | None
+    delta_f_iteration_interval: tuple[Number, Number] | None
+    passages: Count | None
     inside_share: float | None
-    loss: float
-    loss_spread: float
-    explained_variance: float
+    loss: Number
+    loss_spread: Number
+    explained_variance: Number
     restart_score: float | None
     restart_lowest: float | None
-    visited_bins: int | None
-    n_islands: int | None
+    visited_bins: Count | None
+    n_islands: Count | None
     problems: tuple[str, ...]
-    n_inverted: int
-    n_turned: int
-    ns: float
-    steps_per_s: float
-    wall_s: float
-    biased_components: tuple[int, ...] | None = None
-    importances: tuple[float, ...] | None = None
+    n_inverted: Count
+    n_turned: Count
+    ns: Number
+    steps_per_s: Number
+    wall_s: Number
+    biased_components: tuple[Count, ...] | None = None
+    importances: tuple[Number, ...] | None = None
     biased_loss: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,8 +92,16 @@ class IterationRecord(Shown):
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "IterationRecord":
-        """The record that `as_dict` gave."""
-        return cls(**{key: from_json(value) for key, value in fields.items()})
+        """The record that `as_dict` gave; StoreError for other fields."""
+        return in_form(fields, cls, source="record")
+
+    @classmethod
+    def load(cls, folder: Path) -> "IterationRecord":
+        """Read record.json of an iteration; StoreError when it is missing, damaged or of another form."""
+        path = folder / "record.json"
+        found = read_form(path, cls)
+        checked(path)
+        return found
 
 
 def records_dataframe(records: Sequence[IterationRecord]) -> Any:
@@ -104,13 +119,6 @@ def finite_or_word(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [finite_or_word(item) for item in value]
     return str(value) if isinstance(value, float) and math.isinf(value) else value
-
-
-def from_json(value: Any) -> Any:
-    """What `finite_or_word` was given."""
-    if isinstance(value, list):
-        return tuple(from_json(item) for item in value)
-    return float(value) if value in ("inf", "-inf") else value
 
 
 def required_score(record: IterationRecord, settings: ConvergenceSettings) -> float | None:

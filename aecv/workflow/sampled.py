@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aecv.ground.files import read_json
+from aecv.ground.forms import Count, Number, read_form
+from aecv.ground.ledger import checked
 from aecv.ground.shown import Shown
-from aecv.workflow.records import finite_or_word, from_json
+from aecv.workflow.records import finite_or_word
 from aecv.workflow.store import ALONG
 
 STARTS = "starts"
@@ -16,6 +17,16 @@ STARTS = "starts"
 def is_sample_run(run: Path) -> bool:
     """Whether a run's folder is one along a given CV, from its first folder on."""
     return any((run / name).is_dir() for name in (STARTS, ALONG))
+
+
+@dataclass(frozen=True)
+class _Named:
+    cv: str
+
+
+def cv_name(folder: Path) -> str:
+    """What the CV of a run along a given one is called, whatever else sampled.json holds."""
+    return read_form(checked(folder / "sampled.json"), _Named).cv
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -37,13 +48,13 @@ class Sampled(Shown):
 
     cv: str
     folder: str
-    ns: float
-    steps_per_s: float
-    n_frames: int
-    n_effective: float
+    ns: Number
+    steps_per_s: Number
+    n_frames: Count
+    n_effective: Number
     delta_f_kj_mol: float | None
-    delta_f_interval: tuple[float, float] | None
-    passages: int | None
+    delta_f_interval: tuple[Number, Number] | None
+    passages: Count | None
     problems: tuple[str, ...]
     cv_files: tuple[str, ...]
     cv_note: str
@@ -54,5 +65,5 @@ class Sampled(Shown):
 
     @classmethod
     def load(cls, folder: Path) -> "Sampled":
-        """Read sampled.json."""
-        return cls(**{key: from_json(value) for key, value in read_json(folder / "sampled.json").items()})
+        """Read sampled.json; StoreError when it is missing, damaged or of another form."""
+        return read_form(checked(folder / "sampled.json"), cls)

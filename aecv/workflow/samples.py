@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.errors import StoreError
-from aecv.ground.files import MissingArrayError, StoredArrays, read_arrays, write_arrays
+from aecv.ground.errors import AecvError, StoreError, first_line
+from aecv.ground.files import StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
+from aecv.ground.ledger import checked
 from aecv.ground.shown import Shown
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.workflow.segments import History
@@ -19,6 +20,34 @@ FloatArray = NDArray[np.float64]
 
 _OBSERVABLE = "observable_"
 _PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
+SAMPLES_FORM = {
+    "cv_positions": "f n a 3",
+    "time_ps": "f n",
+    "walker": "i n",
+    "basin": "i n",
+    "xi": "f n D",
+    "lam": "f n D",
+    "n_inverted": "i",
+    "n_turned": "i",
+    "periods?": "f D",
+    "weights?": "f n",
+    f"{_OBSERVABLE}*": "f n",
+}
+"""Of samples.npz; see `files.check_form`."""
+BIAS_FORM = {
+    **dict.fromkeys(("lower", "upper", "kappa", "mass"), "f c"),
+    "n_bins": "i c",
+    "periodic?": "b c",
+    **dict.fromkeys(("friction_per_ps", "kt", "timestep_ps", "ceiling_kj_mol"), "f"),
+    "full_samples": "i",
+    "increments": "f w g k",
+    "prior": "f g k",
+    "history_shares": "f H",
+    "history_samples": "f H g k",
+    "potentials": "f S g",
+    "stage_edges": "f E",
+}
+"""Of bias.npz."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,11 +191,7 @@ class Samples(Shown):
         Raises:
             StoreError: when the file is missing, damaged or incomplete, now or when it is read.
         """
-        stored = StoredArrays(path)
-        for name in (*_PLAIN, "n_inverted", "n_turned"):
-            if name not in stored:
-                raise MissingArrayError(f"{path}: needs an array named '{name}'")
-        return cls(stored)
+        return cls(StoredArrays(checked(path), SAMPLES_FORM))
 
 
 class Observed(Mapping[str, FloatArray]):
@@ -264,7 +289,7 @@ class Bias(Shown):
     @classmethod
     def load(cls, path: Path) -> "Bias":
         """Read bias.npz; StoreError when it is missing, damaged or incomplete."""
-        stored = read_arrays(path)
+        stored = read_arrays(checked(path), BIAS_FORM)
         try:
             fields = {name: stored[name].tolist() for name in ("lower", "upper", "n_bins")}
             if "periodic" in stored:
@@ -288,5 +313,5 @@ class Bias(Shown):
                 potentials=stored["potentials"],
                 stage_edges=stored["stage_edges"],
             )
-        except KeyError as error:
-            raise StoreError(f"{path}: needs an array named {error}") from error
+        except (AecvError, ValueError, OverflowError) as error:
+            raise StoreError(f"{path}: needs the bias of an iteration, got: {first_line(error)}") from error

@@ -30,8 +30,9 @@ from aecv.workflow.segments import SegmentFolder, run_saved
 
 FloatArray = NDArray[np.float64]
 
-GIVEN_OUTPUTS = ("topology.pdb", "samples.npz")
-OUTPUTS = ("frames.dcd", "topology.pdb", "samples.npz")
+TOPOLOGY = "topology.pdb"
+GIVEN_OUTPUTS = (TOPOLOGY, "samples.npz", "timing.json")
+OUTPUTS = ("frames.dcd", *GIVEN_OUTPUTS)
 BIASED_OUTPUTS = (*OUTPUTS, "bias.npz")
 
 
@@ -102,9 +103,9 @@ def sample_unbiased(task: Sampling, recipe: EngineRecipe, states: Sequence[Walke
     _collect(task, segments, cv=None)
 
 
-def _write_topology(path: Path, system: MolecularSystem) -> None:
-    """The atoms of frames.dcd, for other programs."""
-    write_pdb(path, system.frame_topology, system.positions[: system.n_frame_atoms])
+def write_topology(folder: Path, system: MolecularSystem) -> None:
+    """topology.pdb: the atoms of frames.dcd, for other programs."""
+    write_pdb(folder / TOPOLOGY, system.frame_topology, system.positions[: system.n_frame_atoms])
 
 
 def take_frames(task: Sampling, files: FrameFiles) -> None:
@@ -119,7 +120,7 @@ def take_frames(task: Sampling, files: FrameFiles) -> None:
     began = time.perf_counter()
     system, settings = task.system, task.system.spec.settings
     frames = read_frames(files, system)
-    _write_topology(task.folder / "topology.pdb", system)
+    write_topology(task.folder, system)
     starts = task.starts[:, system.cv_atom_indices]
     none = np.empty((frames.n_frames, 0))
     Samples.of(
@@ -221,7 +222,7 @@ def with_lambda(state: WalkerState, cv: CV, extended: ExtendedVariable) -> Walke
 def _collect(task: Sampling, segments: SegmentFolder, cv: CV | None) -> None:
     """Stream the segments into frames.dcd and gather what the analysis needs in samples.npz."""
     system, plan, settings = task.system, task.plan, task.system.spec.settings
-    _write_topology(task.folder / "topology.pdb", system)
+    write_topology(task.folder, system)
     gathered: dict[str, list[NDArray[np.generic]]] = {"cv_positions": [], "basin": [], "lam": [], "xi": []}
     atoms = system.cv_atom_indices if cv is None else cv.atom_indices
     starts = task.starts[:, system.cv_atom_indices]

@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from aecv.ground.errors import StoreError
-from aecv.ground.files import read_json
+from pydantic import Field
+
+from aecv.ground.forms import in_form
+from aecv.ground.ledger import damages, read_sealed
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
 from aecv.sampling.pieces import (
@@ -73,6 +75,7 @@ class Status(Shown):
         ended: what ended a run that stopped; None where it was killed, and for any other.
         idle_s: since something was last written [s].
         convergence: the settings that the verdict goes by.
+        damaged: files of finished stages that are missing, cut off or changed, a sentence each.
     """
 
     system: str
@@ -86,6 +89,7 @@ class Status(Shown):
     idle_s: float
     convergence: ConvergenceSettings
     ended: Ended | None = None
+    damaged: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -139,16 +143,13 @@ def status(path: Path | str) -> Status:
         ended=read_end(run.path) if state == "stopped" else None,
         idle_s=_idle(run.path),
         convergence=run.settings.convergence,
+        damaged=tuple(damages(run.path)),
     )
 
 
 def _records(run: FinishedRun) -> Iterator[IterationRecord]:
     for iteration in run.iterations:
-        path = run.iteration_dir(iteration) / "record.json"
-        try:
-            yield IterationRecord.from_dict(read_json(path))
-        except TypeError as error:
-            raise StoreError(f"{path}: needs the fields of a record, got others ({error})") from error
+        yield IterationRecord.load(run.iteration_dir(iteration))
 
 
 def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None:
@@ -207,7 +208,16 @@ def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tu
 
 def _given_ns(run: FinishedRun, settings: Settings) -> float:
     begun = run.iteration_dir(ALONG) / "sampling.begun"
-    return float(read_json(begun)["ns"]) if begun.is_file() else settings.sampling.ns
+    if not begun.is_file():
+        return settings.sampling.ns
+    return in_form(read_sealed(begun), _Begun, source=str(begun)).ns
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What is read of the inputs of a sampling along a given CV."""
+
+    ns: Annotated[float, Field(gt=0)]
 
 
 def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:

@@ -3,35 +3,28 @@
     run.json                    settings, system hash, seed, versions; those that may change follow the run
     iteration_03/STAGE.done     what a finished stage was made from and the hashes of what it wrote
 
-A finished stage is reused only when both still agree; nothing is reused because a file happens to exist.
+A finished stage is reused only when both still agree; nothing is reused because a file happens to exist. What
+can be made again from the rest is made again, anything else that is damaged ends the run with its name.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Protocol
 
 import filelock
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import PARTIAL, cannot_write, read_json, sha256, write_json
-from aecv.ground.layers import differences, validate
+from aecv.ground.files import PARTIAL, cannot_write, sha256, write_json
+from aecv.ground.ledger import read_sealed, read_stage, state_of, told, write_sealed
 from aecv.ground.plain_text import LineFormatter
 from aecv.ground.settings import Settings
-from aecv.ground.versions import versions
 from aecv.models.spec import SystemSpec
+from aecv.workflow.manifest import check_manifest, fixed, manifest_of, manifest_to_resume, read_manifest
 from aecv.workflow.records import IterationRecord, converged_at
 
 logger = logging.getLogger(__name__)
-
-FORMAT = 4
-_FREE = ("run.iterations", "convergence.", "production.", "training.min_effective_frames")
-"""Settings that a resumed run may change: they decide where it ends, not what an iteration holds. The s_min
-that a finished iteration bootstrapped stays as it is; see `records.required_score`."""
-
-_MOST_DIFFERENCES = 5
-"""Of those that a refused resume tells."""
-_INSTEAD = "Go back to what it was, or begin a new run with another --out"
 
 ALONG = "along"
 """Folder of a run along a CV that was given."""
@@ -101,7 +94,7 @@ class RunDirectory:
             raise cannot_write(path, error) from error
         lock = _acquire(path)
         try:
-            write_json(path / "run.json", _manifest(spec, platform, engine_versions))
+            write_sealed(path / "run.json", manifest_of(spec, platform, engine_versions))
             return cls(path, lock)
         except BaseException:
             lock.release()
@@ -117,12 +110,12 @@ class RunDirectory:
             StoreError: when there is none, it is in use, or a setting, the system, the platform or a
                 version differs; the message names the field and both values.
         """
-        if not (path / "run.json").is_file():
+        if not (path / "run.json").is_file() and not any(path.glob("*/starts.done")):
             raise StoreError(f"{path}: holds no run to resume (no run.json); leave out --resume to begin one")
         lock = _acquire(path)
         try:
-            manifest = read_json(path / "run.json")
-            _check_manifest(path, manifest, _manifest(spec, platform, engine_versions), spec.settings)
+            expected = manifest_of(spec, platform, engine_versions)
+            check_manifest(path, manifest_to_resume(path, expected), expected, spec.settings)
             for leftover in path.rglob(PARTIAL):
                 if leftover.is_file():  # a folder is of another command
                     leftover.unlink(missing_ok=True)
@@ -153,9 +146,8 @@ class RunDirectory:
 
     def accept(self, settings: Settings) -> None:
         """Note the settings that the run goes on with; only those that a resume may change can differ."""
-        manifest = read_json(self.path / "run.json")
-        manifest["settings"] = settings.model_dump(mode="json")
-        write_json(self.path / "run.json", manifest)
+        manifest = read_manifest(self.path).model_dump() | {"settings": settings.model_dump(mode="json")}
+        write_sealed(self.path / "run.json", manifest)
 
     def iteration_dir(self, place: Place) -> Path:
         """Folder of one iteration or of the production, made when it is missing."""
@@ -163,28 +155,46 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def is_done(self, place: Place, stage: str, inputs: Mapping[str, Any]) -> bool:
+    def is_done(
+        self,
+        place: Place,
+        stage: str,
+        inputs: Mapping[str, Any],
+        *,
+        derived: Collection[str] = (),
+        remake: Callable[[], object] | None = None,
+    ) -> bool:
         """Whether a stage is finished and may be reused.
 
         Args:
             place: the iteration, or the production's name.
             inputs: what it depends on besides the run's settings: names and hashes or numbers.
+            derived: patterns of files that can be made again from what the others and earlier stages hold.
+            remake: makes them again where only these are damaged; without it the stage is not done then.
 
         Raises:
-            StoreError: when it was made from other inputs, or one of its files has changed since.
+            StoreError: when it was made from other inputs, or one of its other files has changed since.
         """
         folder = self.iteration_dir(place)
         record_path = folder / f"{stage}.done"
         if not record_path.exists():
             return False
-        record = read_json(record_path)
-        _compare_inputs(record_path, stage, record["inputs"], inputs)
-        for name, digest in record["outputs"].items():
-            path = folder / name
-            if not path.is_file() or sha256(path) != digest:
-                state = "is missing" if not path.is_file() else "has changed"
-                raise StoreError(f"{path}: {state} since {stage} wrote it; {_advice(folder, stage)}")
-        return True
+        record = read_stage(record_path)
+        _compare_inputs(record_path, stage, record.inputs, inputs)
+        states = {name: state_of(folder / name, record, name) for name in record.outputs}
+        damaged = {name: told(state, stage) for name, state in states.items() if state}
+        for name, words in damaged.items():
+            if not any(fnmatch(name, pattern) for pattern in derived):
+                raise StoreError(f"{folder / name}: {words}; {_advice(folder, stage)}")
+        for name, words in damaged.items():
+            logger.warning("%s/%s: %s; it is made again", folder.name, name, words)
+            (folder / name).unlink(missing_ok=True)
+        if damaged and remake is None:
+            record_path.unlink()
+        elif damaged and remake is not None:
+            remake()
+            self.mark_done(place, stage, inputs, tuple(record.outputs))
+        return not damaged or remake is not None
 
     def has_finished(self, place: Place, stage: str) -> bool:
         """Whether a stage was finished at some time; `is_done` says whether it may be reused."""
@@ -198,25 +208,33 @@ class RunDirectory:
         """
         path = self.iteration_dir(place) / f"{stage}.begun"
         if path.exists():
-            _compare_inputs(path, stage, read_json(path), inputs)
+            _compare_inputs(path, stage, read_sealed(path), inputs)
         else:
-            write_json(path, dict(inputs))
+            write_sealed(path, inputs)
 
     def mark_done(self, place: Place, stage: str, inputs: Mapping[str, Any], outputs: Sequence[str]) -> None:
-        """Record a finished stage with the hashes of its files."""
+        """Record a finished stage with sizes and hashes of its files."""
         folder = self.iteration_dir(place)
-        record = {"inputs": dict(inputs), "outputs": {name: sha256(folder / name) for name in outputs}}
-        write_json(folder / f"{stage}.done", record)
+        record = {
+            "inputs": dict(inputs),
+            "outputs": {name: sha256(folder / name) for name in outputs},
+            "sizes": {name: (folder / name).stat().st_size for name in outputs},
+            "run": fixed(read_manifest(self.path)),
+        }
+        write_sealed(folder / f"{stage}.done", record)
         (folder / f"{stage}.begun").unlink(missing_ok=True)
 
     def inputs_of(self, place: Place, stage: str) -> dict[str, Any]:
         """What a finished stage was made from, as it recorded it."""
-        return dict(read_json(self.iteration_dir(place) / f"{stage}.done")["inputs"])
+        return dict(read_stage(self.iteration_dir(place) / f"{stage}.done").inputs)
 
     def output_hash(self, place: Place, stage: str, name: str) -> str:
         """Hash of a file as a finished stage recorded it."""
-        record = read_json(self.iteration_dir(place) / f"{stage}.done")
-        return str(record["outputs"][name])
+        path = self.iteration_dir(place) / f"{stage}.done"
+        outputs = read_stage(path).outputs
+        if name not in outputs:
+            raise StoreError(f"{path}: needs the hash of {name}; delete it to have the stage done again")
+        return outputs[name]
 
 
 def _compare_inputs(path: Path, stage: str, recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
@@ -257,55 +275,6 @@ def write_summary(
             "iterations": [record.as_dict() for record in records],
         },
     )
-
-
-def _manifest(spec: SystemSpec, platform: str, engine_versions: Mapping[str, str] | None) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "system": spec.name,
-        "system_hash": spec.hash,
-        "platform": platform,
-        "seed": spec.settings.run.seed,
-        "settings": spec.settings.model_dump(mode="json"),
-        "versions": versions() | dict(engine_versions or {}),
-    }
-
-
-def _check_manifest(path: Path, manifest: Any, expected: Mapping[str, Any], settings: Settings) -> None:
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise StoreError(f"{path}/run.json: needs format {FORMAT}, got {found}; use the aecv that wrote it")
-    if manifest.get("system") != expected["system"]:
-        raise StoreError(
-            f"{path}: cannot be resumed: system was {manifest.get('system')}, now {expected['system']}. "
-            f"{_INSTEAD}"
-        )
-    problems = [
-        f"{key} was {manifest.get(key)}, now {expected[key]}"
-        for key in ("system_hash", "platform")
-        if manifest.get(key) != expected[key]
-    ]
-    old = _old_settings(path, manifest)
-    problems += [
-        f"setting {key} was {before}, now {after}"
-        for key, before, after in differences(old, settings)
-        if not key.startswith(_FREE)
-    ]
-    recorded = manifest.get("versions", {})
-    problems += [
-        f"version of {name} was {recorded.get(name)}, now {version}"
-        for name, version in expected["versions"].items()
-        if recorded.get(name) != version
-    ]
-    if problems:
-        left_out = len(problems) - _MOST_DIFFERENCES
-        more = f" and {left_out} more" if left_out > 0 else ""
-        told = "; ".join(problems[:_MOST_DIFFERENCES])
-        raise StoreError(f"{path}: cannot be resumed: {told}{more}. {_INSTEAD}")
-
-
-def _old_settings(path: Path, manifest: Mapping[str, Any]) -> Settings:
-    return validate(manifest.get("settings", {}), source=f"{path}/run.json")
 
 
 def _acquire(path: Path) -> filelock.FileLock:

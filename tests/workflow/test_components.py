@@ -1,6 +1,5 @@
 """The loop with more components than are biased, and with three."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json
+from aecv.ground.ledger import write_sealed
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system
 from aecv.results.fes import read_fes
@@ -107,7 +107,7 @@ def test_a_run_from_before_there_was_a_choice_goes_on(small_run: Path, tmp_path:
     run = Path(shutil.copytree(small_run, tmp_path / "run"))
     manifest = read_json(run / "run.json")
     assert manifest["settings"]["autoencoder"].pop("bias_components") is None
-    (run / "run.json").write_text(json.dumps(manifest))
+    write_sealed(run / "run.json", manifest)
     outcome = iterate(load_system("ala2", overrides=SMALL), run, resume=True)
     fields = read_json(run / "iteration_01" / "record.json")
     for name in ("biased_components", "importances", "biased_loss"):

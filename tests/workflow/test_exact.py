@@ -82,7 +82,13 @@ def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: p
     records = [
         IterationRecord.from_dict(read_json(toy_run / f"iteration_0{k}" / "record.json")) for k in (0, 1)
     ]
-    run = SimpleNamespace(path=toy_run, iteration_dir=lambda place: toy_run / name_of(place))
+    run = SimpleNamespace(
+        path=toy_run,
+        iteration_dir=lambda place: toy_run / name_of(place),
+        output_hash=lambda *_: "",
+        is_done=lambda *_, **__: False,
+        mark_done=lambda *_: None,
+    )
     draw_run(run, records, system)
     known = read_json(toy_run / "iteration_01" / "exact.json")["delta_f_kj_mol"]
     labels = [line.get_label() for line in drawn["delta_f.png"].axes[0].lines]

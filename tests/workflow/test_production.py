@@ -233,7 +233,7 @@ def test_a_begun_production_goes_on_with_the_length_it_was_begun_with(copy_of_ru
 def test_a_damaged_production_is_not_reused(copy_of_run: Path) -> None:
     path = copy_of_run / "production_02" / "samples.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StoreError, match=r"production_02/samples\.npz: has changed since sampling wrote"):
+    with pytest.raises(StoreError, match=r"production_02/samples\.npz: is cut off since sampling wrote"):
         resume(copy_of_run)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import AecvError, SettingsError, StoreError
-from aecv.ground.files import read_json
+from aecv.ground.files import read_json, write_json
 from aecv.models.cv_files import load_cv
 from aecv.results.fes import read_fes
 from aecv.workflow.profiles import coordinate, free_energy, place_of
@@ -107,8 +107,9 @@ def test_a_folder_without_a_run_and_one_of_another_format(small_run: Path, tmp_p
         free_energy(tmp_path, ("phi",))
     copy = tmp_path / "copy"
     copy.mkdir()
-    text = (small_run / "run.json").read_text()
-    (copy / "run.json").write_text(text.replace('"format": 4', '"format": 3'))
+    manifest = read_json(small_run / "run.json") | {"format": 3}
+    del manifest["seal"]  # there was none
+    write_json(copy / "run.json", manifest)
     with pytest.raises(StoreError, match=r"needs format 4, got 3; use the aecv that wrote it"):
         free_energy(copy, ("phi",))
     shutil.copy(small_run / "run.json", copy)

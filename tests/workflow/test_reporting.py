@@ -24,6 +24,7 @@ from aecv.results.report.content import Story
 from aecv.workflow import reporting
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.loop import iterate
+from aecv.workflow.manifest import read_manifest
 from aecv.workflow.plain import sample_along
 from aecv.workflow.production import Production
 from aecv.workflow.record_table import COLUMNS
@@ -36,6 +37,7 @@ from aecv.workflow.reporting.steps import steps_of_loop
 from aecv.workflow.samples import Samples
 from tests.results.report_reader import Page
 from tests.workflow import hand
+from tests.workflow.hand import reseal
 from tests.workflow.test_exact import SMALL as SMALL_TOY
 from tests.workflow.test_plain import SMALL as SMALL_GIVEN
 
@@ -200,6 +202,7 @@ def test_a_truncated_file_costs_its_part_alone(
 def test_a_run_of_given_frames_is_repeated_with_them(copied: Path) -> None:
     assert "--frames" not in read_story(copied).command
     write_json(copied / "iteration_00" / "timing.json", {"wall_s": 1.0, "simulated": False})
+    reseal(copied)
     assert "--frames THE_TRAJECTORY" in read_story(copied).command
 
 
@@ -209,7 +212,8 @@ def test_a_number_that_is_a_text_is_noticed(copied: Path) -> None:
     story = read_story(copied)
     assert story.table is not None
     assert len(story.table.rows) == 1
-    assert any("score is no number: '<b>high</b>'" in text for text in story.missing)
+    assert any("score: input should be a valid number" in text for text in story.missing)
+    assert any("got '<b>high</b>'" in text for text in story.missing)
 
 
 def test_without_a_usable_manifest_the_error_says_so(copied: Path, tmp_path: Path) -> None:
@@ -228,6 +232,7 @@ def test_hostile_names_in_a_run_stay_texts(copied: Path, tmp_path: Path) -> None
     write_json(copied / "run.json", manifest)
     record = copied / "iteration_02" / "record.json"
     write_json(record, read_json(record) | {"problems": [evil]})
+    reseal(copied)
     page = page_of(copied, tmp_path / "page.html")
     assert page.unclosed == []
     assert not [a for tag, a in page.elements if tag == "img"]
@@ -349,14 +354,14 @@ def test_every_setting_is_told_with_what_it_differs_from() -> None:
 
 
 def test_the_command_gives_the_same_settings(small_run: Path) -> None:
-    manifest = read_json(small_run / "run.json")
-    settings = Settings.model_validate(manifest["settings"])
+    manifest = read_manifest(small_run)
+    settings = Settings.model_validate(manifest.settings)
     command = repeating(manifest, settings, None)
     assert command.startswith("aecv iterate --system ala2 --set ")
     assert command.endswith("--out NEW_FOLDER")
     overrides = re.findall(r"--set (\S+)", command.replace("'", ""))
     assert load_system("ala2", overrides=overrides).settings == settings
-    elsewhere = repeating(manifest | {"system_hash": "0"}, settings, None)
+    elsewhere = repeating(manifest.model_copy(update={"system_hash": "0"}), settings, None)
     assert "--config settings.toml" in elsewhere
 
 

@@ -18,10 +18,11 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
+from aecv.ground.ledger import write_sealed
 from aecv.iterate import main
 from aecv.models.spec import load_system
 from aecv.workflow.loop import iterate
-from aecv.workflow.store import _FREE
+from aecv.workflow.manifest import FREE
 from tests.workflow.conftest import SMALL
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -234,14 +235,14 @@ def test_what_the_help_says_may_change_on_resume_is_what_may() -> None:
     option = next(item for item in main.params if item.name == "resume")
     said = re.findall(r"--[a-z-]+|\[\w+\]|\w+\.\w+", option.help)
     names = {"run.iterations": "--iters", "production.": "[production]", "convergence.": "[convergence]"}
-    assert set(said) == {"--out", "--final-ns", *(names.get(key, key) for key in _FREE)}
+    assert set(said) == {"--out", "--final-ns", *(names.get(key, key) for key in FREE)}
 
 
 def test_a_changed_version_is_named(copy_of_run: Path) -> None:
     path = copy_of_run / "run.json"
     manifest = json.loads(path.read_text())
     manifest["versions"]["openmm"] = "7.0"
-    path.write_text(json.dumps(manifest))
+    write_sealed(path, manifest)
     with pytest.raises(StoreError, match=r"version of openmm was 7\.0, now \d"):
         iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
 
@@ -259,7 +260,7 @@ def test_a_changed_system_file_is_noticed(copy_of_run: Path, tmp_path: Path) -> 
 def test_a_damaged_file_is_not_reused(copy_of_run: Path, name: str) -> None:
     path = copy_of_run / "iteration_01" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(StoreError, match=rf"iteration_01/{name}: has changed since .* wrote it; delete"):
+    with pytest.raises(StoreError, match=rf"iteration_01/{name}: is cut off since .* wrote it; delete"):
         iterate(load_system("ala2", overrides=SMALL), copy_of_run, resume=True)
 
 

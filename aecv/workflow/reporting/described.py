@@ -13,6 +13,7 @@ from aecv.ground.layers import differences
 from aecv.ground.settings import Settings
 from aecv.models.spec import load_system, shipped_systems
 from aecv.results.report.content import SettingRow
+from aecv.workflow.manifest import Manifest
 
 _OF_SYSTEM = ("system", "particle", "cv", "observables", "delta_f")
 """Sections that describe a system: what stands in them is no deviation from anything."""
@@ -59,9 +60,7 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def repeating(
-    manifest: Mapping[str, Any], settings: Settings, cv: str | None, *, given_frames: bool = False
-) -> str:
+def repeating(manifest: Manifest, settings: Settings, cv: str | None, *, given_frames: bool = False) -> str:
     """The command that runs the same again, into another folder.
 
     Args:
@@ -84,7 +83,7 @@ def repeating(
     return shlex.join([*words, "--out", "NEW_FOLDER"])
 
 
-def _overrides(manifest: Mapping[str, Any], settings: Settings) -> list[str] | None:
+def _overrides(manifest: Manifest, settings: Settings) -> list[str] | None:
     """What --set has to say for the shipped system; None where it is another one or cannot be said so."""
     name = settings.system.name
     if name not in shipped_systems():
@@ -94,6 +93,6 @@ def _overrides(manifest: Mapping[str, Any], settings: Settings) -> list[str] | N
     except AecvError:
         return None
     changed = list(differences(spec.settings, settings))
-    if spec.hash != manifest.get("system_hash") or any(new is None for _, _, new in changed):
+    if spec.hash != manifest.system_hash or any(new is None for _, _, new in changed):
         return None
     return [f"{key}={json.dumps(new)}" for key, _, new in changed]

@@ -2,53 +2,49 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from aecv.ground.files import read_json
+from aecv.ground.forms import Count, Number, in_form, read_form
 from aecv.ground.grid import FloatArray
+from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.results.report.content import History, Point, Training
 from aecv.workflow.exact import read_exact_delta_f
 from aecv.workflow.production import Production
-from aecv.workflow.records import IterationRecord, from_json, required_score
+from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.store import name_of
 
 NAN = float("nan")
+T = TypeVar("T", IterationRecord, Production)
+_UNKNOWN: dict[str, Any] = {"problems": (), "observables": {}, "n_frames": 0, "n_inverted": 0, "n_turned": 0}
+"""Fields that cannot be without a value, of formats that did not have them."""
 
 
 def read_record(path: Path) -> IterationRecord:
-    """A record; of older formats fields that are not there are None, and others are passed over.
+    """A record; of older formats fields that are not there are unknown, and others are passed over.
 
     Raises:
         StoreError: for a damaged file.
-        ValueError: for a text where a number should be.
     """
-    found = read_json(path)
-    known = IterationRecord.__dataclass_fields__
-    fields = {**dict.fromkeys(known), "problems": [], **{key: found[key] for key in known if key in found}}
-    for key, value in fields.items():
-        if key not in ("observables", "problems") and not _is_numeric(value):
-            raise ValueError(f"{key} is no number: {value!r}")
-    return IterationRecord.from_dict(fields)
-
-
-def _is_numeric(value: Any) -> bool:
-    """A number, infinity as a word, an interval of them, or nothing."""
-    if isinstance(value, list):
-        return all(_is_numeric(item) for item in value)
-    return value is None or isinstance(value, int | float) or value in ("inf", "-inf")
+    return _of_any_format(path, IterationRecord)
 
 
 def read_production(folder: Path) -> Production:
     """production.json; of older formats as `read_record`."""
-    found = read_json(folder / "production.json")
-    known = Production.__dataclass_fields__
-    fields: dict[str, Any] = {**dict.fromkeys(known), "problems": ()}
-    fields |= {key: from_json(found[key]) for key in known if key in found}
-    return Production(**fields)
+    return _of_any_format(folder / "production.json", Production)
+
+
+def _of_any_format(path: Path, form: type[T]) -> T:
+    found = read_form(path, dict[str, Any])
+    known = form.__dataclass_fields__
+    fields = {**dict.fromkeys(known), **_UNKNOWN, **found}
+    record = in_form({key: fields[key] for key in known}, form, source=str(path))
+    checked(path)
+    return record
 
 
 def read_history(
@@ -94,19 +90,28 @@ def read_training(run: Path, index: int) -> Training:
     Raises:
         StoreError: when training.json is missing or damaged.
     """
-    found = read_json(run / name_of(index) / "training.json")
+    found = read_form(checked(run / name_of(index) / "training.json"), _Curves)
     return Training(
         iteration=index,
-        train=_curves(found["train_nm2"]),
-        validation=_curves(found["validation_nm2"]),
-        chosen=int(found["restart"]),
+        train=_curves(found.train_nm2),
+        validation=_curves(found.validation_nm2),
+        chosen=found.restart,
     )
 
 
-def _curves(rows: Sequence[Sequence[float | None]]) -> FloatArray:
+@dataclass(frozen=True)
+class _Curves:
+    """What of training.json is drawn."""
+
+    train_nm2: tuple[tuple[Number, ...], ...]
+    validation_nm2: tuple[tuple[Number, ...], ...]
+    restart: Count
+
+
+def _curves(rows: Sequence[Sequence[float]]) -> FloatArray:
     """Curves of unequal length as one array, NaN after their end."""
-    longest = max(map(len, rows))
-    return np.array([[_or_nan(value) for value in row] + [NAN] * (longest - len(row)) for row in rows])
+    longest = max(map(len, rows), default=0)
+    return np.array([[*row, *[NAN] * (longest - len(row))] for row in rows])
 
 
 def _point(value: float | None, interval: Sequence[float] | None) -> Point:

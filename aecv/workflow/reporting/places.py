@@ -9,6 +9,7 @@ import numpy as np
 
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.ledger import checked
 from aecv.ground.observable_settings import UNITS
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
@@ -97,9 +98,9 @@ def numbers_in(place: Place) -> int:
 
 def _along_cv(folder: Path, settings: Settings, kt: float) -> tuple[Landscape, ...]:
     """F along the CV with the means of the observables; of three components in its three planes."""
-    found = read_fes(folder / "fes_xi.dat")
+    found = read_fes(checked(folder / "fes_xi.dat"))
     grid = grid_of(found)
-    samples, weights = Samples.stored(folder / "samples.npz"), StoredArrays(folder / "weights.npz")
+    samples, weights = Samples.stored(folder / "samples.npz"), StoredArrays(checked(folder / "weights.npz"))
     xi, w = grid.wrap(samples.xi), np.asarray(weights["last_weights"], dtype=float)
     observed = {name: np.asarray(values) for name, values in samples.observables.items()}
     if grid.n_dims < 3:
@@ -167,7 +168,7 @@ def _observed(folder: Path, names: Sequence[str], settings: Settings, kt: float)
 
 def _read(folder: Path, stem: str, settings: Settings, kt: float) -> Landscape:
     """A fes file, with the exact free energy at its zero where there is one."""
-    found = read_fes(folder / f"fes_{stem}.dat")
+    found = read_fes(checked(folder / f"fes_{stem}.dat"))
     is_cv = stem == "xi"
     exact = folder / f"fes_{stem}.exact.dat"
     return Landscape(
@@ -177,15 +178,15 @@ def _read(folder: Path, stem: str, settings: Settings, kt: float) -> Landscape:
         axes=found.axes,
         values=found.values,
         error=found.error,
-        exact=aligned(read_fes(exact).values, found.values, kt=kt) if exact.is_file() else None,
+        exact=aligned(read_fes(checked(exact)).values, found.values, kt=kt) if exact.is_file() else None,
     )
 
 
 def _in_time(folder: Path) -> InTime | None:
     if not (folder / "convergence.dat").is_file():
         return None
-    table = read_colvar(folder / "convergence.dat")
-    n_walkers = len(np.unique(StoredArrays(folder / "samples.npz")["walker"]))
+    table = read_colvar(checked(folder / "convergence.dat"))
+    n_walkers = len(np.unique(Samples.stored(folder / "samples.npz").walker))
     return InTime(
         time_ns=table["time"] * n_walkers / 1000.0,
         delta_f=table.get("delta_f"),

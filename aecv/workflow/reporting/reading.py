@@ -1,20 +1,21 @@
 """A run's folder as the story that its report tells; nothing is simulated, built or changed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aecv.ground.errors import AecvError, StoreError, first_line
-from aecv.ground.files import read_json
 from aecv.ground.layers import to_toml, validate
+from aecv.ground.ledger import damages
 from aecv.ground.settings import Settings
 from aecv.results.report.content import Place, State, Story
 from aecv.workflow.ended import FILE_NAME as ENDED
 from aecv.workflow.ended import Ended, read_end
 from aecv.workflow.in_use import is_in_use
+from aecv.workflow.manifest import Manifest, read_manifest
 from aecv.workflow.production import Production, folder_name
 from aecv.workflow.records import IterationRecord, converged_at
 from aecv.workflow.reporting.described import repeating, setting_groups
@@ -32,6 +33,7 @@ from aecv.workflow.reporting.words import (
 )
 from aecv.workflow.sampled import STARTS, Sampled, is_sample_run
 from aecv.workflow.store import ALONG, name_of
+from aecv.workflow.timing import Timing
 from aecv.workflow.verdict import judge
 
 T = TypeVar("T")
@@ -50,19 +52,15 @@ def read_story(run: Path, state: State | None = None) -> Story:
     """
     if not (run / "run.json").is_file():
         raise StoreError(f"{run}: holds no run (no run.json); name the folder that --out was given")
-    manifest = read_json(run / "run.json")
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
-        raise StoreError(f"{run}/run.json: needs the settings of a run; restore the file")
-    settings = validate(manifest["settings"], source=f"{run}/run.json")
+    manifest = read_manifest(run, any_format=True)
+    settings = validate(manifest.settings, source=f"{run}/run.json")
     return _Reader(run, manifest, settings, state).read()
 
 
 class _Reader:
     """One reading: the run, and what could not be read."""
 
-    def __init__(
-        self, run: Path, manifest: Mapping[str, Any], settings: Settings, state: State | None
-    ) -> None:
+    def __init__(self, run: Path, manifest: Manifest, settings: Settings, state: State | None) -> None:
         self._run = run
         self._manifest = manifest
         self._settings = settings
@@ -72,7 +70,9 @@ class _Reader:
     def read(self) -> Story:
         """The story of either kind of run."""
         story = self._sampled() if is_sample_run(self._run) else self._iterated()
-        return replace(story, missing=tuple(self._missing))
+        told = " ".join(self._missing)
+        rest = [words for words in damages(self._run) if words.partition(":")[0] not in told]
+        return replace(story, missing=(*self._missing, *rest))
 
     def _iterated(self) -> Story:
         settings = self._settings
@@ -159,16 +159,15 @@ class _Reader:
     def _frame(self, *, what: str, state: State, state_words: str, cv: str | None) -> Story:
         """What stories of both kinds share."""
         manifest, settings = self._manifest, self._settings
-        versions = [(name, str(text)) for name, text in dict(manifest.get("versions") or {}).items()]
         facts = [
-            (name, str(manifest[key]))
-            for key, name in (
-                ("platform", "OpenMM platform"),
-                ("seed", "random seed"),
-                ("system_hash", "hash of the system's files"),
-                ("format", "format of the folder"),
+            (name, str(value))
+            for name, value in (
+                ("OpenMM platform", manifest.platform),
+                ("random seed", manifest.seed),
+                ("hash of the system's files", manifest.system_hash),
+                ("format of the folder", manifest.format),
             )
-            if key in manifest
+            if value not in ("", None)
         ]
         return Story(
             system=settings.system.name,
@@ -184,15 +183,18 @@ class _Reader:
             facts=(),
             settings=setting_groups(settings),
             toml=to_toml(settings),
-            versions=tuple(versions + facts),
+            versions=(*manifest.versions.items(), *facts),
             learns=cv is None,
             command=repeating(manifest, settings, cv, given_frames=self._has_given_frames()),
         )
 
     def _has_given_frames(self) -> bool:
         """Whether iteration 0 took a user's frames in place of dynamics."""
-        timing = self._run / "iteration_00" / "timing.json"
-        return timing.is_file() and read_json(timing).get("simulated") is False
+        folder = self._run / name_of(0)
+        if not (folder / "timing.json").is_file():
+            return False
+        timing = self._part(f"{folder.name}/timing.json", lambda: Timing.load(folder))
+        return timing is not None and not timing.simulated
 
     def _found_state(self, records: Sequence[IterationRecord], has_result: bool) -> State:
         if is_in_use(self._run):

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray, Grid, IntArray
+from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.landscape import Basin, find_basins, lowest_path
@@ -40,7 +41,7 @@ class _Frames:
     def read(cls, folder: Path, grid: Grid) -> "_Frames":
         samples = Samples.stored(folder / "samples.npz")
         bins = grid.index(grid.wrap(samples.xi))
-        weights = np.asarray(StoredArrays(folder / "weights.npz")["last_weights"])
+        weights = np.asarray(StoredArrays(checked(folder / "weights.npz"))["last_weights"])
         bins = np.where(weights > 0.0, bins, -1)
         order = np.argsort(bins, kind="stable")
         return cls(samples, bins, order, np.searchsorted(bins[order], np.arange(grid.size + 1)))
@@ -57,7 +58,7 @@ def read_structures(source: Source, settings: Settings) -> Structures | None:
     Raises:
         StoreError: for a file that is missing or damaged.
     """
-    found = read_fes(source.folder / "fes_xi.dat")
+    found = read_fes(checked(source.folder / "fes_xi.dat"))
     kt = thermal_energy(settings.dynamics.temperature_k)
     if not np.isfinite(found.values).any():
         return None
@@ -118,6 +119,7 @@ def _choose(
     frame before, so that a film of them does not jump.
     """
     bins = [*path, *(basin.bin for basin in basins if basin.bin not in path)]
+    trajectory = checked(folder / "frames.dcd") if shown else folder
     chosen: list[tuple[int, int]] = []
     positions = np.empty((len(bins), len(shown), 3))
     for k, bin_ in enumerate(bins):
@@ -125,7 +127,7 @@ def _choose(
         if not shown:
             chosen.append((bin_, int(candidates[len(candidates) // 2])))
             continue
-        xyz = pick_frames(folder / "frames.dcd", candidates.tolist(), shown).astype(float)
+        xyz = pick_frames(trajectory, candidates.tolist(), shown).astype(float)
         if k == 0:
             best = len(candidates) // 2
             positions[0] = xyz[best] - xyz[best].mean(axis=0)
@@ -176,7 +178,7 @@ def _atoms_shown(folder: Path, settings: Settings) -> tuple[mdtraj.Topology, lis
     path = folder / "topology.pdb"
     if settings.particle is not None:
         return mdtraj.Topology(), [], ""
-    top = mdtraj.load_topology(str(path))
+    top = mdtraj.load_topology(str(checked(path)))
     heavy = [
         atom.index
         for atom in top.atoms

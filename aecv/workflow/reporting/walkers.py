@@ -1,13 +1,16 @@
 """Where the walkers of a place were, and what coverage says of it, as the report shows them."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
-from aecv.ground.files import StoredArrays, read_json
 from aecv.ground.settings import Settings
 from aecv.results.report.content import Walkers
+from aecv.workflow.basins import StoredStarts
+from aecv.workflow.coverage import StoredCoverage
 from aecv.workflow.reporting.places import Source, component, quantity
+from aecv.workflow.samples import Samples
 
 MOST_TIMES = 300
 """Of every walker, on the page."""
@@ -27,30 +30,29 @@ def read_walkers(source: Source, starts: Path, settings: Settings) -> Walkers:
     Raises:
         StoreError: for a file that is missing or damaged.
     """
-    stored = StoredArrays(source.folder / "samples.npz")
-    n_walkers = len(np.unique(stored["walker"]))
-    basin = np.asarray(stored["basin"]).reshape(n_walkers, -1)
-    time_ns = np.asarray(stored["time_ps"]).reshape(n_walkers, -1)[0] / 1000.0
+    samples = Samples.stored(source.folder / "samples.npz")
+    n_walkers = len(np.unique(samples.walker))
+    basin = samples.basin.reshape(n_walkers, -1)
+    time_ns = samples.time_ps.reshape(n_walkers, -1)[0] / 1000.0
     thin = slice(None, None, max(1, -(-basin.shape[1] // MOST_TIMES)))
-    coverage, report = read_json(source.folder / "coverage.json"), read_json(starts / "starts.json")
+    coverage, report = StoredCoverage.load(source.folder), StoredStarts.load(starts)
     return Walkers(
         place=source.name,
         time_ns=time_ns[thin],
         basin=basin[:, thin],
-        starts=tuple(_start(k, report, settings) for k in range(int(report["n_starts"]))),
-        passages=np.array(coverage["passages"], dtype=np.int64),
+        starts=tuple(_start(k, report, settings) for k in range(report.n_starts)),
+        passages=np.array(coverage.passages, dtype=np.int64),
         measures=tuple(
             (words, ", ".join(f"{_name(name, settings)} {_number(value)}" for name, value in found.items()))
             for key, words in _WORDS.items()
-            if (found := coverage.get(key))
+            if (found := getattr(coverage, key))
         ),
     )
 
 
-def _start(index: int, report: dict, settings: Settings) -> str:
+def _start(index: int, report: StoredStarts, settings: Settings) -> str:
     values = [
-        f"{quantity(name, settings).label} {found[index]:.2f}"
-        for name, found in report.get("observables", {}).items()
+        f"{quantity(name, settings).label} {found[index]:.2f}" for name, found in report.observables.items()
     ]
     return ", ".join([f"start {index}", *values])
 
@@ -61,5 +63,5 @@ def _name(name: str, settings: Settings) -> str:
     return quantity(name, settings).label
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
+def _number(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2f}"
