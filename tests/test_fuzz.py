@@ -3,6 +3,7 @@
 Texts are made in two ways: at random, and from valid ones by a few edits, which get further.
 """
 
+import os
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ from aecv.results.grids import read_multicolumn, write_pmf
 from aecv.results.trajectory import read_frames, write_dcd
 
 EFFORT = settings(
-    max_examples=150,
+    max_examples=int(os.environ.get("AECV_FUZZ", "150")),
     deadline=5000,  # [ms]: a hang
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,  # the same texts every time

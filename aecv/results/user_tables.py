@@ -101,6 +101,10 @@ def _array(path: Path) -> UserTable:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy raises a dozen kinds for a damaged file
         raise SamplingError(f"{path}: needs a readable .npy file, got: {first_line(error)}") from error
+    if not isinstance(found, np.ndarray):
+        raise SamplingError(
+            f"{path}: needs one array, holds an archive of them; give its name the ending .npz"
+        )
     if found.dtype.names:
         fields = {name: found[name] for name in found.dtype.names}
         return UserTable(path=path, columns=_numbers(path, fields), is_named=True)

@@ -51,9 +51,7 @@ def test_the_note_goes_when_the_run_goes_on(tmp_path: Path) -> None:
     with noting_the_end(tmp_path):
         assert read_end(tmp_path) is None
     write_json(tmp_path / "ended.json", [])
-    with pytest.raises(
-        StoreError, match=r"ended.json: needs the fields message, advice, when, got \[\]; delete it"
-    ):
+    with pytest.raises(StoreError, match=r"needs the fields message, advice, when, got \[\]; delete it"):
         read_end(tmp_path)
 
 
