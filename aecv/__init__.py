@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from aecv.models.cv_files import load_cv
     from aecv.models.spec import load_system
     from aecv.sampling.workers import open_workers
+    from aecv.workflow.applied import apply
     from aecv.workflow.checking import examine
     from aecv.workflow.exporting import export
     from aecv.workflow.input_frames import FrameFiles
+    from aecv.workflow.input_weights import Weights
     from aecv.workflow.loop import iterate
     from aecv.workflow.offline import score, score_in_run, train
     from aecv.workflow.plain import sample_along
@@ -49,7 +51,9 @@ _HOMES = {
     "sample_along": "aecv.workflow.plain",
     "open_workers": "aecv.sampling.workers",
     "FrameFiles": "aecv.workflow.input_frames",
+    "Weights": "aecv.workflow.input_weights",
     "train": "aecv.workflow.offline",
+    "apply": "aecv.workflow.applied",
     "load_cv": "aecv.models.cv_files",
     "CV": "aecv.models.cv",
     "score": "aecv.workflow.offline",
@@ -67,7 +71,9 @@ __all__ = [
     "AecvError",
     "FrameFiles",
     "Sources",
+    "Weights",
     "__version__",
+    "apply",
     "examine",
     "export",
     "free_energy",

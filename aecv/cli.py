@@ -14,6 +14,7 @@ COMMANDS = {
     "iterate": "Learn a collective variable: the whole loop for a system.",
     "sample": "Extended ABF along a given CV: observables, a file of ours or of others.",
     "train": "A CV from frames and weights that are there.",
+    "apply": "A CV's values along any trajectory.",
     "score": "Is one CV a function of another?",
     "fes": "Free energies with error bars from a run, along what you like.",
     "status": "How far a run has come.",

@@ -180,8 +180,57 @@ _SHORT_FOR = {
 }
 
 
-def frame_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """--frames, --top, --stride and those of their weights: frames that a user brings; see `frame_files`."""
+_FOREIGN_OPTIONS = (
+    click.option(
+        "--atoms",
+        metavar="SELECTION",
+        help="Atoms of another program's model: an mdtraj selection, or 0-based indices 4,6,8 in its order.",
+    ),
+    click.option(
+        "--features",
+        type=click.Path(path_type=Path),
+        help="What another program's model takes instead of positions: a TOML or JSON list, see "
+        "docs/howto/own_cv.md.",
+    ),
+    click.option(
+        "--length-unit",
+        type=click.Choice(["nm", "angstrom"]),
+        default="nm",
+        show_default=True,
+        help="Of another program's positions and distances.",
+    ),
+    click.option(
+        "--input-shape",
+        metavar="SHAPE",
+        help="Of another program's model: '(F, n, 3)', '(F, 3n)', '(n, 3)', ...  [default: found by trying]",
+    ),
+)
+FOREIGN = ("atoms", "features", "length_unit", "input_shape")
+"""What `foreign_options` give, by the names of `GivenCV`."""
+color_option = click.option(
+    "--color",
+    metavar="FILE[:COLUMN]",
+    multiple=True,
+    help="A number per frame that colours a picture of them, as --weights from a file; may be repeated.",
+)
+
+
+def foreign_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What another program's model needs to be told."""
+    for option in reversed(_FOREIGN_OPTIONS):
+        function = option(function)
+    return function
+
+
+def frame_options(
+    *, required: bool, named: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--frames, --top, --stride and those of their weights: frames that a user brings; see `frame_files`.
+
+    Args:
+        required: whether there have to be frames.
+        named: whether --frames names them; else an argument `frames` of the command does.
+    """
     instead = "" if required else ", in place of dynamics or of a run"
     options = (
         click.option(
@@ -230,7 +279,7 @@ def frame_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[
     )
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
+        for option in reversed(options if named else options[1:]):
             function = option(function)
         return function
 

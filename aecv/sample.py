@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from aecv.command import (
+    FOREIGN,
     Command,
+    foreign_options,
     is_debugging,
     overrides,
     resume_option,
@@ -29,29 +31,7 @@ from aecv.command import (
     metavar="WHAT",
     help="Observables (phi,psi), a cv.pt or iteration folder of aecv, or a TorchScript model of others.",
 )
-@click.option(
-    "--atoms",
-    metavar="SELECTION",
-    help="Atoms of another program's model: an mdtraj selection, or 0-based indices 4,6,8 in its order.",
-)
-@click.option(
-    "--features",
-    type=click.Path(path_type=Path),
-    help="What another program's model takes instead of positions: a TOML or JSON list, see "
-    "docs/howto/own_cv.md.",
-)
-@click.option(
-    "--length-unit",
-    type=click.Choice(["nm", "angstrom"]),
-    default="nm",
-    show_default=True,
-    help="Of another program's positions and distances.",
-)
-@click.option(
-    "--input-shape",
-    metavar="SHAPE",
-    help="Of another program's model: '(F, n, 3)', '(F, 3n)', '(n, 3)', ...  [default: found by trying]",
-)
+@foreign_options
 @click.option(
     "--range",
     "ranges",
@@ -103,8 +83,7 @@ def main(
     console.set_up_logging(debug=is_debugging())
     given = GivenCV(
         what=what,
-        **{name: options[name] for name in ("atoms", "features", "length_unit", "input_shape")},
-        **{name: options[name] for name in ("ranges", "periodic")},
+        **{name: options[name] for name in (*FOREIGN, "ranges", "periodic")},
     )
     with workers_of(options, spec) as workers:
         result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)

@@ -8,6 +8,7 @@ import click
 from aecv.command import (
     Command,
     bias_components_option,
+    color_option,
     frame_files,
     frame_options,
     is_debugging,
@@ -29,6 +30,7 @@ from aecv.command import (
     help="Of the weights that train: 1 for their ensemble, less for a closer look at rare frames.",
 )
 @bias_components_option
+@color_option
 @click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the CV.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
@@ -44,6 +46,7 @@ def main(
     system_name: str,
     power: float,
     bias_components: str | None,
+    color: tuple[str, ...],
     seed: int | None,
     out: Path,
     config: Path | None,
@@ -65,12 +68,17 @@ def main(
     assert files is not None
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console, screens
+    from aecv.workflow.applied import colour_of
     from aecv.workflow.offline import train
 
     console.set_up_logging(debug=is_debugging())
-    trained = train(spec, files, out, power=power, progress=console.bars)
+    colours = dict(colour_of(text) for text in color)
+    trained = train(spec, files, out, power=power, colours=colours, progress=console.bars)
     say_lines(screens.trained_text(trained))
-    say(f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json")
+    say(
+        f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json, xi.dat (xi of every frame), "
+        "latent_map.png"
+    )
 
 
 if __name__ == "__main__":

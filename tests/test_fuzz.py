@@ -28,6 +28,7 @@ from aecv.results.colvar import read_colvar, write_colvar
 from aecv.results.fes import read_fes, write_fes
 from aecv.results.grids import read_multicolumn, write_pmf
 from aecv.results.trajectory import read_frames, write_dcd
+from aecv.results.user_tables import read_user_table
 
 EFFORT = settings(
     max_examples=int(os.environ.get("AECV_FUZZ", "150")),
@@ -156,6 +157,25 @@ def test_a_colvar_file(data: st.DataObject, tmp_path: Path) -> None:
     path = tmp_path / "colvar.dat"
     write_colvar(path, {"time": np.arange(4.0), "phi": np.linspace(-1, 1, 4)}, periodic=("phi",))
     reads_or_says(read_colvar, path, data.draw(edited(path.read_text())))
+
+
+@EFFORT
+@given(data=st.data(), text=st.sampled_from([
+    "# a note\ntime w\n0 0.5\n1 0.25\n",
+    "#! FIELDS time w\n#! SET min_w 0\n 0 0.5\n 1 0.25\n#! FIELDS time w\n 2 0.5\n",
+    "time,w\n0,0.5\n1,0.25\n",
+    '@ s0 legend "w"\n@ s1 legend "v"\n 0 0.5 1\n 1 0.25 2\n',
+]))  # fmt: skip
+def test_numbers_per_frame_of_a_user(data: st.DataObject, text: str, tmp_path: Path) -> None:
+    reads_or_says(read_user_table, tmp_path / "w.txt", data.draw(edited(text)))
+
+
+@EFFORT
+@given(data=st.data(), suffix=st.sampled_from([".npy", ".npz"]))
+def test_arrays_of_a_user(data: st.DataObject, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"w{suffix}"
+    np.save(path, np.arange(5.0)) if suffix == ".npy" else np.savez(path, w=np.arange(5.0))
+    reads_or_says(read_user_table, path, data.draw(damaged(path.read_bytes())))
 
 
 @EFFORT

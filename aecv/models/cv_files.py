@@ -92,6 +92,13 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
 
     Raises:
         CVError: when a file is missing, damaged, of a newer format or not what its hashes say.
+
+    Example:
+        >>> import aecv, mdtraj
+        >>> cv = aecv.load_cv("runs/ala2/iteration_02")
+        >>> frames = mdtraj.load(aecv.load_system("ala2").structure_path)
+        >>> cv.of_frames(frames.xyz).shape
+        (1, 2)
     """
     location = Path(path)
     _check_run(location if location.is_dir() else location.parent)

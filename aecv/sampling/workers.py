@@ -131,6 +131,11 @@ def open_workers(
 
     Raises:
         SettingsError: for both n_local and an address, or devices that are no numbers.
+
+    Example:
+        >>> import aecv
+        >>> with aecv.open_workers(4, n_local=1) as workers:
+        ...     outcome = aecv.iterate("ala2", "runs/other", workers=workers)  # doctest: +SKIP
     """
     indices = tuple(part.strip() for part in devices.split(",")) if devices.strip() else ()
     if not all(re.fullmatch(r"\d+", index) for index in indices):

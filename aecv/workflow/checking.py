@@ -70,6 +70,12 @@ def examine(spec: SystemSpec | str | Path, *, n_steps: int = N_STEPS) -> Examina
 
     Raises:
         SettingsError: when the platform that the settings name does not work.
+
+    Example:
+        >>> import aecv
+        >>> found = aecv.examine("ala2", n_steps=10)
+        >>> found.problem is None
+        True
     """
     spec = as_system(spec)
     result = Examination(spec=spec)

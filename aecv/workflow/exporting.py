@@ -66,6 +66,12 @@ def export(
         GridError: when the grid of the bias is not that of the CV.
         StoreError: when the folder is in use or cannot be written.
         MolecularSystemError: when the system is not known.
+
+    Example:
+        >>> import aecv
+        >>> folder = aecv.export("runs/ala2", "plumed_files", form="plain")
+        >>> (folder / "plumed.dat").is_file()
+        True
     """
     check_word("target", target, TARGETS)
     check_word("bias", bias, BIASES)

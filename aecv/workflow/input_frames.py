@@ -39,6 +39,11 @@ class FrameFiles:
         weights: a weight per frame of all files together: a file of one column, an array, or `Weights`, which
             names the column; None: equal.
         stride: take every n-th frame.
+
+    Example:
+        >>> import aecv
+        >>> parts = ["a.xtc", "b.xtc"]
+        >>> frames = aecv.FrameFiles(trajectories=parts, topology="a.pdb", weights="w.txt", stride=2)
     """
 
     trajectories: Given | Sequence[Given]
@@ -95,6 +100,8 @@ class InputFrames(Shown):
         observables: of the system, name -> shape (n,).
         weights: not negative, sum 1, shape (n,).
         times_ps: time stamps, shape (n,) [ps]; NaN where a file has none.
+        kept: numbers of these frames among all that were read, shape (n,).
+        read_times_ps: time stamps of all that were read, with those left out, shape (n_read,) [ps].
         n_inverted: frames with another chirality than the system's structure.
         n_turned: frames with another cis-trans state.
         notes: sentences on what was put in order or left out, and on what is odd.
@@ -104,6 +111,8 @@ class InputFrames(Shown):
     observables: dict[str, FloatArray]
     weights: FloatArray
     times_ps: FloatArray
+    kept: IntArray
+    read_times_ps: FloatArray
     n_inverted: int
     n_turned: int
     notes: tuple[str, ...] = ()
@@ -173,6 +182,8 @@ def read_frames(files: Frames, system: MolecularSystem, *, atoms: IntArray | Non
         },
         weights=weights,
         times_ps=times[kept],
+        kept=kept,
+        read_times_ps=times,
         n_inverted=int(changes[0]),
         n_turned=int(changes[1]),
         notes=notes,

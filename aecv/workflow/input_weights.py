@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 KJ_MOL = {"kJ/mol": 1.0, "kcal/mol": 4.184, "eV": 96.48533212331}
 """Units of a bias [kJ/mol]."""
 BIAS_UNITS = (*KJ_MOL, "kT")
-_BIASES = ("bias", "rbias", "rct", "potential", "energy", "ene")
+_BIASES = ("bias", "rbias")
 _ALONE = "give a file of one column without times, a row per frame"
 
 
@@ -41,6 +41,11 @@ class Weights:
 
     Raises:
         SettingsError: when these contradict each other.
+
+    Example:
+        >>> import aecv
+        >>> weights = aecv.Weights(source="COLVAR", bias=["opes.bias"], bias_unit="kJ/mol")
+        >>> frames = aecv.FrameFiles(trajectories="traj.xtc", weights=weights)
     """
 
     source: "Path | str | ArrayLike"

@@ -119,6 +119,13 @@ def iterate(
 
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
+
+    Example:
+        >>> import aecv
+        >>> ala2 = aecv.load_system("ala2", overrides={"sampling.ns": 1})
+        >>> outcome = aecv.iterate(ala2, "runs/short")  # doctest: +SKIP
+        >>> outcome.verdict.converged  # doctest: +SKIP
+        True
     """
     spec = as_system(spec)
     # lengths that do not fit each other are an error before anything is written

@@ -1,6 +1,6 @@
 """CVs without dynamics: trained on frames that are there, and compared on them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from aecv.models.spec import SystemSpec, as_system
 from aecv.numerics.convergence import nonlinear_r2, weighted_r2
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import build, check_atoms
+from aecv.workflow.applied import Applied, Colours, applied_to, draw_applied, read_colours
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.input_frames import Frames, InputFrames, frame_files, read_frames
 from aecv.workflow.learning import Trained, train_cv
@@ -56,14 +57,50 @@ class Score(Shown):
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TrainedCV(Trained):
+    """A CV that was trained on frames, those frames in it, and the training.
+
+    Attributes:
+        cv: ready to be called, biased, scored or exported.
+        frames: xi of every frame, with its time, observables and weight.
+        folder: its files.
+    """
+
+    cv: CV
+    frames: Applied
+    folder: Path
+
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame with a row per frame; see `Applied`.
+
+        Raises:
+            MissingPackageError: without pandas.
+        """
+        return self.frames.to_dataframe()
+
+    def plot(self) -> Any:
+        """A matplotlib Figure: the frames in the CV; see `Applied`."""
+        return self.frames.plot()
+
+    def __repr__(self) -> str:
+        explained = 1.0 - self.loss / self.autoencoder.variance
+        return (
+            f"TrainedCV in {str(self.folder)!r}: {self.cv.n_components} components, {self.cv.n_atoms} atoms, "
+            f"loss {self.loss:.3g} nm^2 ({explained:.1%} of the variance explained), {self.n_frames} frames, "
+            f"{self.n_effective:.0f} effective"
+        )
+
+
 def train(
     spec: SystemSpec | str | Path,
     frames: Frames,
     out: Path | str,
     *,
     power: float = 1.0,
+    colours: Colours | None = None,
     progress: Progress = silent,
-) -> Trained:
+) -> TrainedCV:
     """Train an autoencoder on given frames and weights; no dynamics.
 
     Minimises sum_i w_i^p |y_i - dec(enc(y_i))|^2 / sum_i w_i^p over aligned coordinates y_i [nm] of the
@@ -72,27 +109,37 @@ def train(
     Args:
         spec: the system with all settings, or its name or folder; [cv], [autoencoder] and [training] count,
             and run.seed.
-        frames: the frames, in the order of time: `FrameFiles`, a path, an mdtraj.Trajectory, or a list of
-            these.
-        out: a new folder: cv.pt, cv.npz, cv.json, training.json.
+        frames: a trajectory's file, several in the order of time, an mdtraj.Trajectory, or `FrameFiles` with
+            their topology, weights and stride.
+        out: a new folder: cv.pt, cv.npz, cv.json, training.json, xi.dat (xi of every frame), pictures.
         power: p; 1 trains on the ensemble that the weights stand for, less looks closer at rare frames.
+        colours: name -> file of a number per frame, or (file, column), to colour the frames by.
         progress: opens progress bars.
 
     Returns:
-        the training, with the losses of all restarts.
+        the CV, xi of the frames, and the training with the losses of all restarts.
 
     Raises:
         SamplingError: for frames that cannot be read, are of other atoms, or are too few.
         TrainingError: when the training fails.
         StoreError: when `out` exists already or cannot be written.
+
+    Example:
+        >>> import aecv
+        >>> spec = aecv.load_system("ala2", overrides={"training.max_epochs": 2, "training.restarts": 2})
+        >>> trained = aecv.train(spec, "runs/ala2/iteration_00/frames.dcd", "cv")
+        >>> trained.cv.n_components, trained.frames.xi.shape
+        (2, (1000, 2))
+        >>> trained.plot().savefig("cv.png")
     """
-    spec = as_system(spec)
-    files = frame_files(frames)
+    spec, files = as_system(spec), frame_files(frames)
     system, hashes = build(spec), files.hashes()
     with new_folder(Path(out)) as folder:
         names = [item.name if isinstance(item, Path) else "frames in memory" for item in files.sources]
         with timed(f"train: reading {', '.join(names)}"):
             found = read_frames(files, system)
+        # what a training of minutes would end on is read before it
+        numbers = read_colours(colours or {}, found, system)
         trained = train_cv(
             folder,
             WeightedFrames(positions=found.positions, weights=found.weights),
@@ -103,9 +150,12 @@ def train(
             progress=told(progress),
             more_frames="bring more frames, or frames whose weights are more alike",
         )
+        applied = replace(applied_to(load_cv(folder), found, system, colours=numbers), cv=str(out))
+        applied.write(folder / "xi.dat")
+        draw_applied(applied, folder)
         report = hashes | {"system": spec.name, "system_hash": spec.hash, "power": power}
         write_json(folder / "frames.json", report | _told_of(found))
-    return trained
+    return TrainedCV(**vars(trained), cv=load_cv(out), frames=applied, folder=Path(out))
 
 
 def _told_of(frames: InputFrames) -> dict[str, Any]:
@@ -131,6 +181,12 @@ def score_in_run(
     Raises:
         StoreError: for a run or an iteration that is not there.
         CVError: for a CV of other atoms.
+
+    Example:
+        >>> import aecv
+        >>> found = aecv.score_in_run("runs/ala2/iteration_02", "runs/ala2/iteration_01", "runs/ala2")
+        >>> found.score <= 1
+        True
     """
     new, old = as_cv(new), as_cv(old)
     found = FinishedRun(Path(run))
@@ -162,6 +218,12 @@ def score(new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | P
     Raises:
         CVError: when a CV is of other atoms.
         SamplingError: for frames that cannot be read, are of other atoms, or are too few.
+
+    Example:
+        >>> import aecv
+        >>> new, old = "runs/ala2/iteration_02", "runs/ala2/iteration_01"
+        >>> aecv.score(new, old, "ala2", "runs/ala2/iteration_00/frames.dcd").n_frames
+        1000
     """
     new, old, system = as_cv(new), as_cv(old), build(as_system(spec))
     for cv in (new, old):

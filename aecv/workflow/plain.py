@@ -95,6 +95,12 @@ def sample_along(
 
     Raises:
         AecvError: any of its kinds, for reasons that the message tells.
+
+    Example:
+        >>> import aecv
+        >>> found = aecv.sample_along("ala2", "phi,psi", "runs/phi_psi", ns=10)  # doctest: +SKIP
+        >>> found.delta_f_kj_mol  # doctest: +SKIP
+        -8.7
     """
     spec = as_system(spec)
     cv = GivenCV(what=str(cv)) if isinstance(cv, str | Path) else cv

@@ -160,6 +160,14 @@ def free_energy(
 
     Raises:
         AecvError: for a run, a place, a coordinate or a range that is not there; the message tells which.
+
+    Example:
+        >>> import aecv
+        >>> found = aecv.free_energy("runs/ala2", "phi", bins=36, replicates=20)
+        >>> found.profile.estimate.shape
+        (36,)
+        >>> found.write("fes_phi.dat")
+        >>> found.plot().savefig("fes_phi.png")
     """
     along = coordinate(str(along)) if isinstance(along, str | Path) else along
     found = FinishedRun(Path(run))

@@ -77,6 +77,12 @@ def initialise(folder: Path | str, sources: Sources | Path | str, *, force: bool
             comes of them.
         StoreError: when there is something of that name already, or it cannot be written.
         SettingsError: when the settings that come out are not valid.
+
+    Example:
+        >>> import aecv
+        >>> made = aecv.initialise("mine", aecv.load_system("ala2").structure_path)
+        >>> str(made.folder)
+        'mine'
     """
     folder = Path(folder)
     sources = sources if isinstance(sources, Sources) else Sources(structure=Path(sources))

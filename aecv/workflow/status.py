@@ -124,6 +124,11 @@ def status(path: Path | str) -> Status:
 
     Raises:
         StoreError: when there is no run, or a file of it is damaged.
+
+    Example:
+        >>> import aecv
+        >>> aecv.status("runs/ala2")
+        Status of ala2: finished, 3 of 3 iterations
     """
     run = FinishedRun(Path(path))
     records = tuple(_records(run))

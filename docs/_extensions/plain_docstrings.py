@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
 _SPECIAL = re.compile(r"([\\*|])|(?<=\w)(_)(?!\w)")
 _NAMES = re.compile(r"^(    \w+)((?:, \w+)+)(?=: )")
-_SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields):$")
+_SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Examples?):$")
 
 
 def _escaped(line: str) -> str:
@@ -24,12 +24,15 @@ def _escaped(line: str) -> str:
 def plain(lines: list[str]) -> list[str]:
     """Lines of a docstring as reStructuredText: sections as they are, formulas literal."""
     result: list[str] = []
-    in_section, in_formula = False, False
+    in_section, in_formula, in_example = False, False, False
     for number, line in enumerate(lines):
         if _SECTION.match(line):
-            in_section = True
+            in_section, in_example = True, line.startswith("Example")
         elif in_section and line and not line.startswith(" "):
-            in_section = False
+            in_section, in_example = False, False
+        if in_example:  # code, and what it prints
+            result.append(line)
+            continue
         if in_section:  # names that share an explanation; with a space Sphinx takes the first for a type
             line = _NAMES.sub(lambda found: found[0].replace(", ", ","), line)
         is_indented = line.startswith("    ") and not in_section

@@ -50,7 +50,8 @@ def test_training_leaves_what_a_cv_needs(frames: Path, tmp_path: Path) -> None:
     spec = load_system("ala2", overrides=(*QUICK, "autoencoder.latent=1"))
     trained = train(spec, FrameFiles(trajectories=(frames,), stride=2), tmp_path / "cv")
     names = {item.name for item in (tmp_path / "cv").iterdir()}
-    assert names == {"cv.pt", "cv.npz", "cv.json", "training.json", "frames.json"}
+    files = {"cv.pt", "cv.npz", "cv.json", "training.json", "frames.json"}
+    assert names == files | {"xi.dat", "latent_map.png", "observables_by_cv.png"}
     said = read_json(tmp_path / "cv" / "frames.json")
     assert (said["n_frames"], said["stride"], said["system_hash"]) == (500, 2, spec.hash)
     assert load_cv(tmp_path / "cv").n_components == 1

@@ -9,6 +9,7 @@ from aecv.results.plots.convergence import Estimate, convergence_in_time
 from aecv.results.plots.coverage import passages
 from aecv.results.plots.free_energy import frames_in_plane, free_energy_in_xi
 from aecv.results.plots.history import coverage_history, delta_f_history, score_history, training_curves
+from aecv.results.plots.latent import latent_map
 from aecv.results.plots.maps import cv_coloured_by_observables, observables_coloured_by_cv
 from aecv.results.plots.planes import Plane, plane_with_error
 from aecv.results.plots.profiles import Curve, Profile, profile_with_error, walker_profiles
@@ -25,6 +26,7 @@ __all__ = [
     "delta_f_history",
     "frames_in_plane",
     "free_energy_in_xi",
+    "latent_map",
     "observables_coloured_by_cv",
     "passages",
     "plane_with_error",

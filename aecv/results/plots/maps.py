@@ -27,20 +27,20 @@ def cv_coloured_by_observables(
         observables: name -> values [rad for angles], shape (n,).
         periodic: name -> whether it is an angle in (-pi, pi].
     """
-    shown = _subset(len(xi))
+    shown = shown_frames(len(xi))
     pairs = list(combinations(range(xi.shape[1]), 2)) or [(0, 0)]
     figure, axes = style.panels(len(pairs), max(1, len(observables)), width=3.6, height=3.2)
     for column, (name, values) in enumerate(observables.items()):
         angle = periodic.get(name, False)
         if xi.shape[1] == 1:
-            _one_component(axes[0, column], xi[shown, 0], values[shown], name, angle)
+            one_component(axes[0, column], xi[shown, 0], values[shown], name, angle)
             continue
         for row, (first, second) in enumerate(pairs):
             axis = axes[row, column]
-            points = _points(axis, xi[shown, first], xi[shown, second], values[shown], periodic=angle)
+            points = coloured_points(axis, xi[shown, first], xi[shown, second], values[shown], periodic=angle)
             axis.set_xlabel(style.component(first))
             axis.set_ylabel(style.component(second))
-        _bar(figure, points, list(axes[:, column]), style.label(name, periodic=angle), periodic=angle)
+        colour_bar(figure, points, list(axes[:, column]), style.label(name, periodic=angle), periodic=angle)
     return figure
 
 
@@ -60,22 +60,23 @@ def observables_coloured_by_cv(
         names: of the two observables; with the unit unless periodic.
         periodic: whether each is an angle in (-pi, pi].
     """
-    shown = _subset(len(xi))
+    shown = shown_frames(len(xi))
     figure, axes = style.panels(1, xi.shape[1], width=3.6, height=3.2)
     for index, axis in enumerate(axes[0]):
-        points = _points(axis, x[shown], y[shown], xi[shown, index], periodic=False)
+        points = coloured_points(axis, x[shown], y[shown], xi[shown, index], periodic=False)
         for which, values, name, angle in zip("xy", (x, y), names, periodic, strict=True):
             _axis(axis, which, values, name, angle)
-        _bar(figure, points, [axis], style.component(index), periodic=False)
+        colour_bar(figure, points, [axis], style.component(index), periodic=False)
     return figure
 
 
-def _subset(n: int) -> Any:
+def shown_frames(n: int) -> Any:
     """At most MAX_POINTS frames in a fixed shuffled order, so that late frames do not hide early ones."""
     return np.random.default_rng(0).permutation(n)[:MAX_POINTS]
 
 
-def _points(axis: Axes, x: FloatArray, y: FloatArray, colour: FloatArray, *, periodic: bool) -> Any:
+def coloured_points(axis: Axes, x: FloatArray, y: FloatArray, colour: FloatArray, *, periodic: bool) -> Any:
+    """Frames as points whose colours end at the 1st and 99th percentile, or go round the circle."""
     low, high = -np.pi, np.pi
     if not periodic:
         finite = colour[np.isfinite(colour)]
@@ -86,7 +87,8 @@ def _points(axis: Axes, x: FloatArray, y: FloatArray, colour: FloatArray, *, per
     return axis.scatter(x, y, c=colour, s=size, linewidths=0, cmap=cmap, vmin=low, vmax=high)
 
 
-def _one_component(axis: Axes, xi: FloatArray, values: FloatArray, name: str, periodic: bool) -> None:
+def one_component(axis: Axes, xi: FloatArray, values: FloatArray, name: str, periodic: bool) -> None:
+    """Frames as points, a quantity against the only component of a CV."""
     axis.scatter(xi, values, s=2.5, linewidths=0, color=style.LINES[0], alpha=0.4)
     axis.set_xlabel(style.component(0))
     _axis(axis, "y", values, name, periodic)
@@ -105,7 +107,8 @@ def _axis(axis: Axes, which: str, values: FloatArray, name: str, periodic: bool)
         style.angle_ticks(axis, which)
 
 
-def _bar(figure: Figure, points: Any, axes: list[Axes], text: str, *, periodic: bool) -> None:
+def colour_bar(figure: Figure, points: Any, axes: list[Axes], text: str, *, periodic: bool) -> None:
+    """The scale of colours beside some panels."""
     bar = figure.colorbar(points, ax=axes, aspect=25 * len(axes), pad=0.02)
     bar.set_label(text, color=style.INK)
     bar.ax.tick_params(labelsize=9, colors=style.INK)

@@ -29,6 +29,11 @@ def write_report(run: Path | str, out: Path | str | None = None, *, state: State
 
     Raises:
         AecvError: when there is no run, or the page cannot be written.
+
+    Example:
+        >>> import aecv
+        >>> str(aecv.write_report("runs/ala2", "page.html"))
+        'page.html'
     """
     run = Path(run)
     path = run / FILE_NAME if out is None else Path(out)

@@ -1,0 +1,89 @@
+"""`aecv apply`: a CV's values along any trajectory."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aecv.command import (
+    FOREIGN,
+    Command,
+    color_option,
+    foreign_options,
+    frame_files,
+    frame_options,
+    is_debugging,
+    say,
+)
+from aecv.ground.errors import SettingsError
+
+
+@click.command(cls=Command)
+@click.argument("cv")
+@click.argument("frames", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRAJ...")
+@click.option(
+    "--system",
+    "system_name",
+    help="A shipped system, or a folder with a system.toml.  [default: the one that the CV was learned on]",
+)
+@frame_options(required=True, named=False)
+@foreign_options
+@color_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("xi.dat"),
+    show_default=True,
+    help="A COLVAR file: time, xi_1 ..., observables, weight; or .npy with xi alone.",
+)
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="Draw the frames in the CV, to .png, .pdf or .svg."
+)
+def main(
+    *,
+    cv: str,
+    system_name: str | None,
+    color: tuple[str, ...],
+    out: Path,
+    picture: Path | None,
+    **options: Any,
+) -> None:
+    """Values of CV for every frame of TRAJ...
+
+    CV is a cv.pt or the folder of one, observables of the system (phi,psi), or another program's model.
+
+    \b
+    Examples:
+      aecv apply cv traj.xtc
+      aecv apply runs/ala2/iteration_05 a.dcd b.dcd --out xi.npy
+      aecv apply cv traj.xtc --weights COLVAR --bias-column opes.bias --picture xi.png
+      aecv apply phi,psi traj.xtc --system ala2 --color COLVAR:ene
+    """
+    for path in (out, picture):
+        if path is not None and path.exists():
+            raise SettingsError(f"{path}: exists already; delete it or choose another name")
+    files = frame_files(options)
+    assert files is not None
+    from aecv import console
+    from aecv.models.spec import load_system
+    from aecv.results import plots
+    from aecv.sampling.system import build
+    from aecv.workflow.applied import apply_built, colour_of, system_of
+    from aecv.workflow.given import GivenCV
+
+    console.set_up_logging(debug=is_debugging())
+    system = build(load_system(system_of(cv, system_name)))
+    made = GivenCV(what=cv, **{name: options[name] for name in FOREIGN})
+    found = apply_built(made(system), files, system, colours=dict(colour_of(text) for text in color))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found.write(out)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(found.plot(), picture)
+    d = found.xi.shape[1]
+    say(f"xi of {found.n_frames} frames of {found.system}, {d} component{'s' if d > 1 else ''}")
+    say(f"written to {out}{'' if picture is None else f' and {picture}'}")
+
+
+if __name__ == "__main__":
+    main()
