@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from aecv.workflow.applied import apply
     from aecv.workflow.checking import examine
     from aecv.workflow.exporting import export
+    from aecv.workflow.initialising import initialise
     from aecv.workflow.input_frames import FrameFiles
     from aecv.workflow.input_weights import Weights
     from aecv.workflow.loop import iterate
     from aecv.workflow.offline import score, score_in_run, train
     from aecv.workflow.plain import sample_along
     from aecv.workflow.profiles import free_energy
-    from aecv.workflow.proposal import initialise
     from aecv.workflow.reporting import write_report
     from aecv.workflow.sources import Sources
     from aecv.workflow.status import status
@@ -43,7 +43,7 @@ except PackageNotFoundError:  # used from a checkout that is not installed
 
 # A type checker reads the imports above, and wants __all__ in full; a test holds all three together.
 _HOMES = {
-    "initialise": "aecv.workflow.proposal",
+    "initialise": "aecv.workflow.initialising",
     "Sources": "aecv.workflow.sources",
     "load_system": "aecv.models.spec",
     "examine": "aecv.workflow.checking",

@@ -46,6 +46,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--add-hydrogens", is_flag=True, help="Add the hydrogens that are missing, at pH 7.")
 @click.option("--drop-solvent", is_flag=True, help="Leave water and ions of the structure out.")
 @click.option(
+    "--drop", multiple=True, metavar="RESIDUE", help="Leave residues of this name out; may be repeated."
+)
+@click.option(
     "--force", is_flag=True, help="Overwrite a folder that aecv init wrote, where no file has changed since."
 )
 @click.option(
@@ -63,6 +66,7 @@ def main(
     include: Path | None,
     add_hydrogens: bool,
     drop_solvent: bool,
+    drop: tuple[str, ...],
     solvate: float | None,
     force: bool,
 ) -> None:
@@ -81,7 +85,7 @@ def main(
       aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
     """
     from aecv.sampling.preparation import Preparation
-    from aecv.workflow.proposal import initialise
+    from aecv.workflow.initialising import initialise
     from aecv.workflow.sources import Sources
 
     made = initialise(
@@ -93,7 +97,7 @@ def main(
             parameters=parameters,
             include=include,
             preparation=Preparation(
-                add_hydrogens=add_hydrogens, drop_solvent=drop_solvent, padding_nm=solvate
+                add_hydrogens=add_hydrogens, drop_solvent=drop_solvent, drop=drop, padding_nm=solvate
             ),
         ),
         force=force,

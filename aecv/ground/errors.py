@@ -20,6 +20,10 @@ class MolecularSystemError(AecvError):
     """A molecular system cannot be found, read or built."""
 
 
+class UnknownResiduesError(MolecularSystemError):
+    """A force field does not know residues of a structure as they are."""
+
+
 class GridError(AecvError):
     """An array or point does not fit its grid."""
 

@@ -8,7 +8,6 @@ import openmm
 from openmm import app
 from scipy.spatial import cKDTree
 
-from aecv.ground.errors import suggestion
 from aecv.ground.grid import FloatArray
 from aecv.models.solvent import SOLVENT
 from aecv.sampling.diagnosis import atom_name
@@ -91,9 +90,8 @@ def _why_unknown(forcefield: app.ForceField, residue: app.topology.Residue) -> s
         if residue.name.upper() in SOLVENT:
             return "water and ions need a file of their own (amber14/tip3pfb.xml), or are left out"
         return (
-            f"it knows no residue of that name{suggestion(residue.name, templates)}; water and ions need a "
-            "file of their own (amber14/tip3p.xml), a ligand parameters of its own, for example as an Amber "
-            "topology (aecv init NAME --prmtop FILE --inpcrd FILE)"
+            "it knows no residue of that name; a ligand needs parameters of its own, for example as an Amber "
+            f"topology (aecv init NAME --prmtop FILE --inpcrd FILE), or is left out (--drop {residue.name})"
         )
     if not any(atom.element is not None and atom.element.symbol == "H" for atom in atoms):
         return "its hydrogens are missing"

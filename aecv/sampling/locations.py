@@ -48,8 +48,9 @@ class _Record:
 def tidy_pdb(text: str) -> Tidied:
     """A PDB file's first model, of each residue the location of the highest occupancy, chains ended.
 
-    Of equal occupancies the first location is taken; atoms that the residue's location lacks are taken where
-    they are. Frames that END parts count as models where all have the same atoms.
+    Of equal occupancies the first location is taken; heavy atoms that the residue's location lacks are taken
+    where they are, hydrogens are not: these belong to the other location's place. Frames that END parts
+    count as models where all have the same atoms.
     """
     lines, n_models, notes = _first_model(text.splitlines())
     rows = [row for row, line in enumerate(lines) if line.startswith(_ATOMS)]
@@ -177,7 +178,7 @@ def _choose(records: list[_Record]) -> tuple[set[int], list[str]]:
             if not record.location or record.location == best:
                 continue
             kept.discard(k)
-            if record.residue == name and record.atom not in own:
+            if record.residue == name and record.atom not in own and not _is_hydrogen(record):
                 # an atom of other locations alone: the one most often seen
                 other = seen.get(record.atom)
                 if other is None or record.occupancy > records[other].occupancy:
@@ -193,11 +194,13 @@ def _choose(records: list[_Record]) -> tuple[set[int], list[str]]:
 
 
 def _shares(records: list[_Record]) -> dict[str, float]:
-    """Mean occupancy per location, in the order of the file."""
+    """Mean occupancy per location, in the order of the file; of hydrogens where there is nothing else, since
+    programs that add them write 0."""
     found: dict[str, list[float]] = {}
-    for record in records:
-        if record.location:
-            found.setdefault(record.location, []).append(record.occupancy)
+    located = [record for record in records if record.location]
+    heavy = [record for record in located if not _is_hydrogen(record)]
+    for record in heavy or located:
+        found.setdefault(record.location, []).append(record.occupancy)
     # six digits: the means of equal occupancies are equal
     return {location: round(sum(values) / len(values), 6) for location, values in found.items()}
 
@@ -223,9 +226,13 @@ def _namesakes(records: Sequence[_Record]) -> Iterator[str]:
         )
 
 
+def _is_hydrogen(record: _Record) -> bool:
+    return record.atom.lstrip("0123456789").startswith(("H", "D"))
+
+
 def _unseen(records: Sequence[_Record]) -> Iterator[str]:
     """Heavy atoms that an experiment did not see; programs that write 0 for all of them say nothing."""
-    heavy = [record for record in records if not record.atom.lstrip("0123456789").startswith(("H", "D"))]
+    heavy = [record for record in records if not _is_hydrogen(record)]
     unseen = [record for record in heavy if record.occupancy == 0]
     if 0 < len(unseen) < 0.5 * len(heavy):
         titles = dict.fromkeys(record.title for record in unseen)

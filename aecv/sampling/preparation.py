@@ -1,6 +1,6 @@
 """A structure as it comes from the Protein Data Bank, made ready for a force field."""
 
-import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 from openmm import app, unit
 
-from aecv.ground.errors import MolecularSystemError, first_line
+from aecv.ground.errors import MolecularSystemError, UnknownResiduesError, first_line
 from aecv.ground.files import is_file
 from aecv.models.solvent import SOLVENT, WATER
 from aecv.sampling import findings
 from aecv.sampling.force_field import read_force_field
-from aecv.sampling.solvation import edge_for, n_waters, solvate
+from aecv.sampling.solvation import edge_for, n_waters, repeatable, solvate
 from aecv.sampling.structure import nm, read_coordinates, residue_number, residue_title
 
 PH = 7.0
 """At which side chains get their hydrogens."""
+_MANY = 4
+"""Atoms that a note names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +27,18 @@ class Preparation:
     """What is to be done to a structure.
 
     Attributes:
-        add_hydrogens: those that it lacks, at pH 7, and the second oxygen where a chain ends;
-            selenomethionine becomes methionine.
+        add_hydrogens: those that it lacks, at pH 7, in place of any that its residues do not have, and the
+            second oxygen where a chain ends; selenomethionine becomes methionine.
         drop_solvent: leave water and ions out.
         drop_water: leave water out.
+        drop: names of residues to leave out.
         padding_nm: water to put around it, in a rhombic dodecahedron; None for none.
     """
 
     add_hydrogens: bool = False
     drop_solvent: bool = False
     drop_water: bool = False
+    drop: tuple[str, ...] = ()
     padding_nm: float | None = None
 
     def __bool__(self) -> bool:
@@ -64,32 +68,20 @@ def prepare_structure(
             f"{source}: needs a .pdb or .cif to add hydrogens or water to, or to drop water from; prepare it "
             "with the program that wrote it"
         )
-    modeller, done = app.Modeller(coordinates.topology, coordinates.positions * unit.nanometer), []
-    unwanted = SOLVENT if wanted.drop_solvent else WATER if wanted.drop_water else ()
-    dropped = [residue for residue in modeller.topology.residues() if residue.name.upper() in unwanted]
-    if dropped:
-        modeller.delete(dropped)
-        what = "residues of solvent" if wanted.drop_solvent else "waters"
-        done.append(f"{len(dropped)} {what} dropped")
-    if modeller.topology.getNumAtoms() == 0:
-        raise MolecularSystemError(f"{source}: has nothing but water and ions; leave --drop-solvent out")
+    modeller = app.Modeller(coordinates.topology, coordinates.positions * unit.nanometer)
+    done = _drop(modeller, source, wanted)
     if wanted.add_hydrogens:
-        renamed = _without_selenium(modeller.topology)
-        if renamed:
-            done.append(f"{len(renamed)} selenomethionines made methionines ({', '.join(renamed)})")
-        modeller, ended = _with_terminal_oxygens(modeller)
-        if ended:
-            done.append(f"a terminal oxygen (OXT) added to {', '.join(ended)}")
-        before = modeller.topology.getNumAtoms()
-        _add_hydrogens(modeller, source, forcefield)
-        if added := modeller.topology.getNumAtoms() - before:
-            done.append(f"{added} hydrogens added at pH {PH:g}")
+        modeller, said = _complete(modeller, source, forcefield)
+        done += said
     topology, positions = modeller.topology, nm(modeller.positions)
     if wanted.padding_nm is not None:
         edge = edge_for([positions], wanted.padding_nm)
-        topology, (positions,) = solvate(
-            topology, [positions], read_force_field(_found(forcefield)), edge_nm=edge
-        )
+        known = read_force_field(_found(forcefield))
+        if unknown := "; ".join(findings.unknown_residues(known, topology)):
+            raise UnknownResiduesError(
+                f"{source}: a box of water needs {', '.join(forcefield)} to know every residue; {unknown}"
+            )
+        topology, (positions,) = solvate(topology, [positions], known, edge_nm=edge)
         done.append(f"{n_waters(topology)} waters around it, images {edge:.2f} nm apart")
     writer = app.PDBFile if target.suffix.lower() == ".pdb" else app.PDBxFile
     with target.open("w", encoding="utf-8") as handle:
@@ -98,9 +90,49 @@ def prepare_structure(
     return tuple(done)
 
 
-def _found(forcefield: Sequence[str]) -> list[str]:
-    """Names as `read_force_field` takes them: what is a file here is the user's."""
-    return [str(Path(name).resolve()) if is_file(Path(name)) else name for name in forcefield]
+def _drop(modeller: app.Modeller, source: Path, wanted: Preparation) -> list[str]:
+    """Take residues away, and say which."""
+    solvent = SOLVENT if wanted.drop_solvent else WATER if wanted.drop_water else frozenset()
+    names = {name.upper() for name in wanted.drop}
+    residues = list(modeller.topology.residues())
+    if lacking := names - {residue.name.upper() for residue in residues}:
+        raise MolecularSystemError(f"{source}: has no residue {', '.join(sorted(lacking))} to leave out")
+    named = [residue for residue in residues if residue.name.upper() in names]
+    dropped = [residue for residue in residues if residue.name.upper() in solvent - names]
+    done = []
+    if dropped:
+        done.append(f"{len(dropped)} {'residues of solvent' if wanted.drop_solvent else 'waters'} dropped")
+    if named:
+        counts = Counter(residue.name for residue in named)
+        done.append(f"{', '.join(f'{count} {name}' for name, count in counts.items())} dropped")
+    if named or dropped:
+        modeller.delete(named + dropped)
+    if all(residue.name.upper() in SOLVENT for residue in modeller.topology.residues()):
+        besides = f" besides {', '.join(sorted(names))}" if names else ""
+        raise MolecularSystemError(
+            f"{source}: has nothing but water and ions{besides}, and a CV needs a molecule of three atoms or "
+            "more"
+        )
+    return done
+
+
+def _complete(
+    modeller: app.Modeller, source: Path, forcefield: Sequence[str]
+) -> tuple[app.Modeller, list[str]]:
+    """With all atoms that can be placed, and what was done."""
+    done = []
+    if renamed := _without_selenium(modeller.topology):
+        done.append(f"{len(renamed)} selenomethionines made methionines ({', '.join(renamed)})")
+    if strange := _without_strange_hydrogens(modeller):
+        done.append(f"hydrogens of unknown names taken away ({', '.join(strange)})")
+    modeller, ended = _with_terminal_oxygens(modeller)
+    if ended:
+        done.append(f"a terminal oxygen (OXT) added to {', '.join(ended)}")
+    before = modeller.topology.getNumAtoms()
+    _add_hydrogens(modeller, source, forcefield)
+    if added := modeller.topology.getNumAtoms() - before:
+        done.append(f"{added} hydrogens added at pH {PH:g}")
+    return modeller, done
 
 
 def _without_selenium(topology: app.Topology) -> list[str]:
@@ -114,6 +146,26 @@ def _without_selenium(topology: app.Topology) -> list[str]:
     if found:
         topology.createStandardBonds()
     return [f"{residue.chain.id} {residue_number(residue)}" for residue in found]
+
+
+def _without_strange_hydrogens(modeller: app.Modeller) -> list[str]:
+    """Take hydrogens away whose residue, a known one, has none of that name, and name them.
+
+    They come from programs with names of their own, or end a chain that was cut (HXT on C).
+    """
+    app.Modeller._loadStandardHydrogenDefinitions()
+    definitions = app.Modeller._residueHydrogens  # OpenMM has no other way to ask
+    strange = [
+        atom
+        for residue in modeller.topology.residues()
+        if residue.name in definitions
+        for atom in residue.atoms()
+        if atom.element is app.element.hydrogen
+        and atom.name not in {hydrogen.name for hydrogen in definitions[residue.name].hydrogens}
+    ]
+    modeller.delete(strange)
+    titles = [f"{atom.name} of {residue_title(atom.residue)}" for atom in strange]
+    return titles if len(titles) <= _MANY else [*titles[:_MANY], f"{len(titles) - _MANY} more"]
 
 
 def _with_terminal_oxygens(modeller: app.Modeller) -> tuple[app.Modeller, list[str]]:
@@ -154,15 +206,27 @@ def _with_terminal_oxygens(modeller: app.Modeller) -> tuple[app.Modeller, list[s
 
 def _add_hydrogens(modeller: app.Modeller, source: Path, forcefield: Sequence[str]) -> None:
     known = read_force_field(_found(forcefield))
-    state = random.getstate()
-    random.seed(0)  # hydrogens start near their atoms by chance; the same file gives the same structure
     try:
-        modeller.addHydrogens(known, pH=PH)
+        with repeatable(seed=0):  # hydrogens start near their atoms by chance
+            modeller.addHydrogens(known, pH=PH)
     except Exception as error:  # OpenMM raises ValueError and others
-        why = "; ".join(findings.unknown_residues(known, modeller.topology))
+        why = "; ".join(findings.unknown_residues(known, _with_all_hydrogens(modeller)))
         raise MolecularSystemError(
             f"{source}: cannot add hydrogens, since {', '.join(forcefield)} needs to know every residue "
             f"and all heavy atoms need to be there, got: {why or first_line(error)}"
         ) from error
-    finally:
-        random.setstate(state)
+
+
+def _with_all_hydrogens(modeller: app.Modeller) -> app.Topology:
+    """The topology as it would be, so that what is unknown then is not so for want of hydrogens."""
+    whole = app.Modeller(modeller.topology, modeller.positions)
+    try:
+        whole.addHydrogens(pH=PH)
+    except Exception:  # as above
+        return modeller.topology
+    return whole.topology
+
+
+def _found(forcefield: Sequence[str]) -> list[str]:
+    """Names as `read_force_field` takes them: what is a file here is the user's."""
+    return [str(Path(name).resolve()) if is_file(Path(name)) else name for name in forcefield]

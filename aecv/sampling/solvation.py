@@ -81,7 +81,8 @@ def solvate(
             if residue.name in WATER and next(residue.atoms()).index >= topology.getNumAtoms()
         ]
         # every n-th, so that no hole comes of it
-        superfluous = np.linspace(0, len(waters), len(waters) - fewest, endpoint=False).astype(int)
+        n_superfluous = n_waters(box.topology) - fewest
+        superfluous = np.linspace(0, len(waters), n_superfluous, endpoint=False).astype(int)
         box.delete([waters[k] for k in superfluous])
     solvated = boxes[0].topology
     if any(box.topology.getNumAtoms() != solvated.getNumAtoms() for box in boxes):
@@ -118,7 +119,7 @@ def _in_water(
     centre = 0.5 * np.sum([list(v) for v in vectors], axis=0)
     modeller = app.Modeller(topology, (conformer - conformer.mean(axis=0) + centre) * unit.nanometer)
     try:
-        with _repeatable(seed):
+        with repeatable(seed):
             modeller.addSolvent(
                 forcefield, model=model, boxVectors=vectors * unit.nanometer, ionicStrength=molar * unit.molar
             )
@@ -131,8 +132,11 @@ def _in_water(
 
 
 @contextmanager
-def _repeatable(seed: int) -> Iterator[None]:
-    """OpenMM draws the waters that become ions from Python's random numbers."""
+def repeatable(seed: int) -> Iterator[None]:
+    """Python's random numbers from this seed on, and afterwards as before.
+
+    OpenMM draws from them which waters become ions, and where hydrogens begin.
+    """
     state = random.getstate()
     random.seed(seed)
     try:

@@ -76,8 +76,8 @@ def check_sources(sources: Sources) -> None:
         )
     if sources.format != "forcefield" and sources.preparation:
         raise MolecularSystemError(
-            f"{sources.topology}: its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for "
-            "a structure with force-field files"
+            f"{sources.topology}: its atoms are fixed; --add-hydrogens, --drop-solvent, --drop and "
+            "--solvate are for a structure with force-field files"
         )
     if sources.format != "forcefield" and sources.forcefield:
         raise MolecularSystemError(f"{sources.topology}: brings its own forces; leave --forcefield out")

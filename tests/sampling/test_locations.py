@@ -50,6 +50,19 @@ def test_the_location_of_the_highest_occupancy_is_taken_and_said(tmp_path: Path)
     assert "ALA 2 B (0.70; A 0.30)" in note
 
 
+def test_hydrogens_neither_decide_nor_come_from_another_location(tmp_path: Path) -> None:
+    """Programs that add them write occupancy 0, and where one of A lay, B has none: 0.9 is what A has."""
+    lines = [
+        *backbone("ALA", "2", 10.0, location="A", occupancy=0.9),
+        *(atom(name, "ALA", "2", 15.0, location="A", occupancy=0.0) for name in ("H", "HA", "HB1", "HB2")),
+        *backbone("ALA", "2", 20.0, location="B", occupancy=0.5),
+        atom("HX", "ALA", "2", 25.0, location="B", occupancy=0.0),
+    ]
+    found = read(tmp_path / "x.pdb", lines)
+    assert [a.name for a in found.topology.atoms()] == ["N", "CA", "C", "O", "H", "HA", "HB1", "HB2"]
+    np.testing.assert_allclose(found.positions[:4, 0], [1.0, 1.1, 1.2, 1.3])
+
+
 def test_of_equal_occupancies_the_first_location_is_taken(tmp_path: Path) -> None:
     lines = [
         *backbone("ALA", "2", 10.0, location="A", occupancy=0.1),

@@ -155,7 +155,7 @@ def test_crystal_waters_can_be_dropped() -> None:
         (["mine", "--pdb", ALA2, "--include", "files"], "--include: is for a Gromacs topology"),
         (
             ["mine", "--xml", "files/tri_system.xml", "--pdb", "files/tri.pdb", "--add-hydrogens"],
-            "its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for",
+            "its atoms are fixed; --add-hydrogens, --drop-solvent, --drop and --solvate are for",
         ),
         (
             [
@@ -290,12 +290,87 @@ def test_a_box_of_water_on_request() -> None:
     assert built.system.usesPeriodicBoundaryConditions()
 
 
+def test_waters_of_the_crystal_go_into_the_box() -> None:
+    """They stand before the new ones, and do not count among those that are too many."""
+    text = ALA2.read_text(encoding="utf-8")
+    water = "HETATM   23  O   HOH A   9       0.500   0.500   4.000  1.00  0.00           O\nEND"
+    Path("wet.pdb").write_text(text.replace("END", water), encoding="utf-8")
+    result = init("wet", "--pdb", "wet.pdb", "--solvate", "0.6")
+    assert result.exit_code == 0, result.output
+    assert "2 hydrogens added at pH 7, " in result.output
+    built = build(load_system("wet"))
+    assert built.n_frame_atoms == 22
+    # 0.47 nm from CA in the file, and hardly moved by relaxing
+    assert np.linalg.norm(built.positions[22] - built.positions[8]) == pytest.approx(0.47, abs=0.05)
+
+
 def test_water_around_a_topology_is_refused(tmp_path: Path) -> None:
     folder = write_system(tmp_path / "tri", "amber")
     result = init(
         "wet", "--prmtop", folder / "tri.prmtop", "--inpcrd", folder / "tri.inpcrd", "--solvate", "1"
     )
     assert result.exit_code == 1
-    assert "its atoms are fixed; --add-hydrogens, --drop-solvent and --solvate are for" in result.output
+    assert (
+        "its atoms are fixed; --add-hydrogens, --drop-solvent, --drop and --solvate are for" in result.output
+    )
     assert not Path("wet").exists()
     assert init("wet", "--pdb", ALA2, "--solvate", "-1").exit_code == 2
+
+
+def with_ligand(target: Path, *, ion: bool) -> Path:
+    """Alanine dipeptide beside two atoms that no force field knows."""
+    atoms = [
+        "HETATM   23  C1  LIG A   9       9.000   9.000   9.000  1.00  0.00           C",
+        "HETATM   24  O1  LIG A   9      10.200   9.000   9.000  1.00  0.00           O",
+    ]
+    if ion:
+        atoms.append("HETATM   25 NA    NA A  10      19.200   9.000   9.000  1.00  0.00          NA")
+    text = ALA2.read_text(encoding="utf-8")
+    target.write_text(text.replace("END", "\n".join([*atoms, "END"])), encoding="utf-8")
+    return target
+
+
+@pytest.mark.parametrize("ion", [False, True])
+def test_what_would_help_was_tried(ion: bool) -> None:
+    """A ligand has no parameters, and an ion none in implicit solvent: the command that is advised works."""
+    structure = with_ligand(Path("complex.pdb"), ion=ion)
+    result = init("mine", "--pdb", structure)
+    assert result.exit_code == 1
+    options = "--drop-solvent --drop LIG" if ion else "--drop LIG"
+    assert result.output.endswith(
+        f"LIG 9: it knows no residue of that name; a ligand needs parameters of its "
+        "own, for example as an Amber topology (aecv init NAME --prmtop FILE --inpcrd FILE), or is left out "
+        f"(--drop LIG); it works with {options}\n"
+    )
+    assert not Path("mine").exists()
+    followed = init("mine", "--pdb", structure, *options.split())
+    assert followed.exit_code == 0, followed.output
+    assert "1 LIG dropped" in followed.output
+    assert build(load_system("mine")).n_atoms == 22
+
+
+def test_an_ion_that_the_implicit_solvent_does_not_know() -> None:
+    structure = with_ligand(Path("complex.pdb"), ion=True)
+    result = init("mine", "--pdb", structure, "--drop", "LIG")
+    assert result.output.endswith("; it works with --drop-solvent\n")
+
+
+def test_names_to_leave_out_are_held_against_the_file() -> None:
+    structure = with_ligand(Path("complex.pdb"), ion=True)
+    assert (
+        "complex.pdb: has no residue QQQ to leave out"
+        in init("a", "--pdb", structure, "--drop", "qqq").output
+    )
+    every = [word for name in ("ACE", "ALA", "NME", "LIG") for word in ("--drop", name)]
+    result = init("a", "--pdb", structure, *every)
+    assert "has nothing but water and ions besides ACE, ALA, LIG, NME" in result.output
+
+
+def test_strange_hydrogens_are_taken_away_and_placed_anew() -> None:
+    """HA called HX, as a program of its own names would."""
+    text = ALA2.read_text(encoding="utf-8")
+    assert " HA  ALA" in text
+    Path("strange.pdb").write_text(text.replace(" HA  ALA", " HX  ALA"), encoding="utf-8")
+    result = init("mine", "--pdb", "strange.pdb")
+    assert "hydrogens of unknown names taken away (HX of ALA 2), 1 hydrogens added at pH 7" in result.output
+    assert build(load_system("mine")).n_atoms == 22
