@@ -1,7 +1,7 @@
 """Molecular systems as they are named and described: a folder with system.toml and structure files."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aecv.ground.errors import MolecularSystemError, suggestion
@@ -149,6 +149,14 @@ def load_system(
         origin = setter(("particle", "potential"), layers)
         parse_expression(settings.particle.potential, place=f"particle.potential (from {origin})")
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
+
+
+def with_settings(spec: SystemSpec, overrides: Overrides) -> SystemSpec:
+    """The same system with other settings; arguments and errors as in `load_system`."""
+    layers: list[Layer] = [("the system", spec.settings.model_dump(mode="json")), *override_layers(overrides)]
+    source = " with ".join(name for name, _ in layers)
+    settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
+    return replace(spec, settings=settings)
 
 
 def _check_other_solvents(base: Layer) -> None:

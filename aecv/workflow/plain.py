@@ -27,7 +27,7 @@ from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
-from aecv.models.spec import SystemSpec, as_system
+from aecv.models.spec import SystemSpec, as_system, with_settings
 from aecv.sampling.engines.choice import check_cv, require_engine
 from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
@@ -102,7 +102,8 @@ def sample_along(
         >>> found.delta_f_kj_mol  # doctest: +SKIP
         -8.7
     """
-    spec = as_system(spec)
+    # in the settings, so that --ns of the command line and this go on with each other's runs
+    spec = as_system(spec) if ns is None else with_settings(as_system(spec), {"sampling.ns": ns})
     cv = GivenCV(what=str(cv)) if isinstance(cv, str | Path) else cv
     settings, workers = spec.settings, workers or ThisProcess()
     engine_versions = require_engine(settings.sampling.engine)

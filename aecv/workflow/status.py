@@ -4,12 +4,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from aecv.ground.forms import in_form
-from aecv.ground.ledger import damages, read_sealed
+from aecv.ground.ledger import RESUME, damages
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
 from aecv.sampling.pieces import (
@@ -148,7 +145,7 @@ def status(path: Path | str) -> Status:
         ended=read_end(run.path) if state == "stopped" else None,
         idle_s=_idle(run.path),
         convergence=run.settings.convergence,
-        damaged=tuple(damages(run.path)),
+        damaged=(*_gaps(run, records), *damages(run.path)),
     )
 
 
@@ -168,6 +165,20 @@ def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None
         parts = _parts(run.settings, run.iteration_dir(place) / PIECES) if name == "starts" else ()
         return Stage(place=label, name=name, parts=parts)
     return None
+
+
+def _gaps(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[str]:
+    """Of stages that are not finished while later ones are what is missing, a sentence each."""
+    orders: dict[str, list[tuple[str, str, bool]]] = {}
+    for place, name, _ in _stages(run, records):
+        # a run that is asked for more iterations goes on before its production of then
+        order = "" if is_sample_run(run.path) or isinstance(place, int) else place
+        orders.setdefault(order, []).append((name_of(place), name, run.is_done(place, name)))
+    for stages in orders.values():
+        last = max((k for k, (*_, is_done) in enumerate(stages) if is_done), default=0)
+        for place, name, is_done in stages[:last]:
+            if not is_done:
+                yield f"{place}/{name}.done: is missing, later stages are finished; restore it, or {RESUME}"
 
 
 def _parts(settings: Settings, folder: Path) -> tuple[Part, ...]:
@@ -193,7 +204,7 @@ def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tu
     settings = run.settings
     if is_sample_run(run.path):
         yield STARTS, "starts", 0.0
-        yield ALONG, "sampling", _given_ns(run, settings)
+        yield ALONG, "sampling", settings.sampling.ns
         yield ALONG, "analysis", 0.0
         return
     yield 0, "starts", 0.0
@@ -209,20 +220,6 @@ def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tu
         name = f"production_{(run.iterations or [0])[-1]:02d}"
         yield name, "sampling", ns
         yield name, "analysis", 0.0
-
-
-def _given_ns(run: FinishedRun, settings: Settings) -> float:
-    begun = run.iteration_dir(ALONG) / "sampling.begun"
-    if not begun.is_file():
-        return settings.sampling.ns
-    return in_form(read_sealed(begun), _Begun, source=str(begun)).ns
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """What is read of the inputs of a sampling along a given CV."""
-
-    ns: Annotated[float, Field(gt=0)]
 
 
 def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:

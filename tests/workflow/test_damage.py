@@ -39,8 +39,9 @@ _VOLATILE = (
     "sampled.json",
     "production.json",
     "timing.json",
+    "folder",
 )
-"""What two runs with one seed need not share: times, and the hashes of files that hold them."""
+"""What two runs with one seed need not share: times, where they are, and the hashes of files that tell it."""
 
 
 def _halved(content: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Extended ABF along given CVs, from the system to the files, with exact answers where there are any."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from aecv.workflow.exporting import export
 from aecv.workflow.plain import sample_along
 from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.status import status
 from tests.results.plumed_reader import evaluate, read_actions
 
 SMALL = (
@@ -162,7 +164,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_frames(
             sample_along(spec, ("phi", "psi"), tmp_path / "run", ns=0.02)
     with pytest.raises(StoreError, match="was made from cv = "):
         sample_along(spec, ("psi", "phi"), tmp_path / "run", ns=0.02, resume=True)
-    with pytest.raises(StoreError, match=r"was made from ns = 0\.02"):
+    with pytest.raises(StoreError, match=r"setting sampling\.ns was 0\.02, now 0\.03"):
         sample_along(spec, ("phi", "psi"), tmp_path / "run", ns=0.03, resume=True)
     sample_along(spec, ("phi", "psi"), tmp_path / "run", ns=0.02, resume=True)
     for name in ("frames.dcd", "samples.npz", "bias.npz", "weights.npz"):
@@ -245,3 +247,13 @@ def test_free_energies_round_a_circle_are_exact(tmp_path: Path) -> None:
         assert errors["n_unknown"] == 0
         assert errors["rms"] < 0.3 * kt
         assert errors["largest"] < 0.9 * kt
+
+
+def test_ns_of_python_and_of_the_command_line_are_the_same_setting(
+    torsion_run: tuple[Path, Sampled], tmp_path: Path
+) -> None:
+    """A run begun by one goes on with the other: both write sampling.ns into run.json."""
+    assert status(torsion_run[0]).stage is None
+    spec = load_system("ala2", overrides=(*SMALL, "sampling.ns=0.02"))
+    copy = Path(shutil.copytree(torsion_run[0], tmp_path / "run"))
+    assert sample_along(spec, ("phi", "psi"), copy, resume=True).n_frames == torsion_run[1].n_frames

@@ -114,3 +114,13 @@ def test_damaged_files_are_named(copy: Path, tmp_path: Path) -> None:
     (copy / "run.json").write_text("[]")
     with pytest.raises(StoreError, match=r"run.json: .* it needs the settings of a run"):
         status(copy)
+
+
+def test_a_stage_that_is_missing_among_finished_ones_is_told(copy: Path) -> None:
+    assert status(copy).damaged == ()
+    moved = (copy / "iteration_01" / "sampling.done").rename(copy / "kept")
+    (told,) = (line for line in status(copy).damaged if "later stages" in line)
+    assert told.startswith("iteration_01/sampling.done: is missing")
+    moved.rename(copy / "iteration_01" / "sampling.done")
+    (copy / "iteration_02" / "learning.done").unlink()  # the last iteration: a run that was stopped
+    assert not [line for line in status(copy).damaged if "later stages" in line]
