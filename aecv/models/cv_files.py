@@ -5,20 +5,24 @@ network as plain arrays, cv.npz, with cv.json beside it. Internal coordinates ne
 only when a .pt is.
 """
 
-import json
-import zipfile
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, Field
 
 from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.forms import Count, Number, in_form
 from aecv.ground.ledger import checked
+from aecv.models.archive import metadata_inside
 from aecv.models.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
 from aecv.numerics.encoder import Encoder
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "aecv-cv"
 FORMAT_VERSION = 1
@@ -130,21 +134,24 @@ def _check_run(folder: Path) -> None:
 
 
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
-    from aecv.models.torchscript import evaluate, module_arrays, read_module
+    from aecv.models.apart import TRUST, n_components_apart
+    from aecv.models.torchscript import module_arrays, read_module
 
-    module, metadata = read_module(path)
-    if metadata is not None:
+    found = metadata_inside(path)
+    if found is not None:
         if atom_indices is not None:
             raise CVError(f"{path}: it names its atoms itself; leave atom_indices out")
-        _check_metadata(path, metadata)
+        metadata = _checked(path, found)
         if metadata.get("kind") == INTERNAL_KIND:
             return _internal(path, metadata, path)
-        return _from_parts(path, metadata, _with_metadata(module_arrays(module), metadata), path)
+        arrays = _with_metadata(module_arrays(read_module(path)[0]), metadata)
+        return _from_parts(path, metadata, arrays, path)
     if atom_indices is None:
         raise CVError(f"{path}: it does not name its atoms; pass atom_indices, 0-based, in the model's order")
     indices = np.asarray(atom_indices, dtype=np.int64)
     check_atom_indices(indices, indices.size)
-    n_components = evaluate(module, np.zeros((1, len(indices), 3))).shape[1]
+    n_components = n_components_apart(path, len(indices))
+    logger.warning(TRUST, path)
     return CV(
         source=path,
         encoder=None,
@@ -162,15 +169,15 @@ def _load_plain(path: Path) -> CV:
     module = module_path if module_path.is_file() else None
     try:
         metadata = read_json(path.with_suffix(".json"))
-        _check_metadata(path, metadata)
+        metadata = _checked(path, metadata)
         is_internal = metadata.get("kind") == INTERNAL_KIND
         arrays = {} if is_internal else read_arrays(path.with_suffix(".npz"))
     except StoreError as error:
         raise CVError(f"{error}; the two plain files of a CV belong together, export it again") from error
     cv = _internal(path, metadata, module) if is_internal else _from_parts(path, metadata, arrays, module)
     if module is not None:
-        inside, identity = _metadata_inside(module), "components" if is_internal else "sha256"
-        if inside is not None and inside.get(identity) != metadata[identity]:
+        inside, identity = metadata_inside(module), "components" if is_internal else "sha256"
+        if inside is not None and inside.get(identity) != read_json(path.with_suffix(".json"))[identity]:
             raise CVError(f"{module_path}: holds another CV than {path.name}; export both again")
     return cv
 
@@ -184,13 +191,20 @@ def _internal(path: Path, metadata: dict[str, Any], module_path: Path | None) ->
 def _from_parts(
     path: Path, metadata: Any, arrays: Mapping[str, NDArray[Any]], module_path: Path | None
 ) -> CV:
-    for name, expected in metadata["sha256"].items():
-        if name not in arrays or array_hash(arrays[name]) != expected:
+    layers = range(len(metadata["layers"]) - 1)
+    own = {"reference", "atom_indices", "range"} | {
+        f"{part}_{k}" for k in layers for part in ("weights", "biases")
+    }
+    # every array, not only those that the file names: none is left unchecked
+    for name in sorted(own | set(metadata["sha256"]) | set(arrays)):
+        if name not in arrays or array_hash(arrays[name]) != metadata["sha256"].get(name):
             raise CVError(
                 f"{path}: array '{name}' is missing or not what it was when exported (SHA-256 differs); "
                 "restore the file or export the CV again"
             )
-    layers = range(len(metadata["layers"]) - 1)
+    strange = sorted(set(arrays) - own)
+    if strange:
+        raise CVError(f"{path}: has more arrays than its layers: '{strange[0]}'; export the CV again")
     try:
         encoder = Encoder(
             reference=arrays["reference"],
@@ -219,7 +233,36 @@ def _with_metadata(arrays: dict[str, FloatArray], metadata: Any) -> dict[str, ND
     return {**arrays, "atom_indices": indices, "range": np.array(metadata["range"], dtype=float)}
 
 
-def _check_metadata(path: Path, metadata: Any) -> None:
+class _Description(BaseModel):
+    """What cv.json says of every CV."""
+
+    system: str
+    system_hash: str
+    atom_indices: tuple[Count, ...]
+    range: tuple[tuple[Number, Number], ...]
+
+
+class _Learned(_Description):
+    """Of a network: its sizes, and hashes of its arrays."""
+
+    layers: Annotated[tuple[Count, ...], Field(min_length=2, max_length=100)]
+    sha256: dict[str, str]
+
+
+class _Internal(_Description):
+    """Of internal coordinates."""
+
+    class Component(BaseModel):
+        kind: str
+        atoms: tuple[Count, ...]
+        axis: int | None
+
+    components: tuple[Component, ...]
+    periodic: tuple[bool, ...]
+
+
+def _checked(path: Path, metadata: Any) -> dict[str, Any]:
+    """The description with every field in its form; what else it holds is for people."""
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise CVError(f"{path}: needs the description of a CV (format '{FORMAT}'), got something else")
     version = metadata.get("format_version")
@@ -228,21 +271,11 @@ def _check_metadata(path: Path, metadata: Any) -> None:
             f"{path}: has format version {version}, this aecv reads up to {FORMAT_VERSION}; "
             "install a newer aecv"
         )
-    own = ("components", "periodic") if metadata.get("kind") == INTERNAL_KIND else ("layers", "sha256")
-    needed = ("system", "system_hash", "atom_indices", "range", *own)
-    missing = [key for key in needed if key not in metadata]
+    form = _Internal if metadata.get("kind") == INTERNAL_KIND else _Learned
+    missing = [key for key in form.model_fields if key not in metadata]
     if missing:
         raise CVError(f"{path}: the description lacks {', '.join(missing)}; export the CV again")
-
-
-def _metadata_inside(path: Path) -> dict[str, Any] | None:
-    """cv.json inside a .pt, read as the zip archive that it is, without torch."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith("/extra/cv.json")]
-            content = json.loads(archive.read(names[0])) if names else None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CVError(
-            f"{path}: needs a complete TorchScript file, got: {error}; export it again, or delete it"
-        ) from error
-    return content if isinstance(content, dict) else None
+        return {**metadata, **in_form(metadata, form, source=f"{path}: the description").model_dump()}
+    except StoreError as error:
+        raise CVError(f"{error}; export the CV again") from error

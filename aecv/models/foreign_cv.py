@@ -17,10 +17,11 @@ from torch import Tensor
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
+from aecv.models.apart import TRUST, find_form_apart
 from aecv.models.cv import CV, check_atom_indices, shortest
 from aecv.models.features import FeatureModule, FeatureSet
 from aecv.models.plain_cv import function_cv
-from aecv.models.probing import InputForm, find_form, in_layout
+from aecv.models.probing import InputForm, in_layout
 from aecv.models.torchscript import read_module
 from aecv.models.verification import compare_with_differences, difference_tolerance
 
@@ -128,7 +129,10 @@ def foreign_cv(
     frames = _near(np.asarray(structure, dtype=float), indices, path)
     positions = torch.tensor(frames)
     inputs = scale * positions if features is None else FeatureModule(features, length_scale=scale)(positions)
-    module = ForeignModule(path, find_form(path, inputs, layout=foreign.layout), features, scale)
+    form, note = find_form_apart(path, inputs, layout=foreign.layout)
+    logger.info("CV: %s %s", path, note)
+    logger.warning(TRUST, path)
+    module = ForeignModule(path, form, features, scale)
     _check_differentiable(module, frames)
     cv = function_cv(module, indices, cv_range=cv_range, periodic=periodic, name=str(path), trial=frames)
     cv = replace(cv, module_path=path)  # a run keeps a copy

@@ -1,7 +1,8 @@
 """How a TorchScript model that came without a description wants its input: found by trying."""
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,8 +10,6 @@ from torch import Tensor
 
 from aecv.ground.errors import CVError
 from aecv.models.torchscript import read_module
-
-logger = logging.getLogger(__name__)
 
 LAYOUTS = ("(F, n, 3)", "(F, 3n)", "(1, n, 3)", "(1, 3n)", "(n, 3)", "(3n,)")
 """Of the positions of n atoms: all F frames together, or a single frame."""
@@ -28,8 +27,12 @@ class InputForm:
     dtype: torch.dtype
 
 
-def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> InputForm:
+def find_form(
+    path: Path, inputs: Tensor, *, layout: str | None = None, content: bytes | None = None
+) -> tuple[InputForm, str]:
     """The form in which a model gives 1 to 3 finite numbers per frame, each from its own frame alone.
+
+    With it comes what is to be said of it, in words.
 
     Models are lenient: what is meant for x, y, z of atoms 0 and 4 may take the flat numbers 0 and 4 as well.
     Of several forms with different values the one counts that does not feel place and orientation.
@@ -41,6 +44,7 @@ def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> Input
         path: the TorchScript file.
         inputs: positions, shape (F, n, 3), or features, shape (F, m), float64; F > 3 and F != n.
         layout: the only one to try.
+        content: of the file, where it has been read already.
 
     Raises:
         CVError: when no form works, or several do and give different values.
@@ -50,10 +54,11 @@ def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> Input
         raise CVError(f"{path}: its input needs one of the shapes {', '.join(names)}, got '{layout}'")
     together = tuple(name for name in names if name.startswith("(F"))
     groups = ((layout,),) if layout else (together, names[len(together) :])
-    own = _own_dtype(path)
+    fresh = partial(_fresh, path, content)
+    own = _own_dtype(fresh())
     failures: dict[str, str] = {}
     for dtype in dict.fromkeys((torch.float64, own, torch.float32)):
-        model = read_module(path)[0].to(dtype)
+        model = fresh().to(dtype)
         for group in groups:
             found = {}
             for name in group:
@@ -64,13 +69,14 @@ def find_form(path: Path, inputs: Tensor, *, layout: str | None = None) -> Input
                     failures[name] = values
             if found:
                 name = _the_one(path, found, model, inputs.to(dtype))
-                return _told(path, InputForm(layout=name, dtype=_precision(found[name], dtype)), inputs, own)
+                form = InputForm(layout=name, dtype=_precision(found[name], dtype))
+                return form, _note(fresh, form, inputs, own)
             if _MIXES in failures.values():
                 raise CVError(
                     f"{path}: {_MIXES}; export it so that it treats frames alone, or say with "
                     f"--input-shape '{names[len(together)]}' that it is meant for one"
                 )
-    raise CVError(_complaint(path, inputs, failures))
+    raise CVError(f"{path}: {_complaint(fresh(), inputs, failures)}")
 
 
 def in_layout(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor:
@@ -157,8 +163,13 @@ def _is_invariant(model: torch.nn.Module, positions: Tensor, layout: str) -> boo
     return isinstance(here, Tensor) and isinstance(there, Tensor) and _alike(here, there)
 
 
-def _own_dtype(path: Path) -> torch.dtype:
-    numbers = [value for value in read_module(path)[0].state_dict().values() if value.is_floating_point()]
+def _fresh(path: Path, content: bytes | None) -> torch.nn.Module:
+    """The model as it is in its file."""
+    return read_module(path, content)[0]
+
+
+def _own_dtype(model: torch.nn.Module) -> torch.dtype:
+    numbers = [value for value in model.state_dict().values() if value.is_floating_point()]
     return numbers[0].dtype if numbers else torch.float64
 
 
@@ -167,43 +178,41 @@ def _precision(values: Tensor, dtype: torch.dtype) -> torch.dtype:
     return dtype if values.dtype == torch.float64 else torch.float32
 
 
-def _told(path: Path, form: InputForm, inputs: Tensor, own: torch.dtype) -> InputForm:
+def _note(fresh: Callable[[], torch.nn.Module], form: InputForm, inputs: Tensor, own: torch.dtype) -> str:
     what = "features" if inputs.ndim == 2 else "positions"
     precision = str(form.dtype).removeprefix("torch.")
     note = ""
     if form.dtype == torch.float64 and own == torch.float32:
-        model = read_module(path)[0]
         with torch.no_grad():
-            single = in_layout(model, inputs.to(own), form.layout).double()
-            double = in_layout(read_module(path)[0].to(form.dtype), inputs, form.layout)
+            single = in_layout(fresh(), inputs.to(own), form.layout).double()
+            double = in_layout(fresh().to(form.dtype), inputs, form.layout)
         change = float((single - double).abs().max())
         note = f"; its float32 numbers are taken to float64, which changes values by {change:.1e}"
     elif form.dtype != torch.float64:
         note = "; positions and forces are cast"
-    logger.info("CV: %s takes %s of shape %s in %s%s", path, what, form.layout, precision, note)
-    return form
+    return f"takes {what} of shape {form.layout} in {precision}{note}"
 
 
-def _complaint(path: Path, inputs: Tensor, failures: dict[str, str]) -> str:
+def _complaint(model: torch.nn.Module, inputs: Tensor, failures: dict[str, str]) -> str:
     came = inputs[0].numel()
     what = f"{came} features" if inputs.ndim == 2 else f"{came} coordinates of {came // 3} atoms"
-    wanted = _first_width(path)
+    wanted = _first_width(model)
     if wanted is not None and wanted != came:
         return (
-            f"{path}: wants {wanted} numbers per frame (its first layer), got {what}; give the atoms or the "
+            f"wants {wanted} numbers per frame (its first layer), got {what}; give the atoms or the "
             "features that it was trained on, in its order"
         )
     reasons = list(dict.fromkeys(failures.values()))
     spoken = [reason for reason in reasons if reason.startswith("it ")]
     return (
-        f"{path}: needs to return 1 to {MOST_COMPONENTS} finite numbers per frame, shape (F, d), for {what}: "
+        f"needs to return 1 to {MOST_COMPONENTS} finite numbers per frame, shape (F, d), for {what}: "
         f"{'; '.join(spoken or reasons)}"
     )
 
 
-def _first_width(path: Path) -> int | None:
+def _first_width(model: torch.nn.Module) -> int | None:
     """Inputs of the first weight matrix."""
-    for value in read_module(path)[0].state_dict().values():
+    for value in model.state_dict().values():
         if value.ndim == 2 and value.is_floating_point() and min(value.shape) > 1:
             return int(value.shape[1])
     return None

@@ -16,6 +16,7 @@ from torch import Tensor
 from aecv.ground.errors import CVError, first_line
 from aecv.ground.files import replacing
 from aecv.models.alignment import align
+from aecv.models.archive import check_code
 from aecv.numerics.encoder import Encoder
 
 FloatArray = NDArray[np.float64]
@@ -100,20 +101,31 @@ def write_flat_module(module: torch.nn.Module, n_atoms: int, path: Path) -> None
         torch.jit.save(torch.jit.script(FlatModule(module, n_atoms).eval()), str(path))
 
 
-def read_module(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any] | None]:
+def read_module(
+    path: Path, content: bytes | None = None
+) -> tuple[torch.jit.ScriptModule, dict[str, Any] | None]:
     """A TorchScript module, and aecv's metadata if it holds any.
 
+    Loading a module runs what it wants to be run then: it is a program, with the rights of this process. One
+    that uses files is refused before.
+
+    Args:
+        path: its file.
+        content: of the file, where it has been read already.
+
     Raises:
-        CVError: when the file is missing, truncated or not TorchScript, or its metadata are no JSON.
+        CVError: when the file is missing, truncated, no TorchScript or uses files, or its metadata no JSON.
     """
-    if not path.is_file():
-        raise CVError(f"{path}: needs a TorchScript file, there is none; check the path")
+    check_code(path, content)
     extra = {METADATA_NAME: ""}
     try:
         with _quiet():
-            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+            source = str(path) if content is None else io.BytesIO(content)
+            module = torch.jit.load(source, map_location="cpu", _extra_files=extra)
     except Exception as error:  # torch raises what its parsing of a damaged file happens to hit
         reason = first_line(error)
+        if reason.endswith("failed in the TorchScript interpreter."):  # where in the program, then what
+            reason = str(error).strip().splitlines()[-1]
         raise CVError(
             f"{path}: needs a complete TorchScript file (torch.jit.save), torch says: {reason}; "
             "export the model again with torch.jit.script"

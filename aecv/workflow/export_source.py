@@ -14,6 +14,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
 from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
+from aecv.models.archive import metadata_inside
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system, shipped_systems
@@ -102,11 +103,8 @@ def _load(path: Path) -> CV:
             raise CVError(f"{path}: needs a finished run to export its CV; continue it with --resume")
         raise CVError(_FUNCTION.format(cv=cv_name(path)))
     file = path / "cv.pt" if path.is_dir() and not (path / "cv.json").is_file() else path
-    if file.is_file() and file.suffix == ".pt":
-        from aecv.models.torchscript import read_module
-
-        if read_module(file)[1] is None:
-            raise CVError(_FOREIGN.format(cv=file))
+    if file.is_file() and file.suffix == ".pt" and metadata_inside(file) is None:
+        raise CVError(_FOREIGN.format(cv=file))
     return load_cv(path)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.errors import CVError
+from aecv.models.archive import metadata_inside
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.features import read_features
 from aecv.models.foreign_cv import Foreign, foreign_cv
 from aecv.models.observables import select_atoms
 from aecv.models.plain_cv import observable_cv
-from aecv.models.torchscript import read_module
 from aecv.sampling.system import MolecularSystem
 
 _SUFFIXES = (".pt", ".json", ".npz", ".pth", ".ptc")
@@ -55,7 +55,7 @@ class GivenCV:
         is_place = path.suffix in _SUFFIXES or path.is_dir() or len(path.parts) > 1
         if set(names) <= set(system.observables.names) or not is_place:
             return self._observables(names, system)
-        ours = path.is_dir() or path.suffix in (".json", ".npz") or read_module(path)[1] is not None
+        ours = path.is_dir() or path.suffix in (".json", ".npz") or metadata_inside(path) is not None
         return self._ours(path, system) if ours else self._of_others(path, system)
 
     def _observables(self, names: tuple[str, ...], system: MolecularSystem) -> CV:

@@ -200,7 +200,10 @@ def test_damaged_descriptions_of_internal_coordinates_are_refused(tmp_path: Path
     write_cv(cv, tmp_path, system="box", system_hash="abc")
     written = json.loads((tmp_path / "cv.json").read_text())
     for change, message in (
-        ({"components": [{"kind": "dihedral", "axis": None}]}, "the description is damaged"),
+        (
+            {"components": [{"kind": "dihedral", "axis": None}]},
+            "the description: lacks 'components.0.atoms'; export the CV again",
+        ),
         ({"range": [[-1.0, 1.0]]}, r"periodic and needs to be a dihedral with a range of 2 pi, got a dih"),
         (
             {"components": [written["components"][0] | {"atoms": [1, 0, 2, 3]}]},

@@ -1,0 +1,248 @@
+"""Models of others are tried where they can do no harm; the arrays of a CV are all held to their hashes."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aecv.ground.errors import CVError
+from aecv.models import apart
+from aecv.models.apart import find_form_apart, n_components_apart
+from aecv.models.cv_files import export_cv, load_cv
+from aecv.models.probing import find_form
+from aecv.models.torchscript import read_module
+from aecv.numerics.encoder import Encoder
+
+FRAMES = torch.tensor(np.random.default_rng(1).normal(size=(7, 5, 3)))
+
+
+class Pair(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x[:, 0] - x[:, 3]).square().sum(dim=-1, keepdim=True).sqrt()
+
+
+class Writer(Pair):
+    """Makes a file, or writes over one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = str(path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        written = torch.from_file(self.path, shared=True, size=4).fill_(1.0)
+        return (x[:, 0] - x[:, 3]).square().sum(dim=-1, keepdim=True).sqrt() + 0.0 * written.sum()
+
+
+class Saver(Writer):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.save(x, self.path)
+        return (x[:, 0] - x[:, 3]).square().sum(dim=-1, keepdim=True).sqrt()
+
+
+class WriterAtLoad(Pair):
+    """Writes as soon as it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = str(path)
+        self.seen = torch.zeros(4)
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, Tensor, bool]:
+        return self.path, self.seen, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, Tensor, bool]) -> None:
+        self.path = state[0]
+        self.training = state[2]
+        self.seen = torch.from_file(self.path, shared=True, size=4).fill_(1.0)
+
+
+class Endless(Pair):
+    def forward(self, x: Tensor) -> Tensor:
+        while bool(x.sum() < 1e300):
+            x = x * 1.0
+        return x
+
+
+class Hungry(Pair):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ones(1 << 40).sum() * x[:, 0, 0]
+
+
+class Talking(Pair):
+    def forward(self, x: Tensor) -> Tensor:
+        print('{"layout": "(F, 3n)", "dtype": "float16", "note": ""}')
+        return (x[:, 0] - x[:, 3]).square().sum(dim=-1, keepdim=True).sqrt()
+
+
+def exported(module: torch.nn.Module, path: Path) -> Path:
+    torch.jit.save(torch.jit.script(module.eval()), str(path))
+    return path
+
+
+def test_the_answer_is_that_of_this_process(tmp_path: Path) -> None:
+    path = exported(Talking(), tmp_path / "talking.pt")
+    answer = find_form_apart(path, FRAMES)
+    assert answer == find_form(path, FRAMES)
+    assert answer[0].layout == "(F, n, 3)"
+    with pytest.raises(CVError) as here:
+        find_form(path, FRAMES, layout="(F, 3n)")
+    with pytest.raises(CVError) as there:
+        find_form_apart(path, FRAMES, layout="(F, 3n)")
+    assert str(there.value) == str(here.value)
+
+
+@pytest.fixture(params=[False, True], ids=["new", "over"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A file that is there already, or not."""
+    if request.param:
+        (tmp_path / "target").write_bytes(bytes(16))
+    return tmp_path / "target"
+
+
+def content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def harmful(kind: Callable[[Path], torch.nn.Module], target: Path) -> Path:
+    """The file of a model that writes, which has not yet."""
+    before = content(target)
+    path = exported(kind(target), target.with_name("writer.pt"))
+    target.unlink(missing_ok=True)
+    if before is not None:
+        target.write_bytes(before)
+    return path
+
+
+@pytest.mark.parametrize("kind", [Writer, Saver, WriterAtLoad])
+def test_a_program_that_uses_files_is_not_loaded(
+    target: Path, kind: Callable[[Path], torch.nn.Module]
+) -> None:
+    path, before = harmful(kind, target), content(target)
+    for attempt in (
+        lambda: find_form(path, FRAMES),
+        lambda: find_form_apart(path, FRAMES),
+        lambda: load_cv(path, atom_indices=range(5)),
+        lambda: read_module(path),
+    ):
+        with pytest.raises(CVError, match=r"writer\.pt: uses '(save|from_file)' of TorchScript"):
+            attempt()
+    with pytest.raises(CVError, match="does not name its atoms"):  # what it is is found by looking at it
+        load_cv(path)
+    assert content(target) == before
+    module = torch.jit.load(str(path))  # the proof that it would have
+    module(FRAMES)
+    assert content(target) != before
+
+
+@pytest.mark.parametrize("kind", [Writer, Saver, WriterAtLoad])
+def test_the_process_that_tries_models_writes_nothing(
+    target: Path, kind: Callable[[Path], torch.nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what the look at its code does not know: that is left out here, in the process as well."""
+    path, before = harmful(kind, target), content(target)
+    blind = "import aecv.models.torchscript as t, runpy; t.check_code = lambda *_: None; "
+    blind += "runpy.run_module('aecv.models.apart', run_name='__main__')"
+    run = apart.subprocess.run
+    monkeypatch.setattr(apart, "check_code", lambda *_: None)
+    monkeypatch.setattr(
+        apart.subprocess, "run", lambda command, **options: run([*command[:2], "-c", blind], **options)
+    )
+    if kind is Saver:  # TorchScript does not look whether it could
+        find_form_apart(path, FRAMES)
+    else:
+        with pytest.raises(CVError, match=r"writer\.pt: opens files, which no CV needs to do"):
+            find_form_apart(path, FRAMES)
+    assert content(target) == before
+
+
+def test_models_without_an_end_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = exported(Endless(), tmp_path / "endless.pt")
+    monkeypatch.setattr(apart, "PATIENCE_S", 8)
+    began = time.monotonic()
+    with pytest.raises(CVError, match=r"endless\.pt: gives no answer in 8 s"):
+        find_form_apart(path, FRAMES)
+    assert time.monotonic() - began < 30
+
+
+def test_models_that_take_all_memory_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CVError, match=r"hungry\.pt: (needs to return|ends the process)"):
+        find_form_apart(exported(Hungry(), tmp_path / "hungry.pt"), FRAMES)
+
+
+def test_its_environment_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    seen = {}
+    run = apart.subprocess.run
+
+    def spy(*args: object, **options: object) -> object:
+        seen.update(options)
+        return run(*args, **options)
+
+    monkeypatch.setattr(apart.subprocess, "run", spy)
+    assert n_components_apart(exported(Pair(), tmp_path / "pair.pt"), 5) == 1
+    assert "SECRET_TOKEN" not in seen["env"]
+    assert "HOME" not in seen["env"]
+    assert seen["cwd"] != str(Path.cwd())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    encoder = Encoder(
+        reference=rng.standard_normal((5, 3)),
+        weights=(rng.standard_normal((2, 15)), rng.standard_normal((2, 2))),
+        biases=(rng.standard_normal(2), rng.standard_normal(2)),
+    )
+    cv_range = np.array([[-1.0, 1.0], [-2.0, 2.0]])
+    export_cv(
+        encoder, tmp_path / "cv", atom_indices=np.arange(5), cv_range=cv_range, system="x", system_hash="y"
+    )
+    (tmp_path / "cv" / "cv.pt").unlink()
+    return tmp_path / "cv"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sha256": {}}, "array 'atom_indices' is missing or not what it was"),
+        ({"sha256": []}, "the description: sha256: .*got \\[\\]"),
+        ({"sha256": None}, "the description: sha256: .*got None"),
+        ({"sha256": {"reference": 3}}, r"the description: sha256\.reference: .*got 3"),
+        ({"layers": [15, 2]}, "more arrays than its layers: 'biases_1'"),
+        ({"layers": [15, 2, 2, 2]}, "array 'biases_2' is missing"),
+        ({"layers": "ab"}, "the description: layers: "),
+        ({"layers": [1]}, "the description: layers: "),
+        ({"layers": [1] * 101}, "the description: layers: "),
+        ({"atom_indices": {"a": 1}}, "the description: atom_indices: "),
+        ({"atom_indices": [-1, 0, 1, 2, 3]}, r"the description: atom_indices\.0: "),
+        ({"range": [[1]]}, r"the description: lacks .range\.0\.1"),
+        ({"system": 3}, "the description: system: "),
+        ({"system": ["x"]}, "the description: system: "),
+    ],
+)
+def test_no_description_switches_a_check_off(folder: Path, change: dict[str, object], message: str) -> None:
+    """An empty list of hashes, or one layer less, gave another CV without a word."""
+    said = json.loads((folder / "cv.json").read_text())
+    with np.load(folder / "cv.npz") as archive:
+        arrays = dict(archive)
+    (folder / "cv.json").write_text(json.dumps(said | change))
+    if change == {"sha256": {}}:
+        arrays["weights_0"] = -arrays["weights_0"]
+    np.savez(folder / "cv.npz", **arrays)
+    with pytest.raises(CVError, match=message):
+        load_cv(folder)
+
+
+def test_an_array_without_a_hash_is_refused(folder: Path) -> None:
+    said = json.loads((folder / "cv.json").read_text())
+    del said["sha256"]["weights_1"]
+    (folder / "cv.json").write_text(json.dumps(said))
+    with pytest.raises(CVError, match="array 'weights_1' is missing or not what it was"):
+        load_cv(folder)
