@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from aecv.ground.errors import CVError
-from aecv.models.archive import check_code
+from aecv.models.archive import looked_at
 from aecv.models.probing import InputForm, find_form
 from aecv.models.torchscript import evaluate, read_module
 
@@ -65,8 +65,7 @@ def _ask(path: Path, **arrays: Any) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CVError(f"{path}: needs a TorchScript file, there is none; check the path")
-    model = path.read_bytes()
-    check_code(path, model)
+    model = looked_at(path)
     request = io.BytesIO()
     np.savez(request, path=np.array(str(path)), model=np.frombuffer(model, dtype=np.uint8), **arrays)
     home = Path(__file__).parents[2]

@@ -14,6 +14,9 @@ from aecv.ground.files import parse_json
 
 _FILE_OPERATIONS = re.compile(rb"\b(from_file|save)\b")
 """All of TorchScript's operations that take the name of a file, however they are called."""
+_AT_LOAD = b"__setstate__"
+_MOST_UNPACKED = 256 << 20
+_DESCRIPTION = "/extra/cv.json"
 
 
 def metadata_inside(path: Path) -> dict[str, Any] | None:
@@ -22,9 +25,9 @@ def metadata_inside(path: Path) -> dict[str, Any] | None:
     Raises:
         CVError: when it is no TorchScript, or its cv.json is no description.
     """
-    with _opened(path, None) as archive:
+    with _opened(path) as archive:
         names = archive.namelist()
-        found = [name for name in names if name.endswith("/extra/cv.json")]
+        found = [name for name in names if name.endswith(_DESCRIPTION)]
         content = parse_json(archive.read(found[0])) if found else None
     if not any(name.endswith("/constants.pkl") for name in names):
         raise CVError(
@@ -36,35 +39,65 @@ def metadata_inside(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def check_code(path: Path, content: bytes | None = None) -> None:
-    """Refuse a program that reads or writes files.
+def looked_at(path: Path, content: bytes | None = None) -> bytes:
+    """A TorchScript file made anew of the members that were looked at: what is read is what was checked.
+
+    torch finds the members of an archive by other rules than Python does, so that a file can show one program
+    to each.
 
     Args:
         path: the file.
         content: of it, where it has been read already.
 
     Raises:
-        CVError: then, and when it is no archive.
+        CVError: for a program that reads or writes files, one that is said to be aecv's and runs when it is
+            loaded, and a file that is no archive.
     """
-    with _opened(path, content) as archive:
+    new = io.BytesIO()
+    with _opened(path, content) as archive, zipfile.ZipFile(new, "w") as copy:
+        is_ours = any(name.endswith(_DESCRIPTION) for name in archive.namelist())
         for item in archive.infolist():
-            # torch finds names in whatever case
-            if item.filename.lower().endswith(".py") and (use := _FILE_OPERATIONS.search(archive.read(item))):
-                raise CVError(
-                    f"{path}: uses '{use[0].decode()}' of TorchScript, which reads or writes files and is "
-                    "nothing that a CV needs; do not trust it, or export it without"
-                )
+            member = archive.read(item)
+            if item.filename.lower().endswith(".py"):  # torch finds names in whatever case
+                _check_code(path, member, is_ours)
+            copy.writestr(zipfile.ZipInfo(item.filename), member)
+    return new.getvalue()
+
+
+def _check_code(path: Path, code: bytes, is_ours: bool) -> None:
+    use = _FILE_OPERATIONS.search(code)
+    if use:
+        raise CVError(
+            f"{path}: uses '{use[0].decode()}' of TorchScript, which reads or writes files and is nothing "
+            "that a CV needs; do not trust it, or export it without"
+        )
+    if is_ours and _AT_LOAD in code:
+        raise CVError(
+            f"{path}: runs code when it is loaded, which no CV of aecv does; do not trust it, or export the "
+            "CV again"
+        )
 
 
 @contextmanager
-def _opened(path: Path, content: bytes | None) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path, content: bytes | None = None) -> Iterator[zipfile.ZipFile]:
     if content is None and not path.is_file():
         raise CVError(f"{path}: needs a TorchScript file, there is none; check the path")
     try:
         with zipfile.ZipFile(path if content is None else io.BytesIO(content)) as archive:
+            _check_members(archive.infolist())
             yield archive
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise CVError(
             f"{path}: needs a complete TorchScript file (torch.jit.save), got: {first_line(error)}; export "
             "the model again with torch.jit.script, or delete it"
         ) from error
+
+
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    packed = [item for item in members if item.compress_type != zipfile.ZIP_STORED]
+    if any(item.compress_type != zipfile.ZIP_DEFLATED for item in packed):
+        raise ValueError("an archive that torch did not pack")
+    if sum(item.file_size for item in packed) > _MOST_UNPACKED:  # torch packs its code alone
+        raise ValueError(f"an archive that unpacks to more than {_MOST_UNPACKED >> 20} MB")
+    if len({item.filename for item in members}) < len(members):
+        raise ValueError("an archive with two members of the same name")

@@ -16,7 +16,7 @@ from torch import Tensor
 from aecv.ground.errors import CVError, first_line
 from aecv.ground.files import replacing
 from aecv.models.alignment import align
-from aecv.models.archive import check_code
+from aecv.models.archive import looked_at
 from aecv.numerics.encoder import Encoder
 
 FloatArray = NDArray[np.float64]
@@ -106,8 +106,8 @@ def read_module(
 ) -> tuple[torch.jit.ScriptModule, dict[str, Any] | None]:
     """A TorchScript module, and aecv's metadata if it holds any.
 
-    Loading a module runs what it wants to be run then: it is a program, with the rights of this process. One
-    that uses files is refused before.
+    Loading a module runs what it wants to be run then: it is a program, with the rights of this process. What
+    torch gets is what was looked at before; see `archive.looked_at`.
 
     Args:
         path: its file.
@@ -116,12 +116,11 @@ def read_module(
     Raises:
         CVError: when the file is missing, truncated, no TorchScript or uses files, or its metadata no JSON.
     """
-    check_code(path, content)
+    content = looked_at(path, content)
     extra = {METADATA_NAME: ""}
     try:
         with _quiet():
-            source = str(path) if content is None else io.BytesIO(content)
-            module = torch.jit.load(source, map_location="cpu", _extra_files=extra)
+            module = torch.jit.load(io.BytesIO(content), map_location="cpu", _extra_files=extra)
     except Exception as error:  # torch raises what its parsing of a damaged file happens to hit
         reason = first_line(error)
         if reason.endswith("failed in the TorchScript interpreter."):  # where in the program, then what

@@ -1,9 +1,13 @@
 """Models of others are tried where they can do no harm; the arrays of a CV are all held to their hashes."""
 
+import io
 import json
+import struct
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,10 +151,10 @@ def test_the_process_that_tries_models_writes_nothing(
 ) -> None:
     """Also what the look at its code does not know: that is left out here, in the process as well."""
     path, before = harmful(kind, target), content(target)
-    blind = "import aecv.models.torchscript as t, runpy; t.check_code = lambda *_: None; "
+    blind = "import aecv.models.torchscript as t, runpy; t.looked_at = lambda _, content: content; "
     blind += "runpy.run_module('aecv.models.apart', run_name='__main__')"
     run = apart.subprocess.run
-    monkeypatch.setattr(apart, "check_code", lambda *_: None)
+    monkeypatch.setattr(apart, "looked_at", Path.read_bytes)
     monkeypatch.setattr(
         apart.subprocess, "run", lambda command, **options: run([*command[:2], "-c", blind], **options)
     )
@@ -160,6 +164,83 @@ def test_the_process_that_tries_models_writes_nothing(
         with pytest.raises(CVError, match=r"writer\.pt: opens files, which no CV needs to do"):
             find_form_apart(path, FRAMES)
     assert content(target) == before
+
+
+def two_faced(shown: bytes, hidden: bytes) -> bytes:
+    """An archive whose members are `shown` for Python, and `hidden` for torch.
+
+    The record at the end says where its table of members begins, counted from the beginning (torch), and how
+    long it is, counted from the end (Python, which takes what lies before for something else).
+    """
+    bodies, tables = [], []
+    for content in (hidden, shown):
+        plain = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(plain, "w") as copy:
+            for item in source.infolist():
+                copy.writestr(zipfile.ZipInfo(item.filename), source.read(item))
+        n, size, begin = struct.unpack("<HLL", plain.getvalue()[-12:-2])
+        bodies.append(plain.getvalue()[:begin])
+        tables.append(bytearray(plain.getvalue()[begin : begin + size]))
+    longest = max(map(len, tables))
+    for table in tables:  # of the same length, by a comment on the last member
+        comment = longest - len(table)
+        struct.pack_into("<H", table, table.rindex(b"PK\1\2") + 32, comment)
+        table += b" " * comment
+    begin = max(map(len, bodies))  # of the same length too: Python looks for members behind the first table
+    bodies = [body.ljust(begin, b"\0") for body in bodies]
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, n, n, longest, begin, 0)
+    return bodies[0] + tables[0] + bodies[1] + tables[1] + end
+
+
+def test_torch_reads_the_program_that_was_looked_at(tmp_path: Path) -> None:
+    path, target = tmp_path / "model.pt", tmp_path / "target"
+    hidden, shown = exported(Writer(target), tmp_path / "w.pt"), exported(Pair(), tmp_path / "p.pt")
+    path.write_bytes(two_faced(shown.read_bytes(), hidden.read_bytes()))
+    with zipfile.ZipFile(path) as archive:
+        codes = [archive.read(item) for item in archive.infolist() if item.filename.endswith(".py")]
+    assert codes
+    assert not any(b"from_file" in code for code in codes)
+    read_module(path)[0](FRAMES)
+    find_form_apart(path, FRAMES)
+    assert not target.exists()
+    torch.jit.load(str(path))(FRAMES)  # the proof that it was two-faced
+    assert target.exists()
+
+
+def test_a_model_that_says_it_is_ours_runs_nothing_when_it_is_loaded(folder: Path, tmp_path: Path) -> None:
+    """What is ours is read in this process, which a description alone does not earn."""
+
+    class AtLoad(WriterAtLoad):
+        @torch.jit.export
+        def __setstate__(self, state: tuple[str, Tensor, bool]) -> None:
+            self.path = state[0]
+            self.training = state[2]
+            self.seen = torch.zeros(4)
+
+    path = tmp_path / "cv.pt"
+    inside = {"cv.json": (folder / "cv.json").read_text()}
+    torch.jit.save(torch.jit.script(AtLoad(tmp_path).eval()), str(path), _extra_files=inside)
+    with pytest.raises(CVError, match=r"cv\.pt: runs code when it is loaded, which no CV of aecv does"):
+        load_cv(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"compression": zipfile.ZIP_LZMA}, "an archive that torch did not pack"),
+        ({"name": "model/more.py", "size": 300 << 20}, "an archive that unpacks to more than 256 MB"),
+        ({"name": "model/version"}, "an archive with two members of the same name"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archives_that_torch_does_not_write(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = exported(Pair(), tmp_path / "model.pt")
+    compression = change.get("compression", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(path, "a", compression=compression) as archive:
+        archive.writestr(change.get("name", "model/more"), bytes(change.get("size", 1)))
+    for attempt in (lambda: read_module(path), lambda: load_cv(path, atom_indices=range(5))):
+        with pytest.raises(CVError, match=rf"model\.pt: needs a complete TorchScript file .*{message}"):
+            attempt()
 
 
 def test_models_without_an_end_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

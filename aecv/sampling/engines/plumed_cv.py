@@ -1,13 +1,12 @@
 """A CV as PLUMED actions: which form PLUMED can compute here, and the files that the actions read."""
 
 import math
-import shutil
 from pathlib import Path
 
 from aecv.ground.errors import CVError
 from aecv.models.cv import CV
 from aecv.models.plain_cv import require_script
-from aecv.models.torchscript import write_flat_module
+from aecv.models.torchscript import write_flat_module, write_module
 from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
 from aecv.results.exports.subject import UNNAMED, ExportedCV, Form
@@ -71,9 +70,8 @@ def write_cv(
         paths=() if images is None else tuple(map(tuple, images.cv_tree.paths)),
     )
     if form == "pytorch":
-        assert cv.module_path is not None
-        if cv.encoder is not None:
-            shutil.copyfile(cv.module_path, folder / MODEL)
+        if cv.encoder is not None:  # from its numbers: a cv.pt that came with them may be another program
+            write_module(cv.encoder, folder / MODEL, {})
         else:
             write_flat_module(cv.module, cv.n_atoms, folder / MODEL)
     elif cv.encoder is not None and cv.encoder.is_aligned:
