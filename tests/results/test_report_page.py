@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -205,16 +206,54 @@ def test_a_profile_has_its_band_and_gaps_where_it_is_not_known() -> None:
     f = np.array([0.0, 1.0, np.nan, 3.0, 4.0])
     profile = Landscape(coordinates=(PSI,), axes=(x,), values=f, error=np.full(5, 0.5), exact=f + 1.0)
     slot = Page(render(story(places=(Place(name="here", profiles=(profile,)),)))).slot("profile-psi")
-    area, exact, estimate = slot["frames"][0]
+    area, exact, curve, estimate = slot["frames"][0]
     assert area["x"] == [0.0, 1.0, 1.0, 0.0, None, 3.0, 4.0, 4.0, 3.0]
     assert area["y"][:2] == [0.98, 1.98]  # F + 1.96 x 0.5
-    assert estimate["y"] == [0.0, 1.0, None, 3.0, 4.0]
+    assert estimate["y"] == curve["y"] == [0.0, 1.0, None, 3.0, 4.0]
     assert exact["y"] == [1.0, 2.0, None, 4.0, 5.0]
     assert slot["layout"]["xaxis"]["title"]["text"] == "ψ [rad]"
 
 
+def test_a_profile_is_hatched_and_dashed_where_its_error_is_not_known() -> None:
+    """Bins 1 and 4 have a free energy and no error; bin 4 has no neighbour, and is a point."""
+    f = np.array([0.0, 1.0, 2.0, np.nan, 4.0])
+    error = np.array([0.5, np.inf, 0.5, np.nan, np.nan])
+    profile = Landscape(coordinates=(PSI,), axes=(np.arange(5.0),), values=f, error=error)
+    slot = Page(render(story(places=(Place(name="here", profiles=(profile,)),)))).slot("profile-psi")
+    area, hatched, dashed, curve, points = slot["frames"][0]
+    assert set(area["x"]) == {0.0, 0.25, 1.75, 2.25, None}
+    assert hatched["x"] == [0.5, 0.5, 1.5, 1.5, None, 3.5, 3.5, 4.0, 4.0]
+    assert hatched["y"] == [0, 1, 1, 0, None, 0, 1, 1, 0]
+    assert (hatched["yaxis"], "fillpattern" in hatched) == ("y2", True)
+    assert (dashed["y"], dashed["line"]["dash"]) == ([0.0, 1.0, 2.0, None, 4.0], "dash")
+    assert curve["y"] == [0.0, None, 2.0, None, None]
+    lonely = band([0.0, 1.0, 2.0], [np.nan, 3.0, np.nan], [np.nan, 5.0, np.nan], color="red")
+    assert (lonely["x"], lonely["y"]) == ([0.75, 1.25, 1.25, 0.75], [5.0, 5.0, 3.0, 3.0])  # a bar
+    assert (points["y"], points["marker"]["opacity"]) == ([0.0, 1.0, 2.0, None, 4.0], [0, 0, 0, 0, 1])
+
+
+def test_a_delta_f_without_a_bound_is_hollow_and_its_bar_leaves_the_panel() -> None:
+    full = everything("plain")
+    assert full.history is not None
+    pool = (Point(value=1.0, lower=-np.inf, upper=np.inf), Point(value=2.0, lower=1.5, upper=np.inf))
+    slot = Page(render(replace(full, history=replace(full.history, pool=pool)))).slot("delta-f")
+    low, high = slot["layout"]["yaxis"]["range"]
+    bars, points = next(
+        (a, b) for a, b in pairwise(slot["frames"][0]) if (a["name"], b["name"]) == ("error unknown", "pool")
+    )
+    assert points["marker"]["symbol"] == ["circle-open", "circle-open"]
+    assert points["text"][0] == "1.00, error unknown"
+    ends = [y for y in bars["y"] if y not in (None, 1.0, 2.0)]
+    assert len(ends) == 3
+    assert all(y < low or y > high for y in ends)
+    assert low < 1.5 < high
+
+
 def test_bars_of_delta_f_are_distances_from_the_value() -> None:
-    exact, _, pool, production = Page(render(everything("plain"))).slot("delta-f")["frames"][0]
+    traces = Page(render(everything("plain"))).slot("delta-f")["frames"][0]
+    (exact, pool, production) = (
+        next(trace for trace in traces if trace["name"] == name) for name in ("exact", "pool", "production")
+    )
     assert exact["y"] == [8.25, 8.25]
     assert pool["y"] == [None, 8.0]
     assert pool["error_y"]["array"] == [None, 1.5]

@@ -22,6 +22,9 @@ LINES = tuple(f"var(--line-{k})" for k in range(1, 7))
 BANDS = tuple(f"var(--band-{k})" for k in range(1, 7))
 INK = "var(--ink)"
 MUTED = "var(--muted)"
+UNKNOWN = "error unknown"
+WHOLE = "y2"
+"""An axis on which 0 to 1 is the whole height of a panel, whatever is zoomed; the page's script knows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +110,14 @@ def band(x: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, color: str, name: 
     known = np.isfinite(low) & np.isfinite(high)
     outline_x: list[float | None] = []
     outline_y: list[float | None] = []
+    ends = _half_way(xs)
     for run in _runs(known):
-        outline_x += [*numbers(xs[run], 6), *numbers(xs[run][::-1], 6), None]
-        outline_y += [*numbers(high[run]), *numbers(low[run][::-1]), None]
+        # a point between gaps has a bar: an area without width is not seen
+        alone = run.stop - run.start == 1
+        x_run = 0.5 * (xs[run] + ends[run.start : run.stop + 1]) if alone else xs[run]
+        y_high, y_low = (np.broadcast_to(values[run], len(x_run)) for values in (high, low))
+        outline_x += [*numbers(x_run, 6), *numbers(x_run[::-1], 6), None]
+        outline_y += [*numbers(y_high), *numbers(y_low[::-1]), None]
     return {
         "type": "scatter",
         "mode": "lines",
@@ -122,6 +130,63 @@ def band(x: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, color: str, name: 
         "hoverinfo": "skip",
         "showlegend": False,
     }
+
+
+def estimate(
+    x: ArrayLike, y: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, name: str, colors: tuple[str, str]
+) -> tuple[Trace, ...]:
+    """A curve with its interval, in the colours of line and area; all its points are the last trace.
+
+    Where an end of the interval is infinite or unknown the curve is dashed and the area hatched over the
+    whole height: a curve without an area would look like one without an error.
+    """
+    xs, ys, low, high = (np.asarray(values, dtype=float) for values in (x, y, lower, upper))
+    known = np.isfinite(ys)
+    sure = known & np.isfinite(low) & np.isfinite(high)
+    bare = known & ~sure
+    color, area = colors
+    traces = [band(xs, np.where(sure, low, np.nan), high, color=area)]
+    if bare.any():
+        reaches = bare | np.append(False, bare[:-1]) | np.append(bare[1:], False)
+        dashed = np.where(known & reaches, ys, np.nan)
+        traces += [
+            _hatched(xs, bare, color=area),
+            line(xs, dashed, name=UNKNOWN, color=color, line={"dash": "dash"}, hoverinfo="skip"),
+        ]
+    # a point between gaps is on no line
+    alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
+    curve = line(xs, np.where(sure, ys, np.nan), name=name, color=color, hoverinfo="skip")
+    points = line(xs, ys, name=name, color=color, mode="markers", showlegend=False)
+    points["marker"] = {"color": color, "size": 6, "opacity": alone.astype(float).tolist()}
+    return (*traces, curve, points)
+
+
+def _hatched(x: FloatArray, chosen: np.ndarray, *, color: str) -> Trace:
+    """The whole height of a panel hatched about some points, half way to their neighbours."""
+    ends = _half_way(x)
+    xs: list[float | None] = []
+    for run in _runs(chosen):
+        left, right = (round(float(ends[k]), 6) for k in (run.start, run.stop))
+        xs += [left, left, right, right, None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": xs[:-1],
+        "y": ([0, 1, 1, 0, None] * (len(xs) // 5))[:-1],
+        "yaxis": WHOLE,
+        "fill": "toself",
+        "fillcolor": color,
+        "fillpattern": {"shape": "/", "fgcolor": MUTED, "fillmode": "overlay", "size": 8, "solidity": 0.15},
+        "line": {"width": 0, "color": color},
+        "name": UNKNOWN,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _half_way(x: FloatArray) -> FloatArray:
+    """Where the parts of an axis about n points end, shape (n + 1,)."""
+    return np.concatenate([x[:1], 0.5 * (x[1:] + x[:-1]), x[-1:]])
 
 
 def _runs(known: np.ndarray) -> list[slice]:

@@ -17,7 +17,7 @@ from aecv.results.report.drawing import (
     Trace,
     axis,
     axis_of,
-    band,
+    estimate,
     hover,
     line,
     numbers,
@@ -68,16 +68,15 @@ def _landscapes(kind: str, shown: Sequence[Landscape | None], path: Sequence[Sto
     labels = " and ".join(item.label for item in first.coordinates)
     caption = "Hover for F, its standard error, the number of frames and the means of their observables. "
     if is_map:
-        caption += f"Blank: no frame with a weight; one colour above {MOST_KJ_MOL:g} {ENERGY}." * (
-            top > MOST_KJ_MOL
-        )
+        caption += "Blank: no frame, or too few with a weight to tell F."
+        caption += f" One colour above {MOST_KJ_MOL:g} {ENERGY}." * (top > MOST_KJ_MOL)
         layout = {"xaxis": axis_of(first.coordinates[0]), "yaxis": axis_of(first.coordinates[1])}
         if path:
             caption += (
                 " Circles: the path and the basins of the structures below, at the last step of the slider."
             )
     else:
-        caption += "The band is ±1.96 standard errors."
+        caption += "Shaded: ±1.96 standard errors; hatched and dashed: the error is not known."
         layout = {
             "xaxis": axis_of(first.coordinates[0]),
             "yaxis": axis(f"F [{ENERGY}]", range=[-0.03 * top, _ROOM * top]),
@@ -119,17 +118,16 @@ def _map(item: Landscape, top: float) -> tuple[Trace, ...]:
 
 def _profile(item: Landscape, _: float) -> tuple[Trace, ...]:
     x = item.axes[0]
-    traces: list[Trace] = []
-    if item.error is not None:
-        traces.append(band(x, item.values - Z * item.error, item.values + Z * item.error, color=BANDS[0]))
-    if item.exact is not None:
-        dash = {"dash": "dash", "width": 2}
-        traces.append(line(x, item.exact, name="exact", color=MUTED, line=dash, hoverinfo="skip"))
-    traces.append(
-        line(x, item.values, name="estimate", color=LINES[0])
-        | {"hover": hover(_told(item)), "at": [plain(item.coordinates[0].label)]}
+    half = np.full(x.shape, np.nan) if item.error is None else Z * item.error
+    traces = estimate(
+        x, item.values, item.values - half, item.values + half, name="estimate", colors=(LINES[0], BANDS[0])
     )
-    return tuple(trace | {"showlegend": item.exact is not None and "fill" not in trace} for trace in traces)
+    points = traces[-1] | {"hover": hover(_told(item)), "at": [plain(item.coordinates[0].label)]}
+    if item.exact is None:
+        return (*traces[:-1], points)
+    dot = {"dash": "dot", "width": 2}
+    exact = line(x, item.exact, name="exact", color=MUTED, line=dot, hoverinfo="skip")
+    return (traces[0], exact, *traces[1:-1], points)
 
 
 def _told(item: Landscape, *, transposed: bool = False) -> list[tuple[str, str, FloatArray | None, int]]:
@@ -197,16 +195,8 @@ def _in_time(places: Sequence[Place]) -> Iterator[Slot]:
             frames.append(())
             continue
         frames.append(
-            (
-                band(item.time_ns, item.lower, item.upper, color=BANDS[0]),
-                line(
-                    item.time_ns,
-                    item.delta_f,
-                    name="ΔF",
-                    color=LINES[0],
-                    mode="lines+markers",
-                    showlegend=False,
-                ),
+            estimate(
+                item.time_ns, item.delta_f, item.lower, item.upper, name="ΔF", colors=(LINES[0], BANDS[0])
             )
         )
     if any(frames):
@@ -214,7 +204,8 @@ def _in_time(places: Sequence[Place]) -> Iterator[Slot]:
             id="in-time-delta-f",
             section="energies",
             title="ΔF from the frames up to a time",
-            caption="Of these frames alone, with 95 % intervals: it should stop moving before the end.",
+            caption="Of these frames alone, with 95 % intervals (hatched: no bound is known): it should stop "
+            "moving before the end.",
             layout={"xaxis": axis("simulated time, all walkers [ns]"), "yaxis": axis(f"ΔF [{ENERGY}]")},
             frames=tuple(frames),
             group="places",

@@ -9,6 +9,7 @@ from aecv.results.report.drawing import (
     ENERGY,
     LINES,
     MUTED,
+    UNKNOWN,
     Slot,
     Trace,
     axis,
@@ -63,46 +64,91 @@ def _scores(history: History) -> Slot:
 
 
 def _delta_f(history: History) -> Slot:
-    traces: list[Trace] = []
     x = np.array(history.index, dtype=float)
+    production = [] if history.production is None else [history.production]
+    series = (
+        (x + 0.08, history.alone, "iteration alone", LINES[1]),
+        (x - 0.08, history.pool, "pool", LINES[0]),
+        (x[-1:] + 1.0, production, "production", LINES[2]),
+    )
+    points = [point for _, found, *_ in series for point in found]
+    low, high = _limits(history.exact, points)
+    traces: list[Trace] = []
     if history.exact is not None:
-        ends = [x[0], x[-1] + (1 if history.production else 0)]
+        ends = [x[0], x[-1] + len(production)]
         traces.append(line(ends, [history.exact] * 2, name="exact", color=MUTED, line={"dash": "dash"}))
-    traces += [
-        _with_bars(x + 0.08, history.alone, "iteration alone", LINES[1]),
-        _with_bars(x - 0.08, history.pool, "pool", LINES[0]),
-    ]
-    if history.production is not None:
-        traces.append(_with_bars(x[-1:] + 1.0, [history.production], "production", LINES[2]))
+    for at, found, name, color in series:
+        if found:
+            traces += [*_without_bound(at, found, (low, high), color), _with_bars(at, found, name, color)]
     return Slot(
         id="delta-f",
         section="convergence",
         title="ΔF by iteration",
-        caption=f"ΔF = {history.region}, with 95 % intervals; a missing bar: its end is not known.",
+        caption=f"ΔF = {history.region}, with 95 % intervals; hollow, with a dashed bar that leaves the "
+        "panel: no bound is known.",
         layout={
             "xaxis": _iterations(history, with_production=history.production is not None),
-            "yaxis": axis(f"ΔF [{ENERGY}]"),
+            "yaxis": axis(f"ΔF [{ENERGY}]", range=[round(low, 3), round(high, 3)]),
         },
         frames=(tuple(traces),),
     )
+
+
+def _limits(exact: float | None, points: Sequence[Point]) -> tuple[float, float]:
+    """The range of an axis that shows all numbers and all ends that are known, with some room."""
+    ends = [end for point in points for end in (point.value, point.lower, point.upper)]
+    shown = [end for end in (*ends, np.nan if exact is None else exact) if np.isfinite(end)]
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
+    room = 0.08 * (high - low) or 1.0
+    return low - room, high + room
 
 
 def _with_bars(x: np.ndarray, points: Sequence[Point], name: str, color: str) -> Trace:
     values = np.array([point.value for point in points])
     up = np.array([point.upper for point in points]) - values
     down = values - np.array([point.lower for point in points])
+    bare = ~(np.isfinite(up) & np.isfinite(down))
+    told = [
+        f"{value:.2f}, {UNKNOWN}" if unknown else f"{value:.2f} (+{above:.2f} -{below:.2f})"
+        for value, above, below, unknown in zip(values, up, down, bare, strict=True)
+    ]
+    symbols = ["circle-open" if unknown else "circle" for unknown in bare]
     return line(x, values, name=name, color=color, mode="markers") | {
+        "marker": {"color": color, "size": 8, "symbol": symbols},
         "error_y": {
             "type": "data",
             "symmetric": False,
+            "visible": not bare.all(),
             "array": numbers(up),
             "arrayminus": numbers(down),
             "color": color,
             "thickness": 1.5,
             "width": 4,
         },
-        "hovertemplate": "%{y:.2f} (+%{error_y.array:.2f} -%{error_y.arrayminus:.2f})",
+        "text": told,
+        "hovertemplate": "%{text}",
     }
+
+
+def _without_bound(
+    x: np.ndarray, points: Sequence[Point], limits: tuple[float, float], color: str
+) -> list[Trace]:
+    """Dashed bars of the ends that are not known, out of the panel; none where all are known."""
+    reach = 10.0 * (limits[1] - limits[0])
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for at, point in zip(x.tolist(), points, strict=True):
+        for end, far in ((point.lower, limits[0] - reach), (point.upper, limits[1] + reach)):
+            if np.isfinite(point.value) and not np.isfinite(end):
+                xs += [at, at, None]
+                ys += [round(point.value, 3), round(far, 3), None]
+    if not xs:
+        return []
+    dash = {"dash": "dash", "width": 1.5}
+    return [
+        line([], [], name=UNKNOWN, color=color, line=dash, hoverinfo="skip", showlegend=False)
+        | {"x": xs[:-1], "y": ys[:-1]}
+    ]
 
 
 def _loss(history: History) -> Slot:

@@ -102,6 +102,8 @@
       dragmode: slot.molecule ? "turntable" : touches ? false : "zoom",
     };
     const titled = (found) => ({ ...axis, ...found, title: { standoff: 8, ...found.title } });
+    // whatever is drawn on it reaches over the whole height of the panel: drawing.WHOLE
+    layout.yaxis2 = { overlaying: "y", range: [0, 1], visible: false, fixedrange: true };
     if (!slot.molecule) { layout.xaxis = titled(own.xaxis); layout.yaxis = titled(own.yaxis); }
     if (slot.molecule && !layout.scene.dragmode) layout.scene = { ...layout.scene, dragmode: "orbit" };
     return layout;

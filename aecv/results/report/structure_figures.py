@@ -10,7 +10,7 @@ import numpy as np
 
 from aecv.ground.grid import FloatArray
 from aecv.results.report.content import Story, Structures
-from aecv.results.report.drawing import BANDS, ENERGY, INK, LINES, Slot, axis, band, line, numbers, plain
+from aecv.results.report.drawing import BANDS, ENERGY, INK, LINES, Slot, axis, estimate, numbers, plain
 
 Z = 1.96
 
@@ -82,8 +82,7 @@ def _along_path(found: Structures) -> Slot:
     error = np.array([stop.error for stop in on_path])
     basins = [k for k, stop in enumerate(on_path) if stop.basin]
     fixed = (
-        band(x, f - Z * error, f + Z * error, color=BANDS[0]),
-        line(x, f, name="F", color=LINES[0], showlegend=False),
+        *estimate(x, f, f - Z * error, f + Z * error, name="F", colors=(LINES[0], BANDS[0])),
         {
             "type": "scatter",
             "mode": "markers+text",
@@ -107,7 +106,8 @@ def _along_path(found: Structures) -> Slot:
         section="structures",
         title="F along the path between basins 1 and 2",
         caption="The way of largest flux on the grid of F(ξ) (MaxFlux: least sum of exp(F/kT) over its "
-        "length); band: ±1.96 standard errors. The basins are the two deepest: a basin is as deep as the "
+        "length); shaded: ±1.96 standard errors; hatched "
+        "and dashed: the error is not known. The basins are the two deepest: a basin is as deep as the "
         "lowest pass out of it, into one that is lower, is high.",
         layout={"xaxis": axis("point of the path"), "yaxis": axis(f"F [{ENERGY}]")},
         fixed=fixed,
