@@ -4,6 +4,7 @@
 """
 
 import errno
+import shlex
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.ground.errors import AecvError, SettingsError, WriteError
+from aecv.ground.errors import AecvError, ForeseenError, SettingsError, WriteError
 from aecv.ground.plain_text import one_line, plain_lines
 from aecv.ground.signals import handled
 
@@ -30,6 +31,10 @@ ENGINES = ("native", "plumed", "torchforce")
 """What --engine takes; the settings check it again, but their import takes longer than a help text may."""
 _DEBUG = "aecv.debug"
 """Where a command's context holds whether --debug was given."""
+_WORDS = "aecv.words"
+"""Where a command's context holds the words of the command line."""
+_SHORT = "aecv.short_for"
+"""Where it holds the options that are short for a setting, by the setting."""
 _FOLDER = "aecv.run_folder"
 """Where a command's context holds the folder of its run once that is known."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -54,6 +59,11 @@ class Command(click.Command):
         with cleaned_usage():
             return super().make_context(*args, **settings)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click, and keeps the words for an error that gives the command with others."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises becomes a message and an exit code."""
         debug = ctx.meta[_DEBUG] = ctx.params.pop("debug")
@@ -67,11 +77,13 @@ class Command(click.Command):
                 raise  # the reader of a pipe has gone: click ends quietly
             if debug:
                 say_lines(traceback.format_exc(), err=True)
-            # what cannot be written is mended outside of aecv, and then the run goes on
-            outside = isinstance(error, OSError | WriteError)
-            known = not (outside and resumes)
-            way_on = "" if known else _way_on(ctx, "mend that, then continue with")
-            say(f"error: {error}{way_on}", err=True)
+            advice = ""
+            if isinstance(error, ForeseenError):
+                advice = _mended(ctx, error)
+            elif resumes and isinstance(error, OSError | WriteError):
+                # what cannot be written is mended outside of aecv, and then the run goes on
+                advice = _way_on(ctx, "mend that, then continue with")
+            say(f"error: {error}{advice}", err=True)
             ctx.exit(EXIT_ERROR)
         except KeyboardInterrupt:
             advice = _way_on(ctx, "continue with the same command and") if resumes else ""
@@ -109,6 +121,32 @@ def run_folder(out: Path | None, default: str) -> Path:
     folder = out if out is not None else Path("runs") / default
     click.get_current_context().meta[_FOLDER] = folder
     return folder
+
+
+def _mended(ctx: click.Context, error: ForeseenError) -> str:
+    """`: COMMAND`, the command line with settings that would do."""
+    words, short = list(ctx.meta.get(_WORDS, ())), ctx.meta.get(_SHORT, {})
+    if not error.changes:
+        return ""
+    for key, value in error.changes.items():
+        option, text = (short[key], str(value)) if key in short else ("--set", f"{key}={value}")
+        words = [*_without(words, option, key), option, text]
+    return f": {shlex.join([*ctx.command_path.split(), *words])}"
+
+
+def _without(words: Sequence[str], option: str, key: str) -> list[str]:
+    """Words of a command line without an option for a setting, and without --set of it."""
+    kept, skip = [], False
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if skip:
+            skip = False
+            continue
+        names_key = following.partition("=")[0].strip() in (key, key.rpartition(".")[2])
+        if word == option != "--set" or (word == "--set" and names_key):
+            skip = True
+        elif not (option != "--set" and word.startswith(f"{option}=")):
+            kept.append(word)
+    return kept
 
 
 def _way_on(ctx: click.Context, advice: str) -> str:
@@ -378,8 +416,11 @@ def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractConte
 
 def overrides(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[str]:
     """Options that are short for a setting, as --set has them; `keys` maps option to setting."""
-    texts = []
-    for option, key in {**_SHORT_FOR, **keys}.items():
+    texts, both = [], {**_SHORT_FOR, **keys}
+    click.get_current_context().meta[_SHORT] = {
+        key: f"--{option.replace('_', '-')}" for option, key in both.items()
+    }
+    for option, key in both.items():
         value = options[option]
         if value is not None:
             texts.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")

@@ -90,6 +90,11 @@ def main(
     if spec is None:
         return
     folder = run_folder(out, spec.name)
+    files = frame_files(options)
+    from aecv.workflow.foresight import foresee_loop
+
+    if files is None:
+        foresee_loop(spec.settings)
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console, screens
     from aecv.workflow.loop import iterate
@@ -100,7 +105,7 @@ def main(
             spec,
             folder,
             resume=resume,
-            frames=frame_files(options),
+            frames=files,
             workers=workers,
             progress=console.bars,
             on_record=partial(console.print_record, settings=spec.settings.convergence),

@@ -75,6 +75,11 @@ def main(
     if spec is None:
         return
     folder = run_folder(out, f"{spec.name}_{_slug(what)}")
+    from aecv.workflow.foresight import foresee_sample
+
+    names = [name.strip() for name in what.split(",")]
+    known = all(name in spec.settings.observables for name in names)
+    foresee_sample(spec.settings, names=names if known else (), n_ranges=len(options["ranges"]))
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console, screens
     from aecv.workflow.given import GivenCV

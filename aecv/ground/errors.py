@@ -4,7 +4,7 @@ A message says: place, what is needed, what came, what to do.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -14,6 +14,19 @@ class AecvError(Exception):
 
 class SettingsError(AecvError):
     """A setting, its file or a command-line override cannot be used."""
+
+
+class ForeseenError(SettingsError):
+    """Settings with which a run is known to fail later, by arithmetic alone.
+
+    Attributes:
+        changes: dotted settings and values with which it would not; empty where none are known.
+    """
+
+    def __init__(self, message: str, changes: Mapping[str, Any] | None = None) -> None:
+        self.changes = dict(changes or {})
+        told = ", ".join(f"{key} = {value}" for key, value in self.changes.items())
+        super().__init__(f"{message}; {told} would do" if told else message)
 
 
 class MolecularSystemError(AecvError):

@@ -76,6 +76,10 @@ def prepare_replicas(
     """
     positions, w = _checked(coordinates, weights, reference)
     used = np.flatnonzero(w > 0)
+    if len(used) < MIN_FRAMES:
+        raise TrainingError(
+            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(used)}; give it more frames"
+        )
     _check_finite(positions[used])
     y = np.zeros((len(w), 3 * positions.shape[1]))
     y[used] = align(reference, positions[used].astype(float)).reshape(len(used), -1)
@@ -124,10 +128,6 @@ def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator
 
 
 def _standardised(y: FloatArray, w: FloatArray, training: TrainingSettings, seed: int) -> Frames:
-    if len(w) < MIN_FRAMES:
-        raise TrainingError(
-            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(w)}; give it more frames"
-        )
     w = w / w.sum()
     mean = w @ y
     scale = float(np.sqrt(np.mean(w @ (y - mean) ** 2)))

@@ -1,5 +1,6 @@
 """The bias that an extended system with a frozen bias on lambda exerts on the CV itself."""
 
+import math
 from functools import reduce
 
 import numpy as np
@@ -13,8 +14,23 @@ _TABLE_MARGIN = 5.0
 """The table reaches so many sigma beyond the grid; frames further out are summed directly."""
 
 _LARGEST_TABLE = 20_000_000
-_LARGEST_SPAN = 500.0
+LARGEST_SPAN = 500.0
 """exp of the bias, times Gaussians, has to stay within double precision (e^708) [kT]."""
+
+
+def is_too_fine(n_bins: int, sigma_bins: float, n_dims: int) -> bool:
+    """Whether the table of a grid of so many bins per dimension, and sigma in bin widths, is too large."""
+    n_table = math.ceil(_per_sigma(n_dims) * (n_bins / sigma_bins + 2.0 * _TABLE_MARGIN)) + 1
+    n_refined = n_bins * max(1, math.ceil(2.0 / sigma_bins))
+    return float(max(n_table, n_refined)) ** n_dims > _LARGEST_TABLE
+
+
+def _per_sigma(n_dims: int) -> float:
+    """Points of the table per sigma.
+
+    Splines are off by about h^4: 4e-3 kT for a bias of 8 kT of noise per bin. In 3-D points are dear.
+    """
+    return 6.0 if n_dims < 3 else 4.0
 
 
 class MarginalBias:
@@ -50,9 +66,9 @@ class MarginalBias:
             )
         if not (np.isfinite(b).all() and np.isfinite(k).all() and (k > 0).all() and kt > 0):
             raise GridError("marginal bias: bias needs to be finite, kappa and kt finite and > 0")
-        if np.ptp(b) > _LARGEST_SPAN * kt:
+        if np.ptp(b) > LARGEST_SPAN * kt:
             raise GridError(
-                f"marginal bias: bias needs to span <= {_LARGEST_SPAN:g} kT, got {np.ptp(b) / kt:.0f}; cap it"
+                f"marginal bias: bias needs to span <= {LARGEST_SPAN:g} kT, got {np.ptp(b) / kt:.0f}; cap it"
             )
         self._kt = kt
         self._sigma = np.sqrt(kt / k)
@@ -60,9 +76,9 @@ class MarginalBias:
         self._grid = grid
         self._lower = np.array(grid.lower) - _TABLE_MARGIN * self._sigma
         self._upper = np.array(grid.upper) + _TABLE_MARGIN * self._sigma
-        # Splines are off by about h^4: 4e-3 kT for a bias of 8 kT of noise per bin. In 3-D points are dear.
-        per_sigma = 6.0 if grid.n_dims < 3 else 4.0
-        n_table = np.ceil(per_sigma * (self._upper - self._lower) / self._sigma).astype(np.int64) + 1
+        n_table = (
+            np.ceil(_per_sigma(grid.n_dims) * (self._upper - self._lower) / self._sigma).astype(np.int64) + 1
+        )
         refinement = np.maximum(1, np.ceil(2.0 * grid.widths / self._sigma)).astype(np.int64)
         n_refined = refinement * np.array(grid.n_bins)
         if max(np.prod(n_table.astype(float)), np.prod(n_refined.astype(float))) > _LARGEST_TABLE:

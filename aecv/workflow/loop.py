@@ -11,13 +11,14 @@ doi:10.1021/acs.jctc.1c00415 (FEBILAE).
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent, told
-from aecv.ground.settings import ConvergenceSettings, Settings
+from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
@@ -33,7 +34,10 @@ from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.analysis import written
 from aecv.workflow.coupling import extended_variable
+from aecv.workflow.foresight import foresee_loop
+from aecv.workflow.frame_counts import count_frames
 from aecv.workflow.input_frames import FrameFiles, Frames, check_frames, frame_files
+from aecv.workflow.lengths import plan_of, production_plan
 from aecv.workflow.pictures import draw_run, scores
 from aecv.workflow.prior import prior_of_pool
 from aecv.workflow.production import Production
@@ -42,6 +46,7 @@ from aecv.workflow.records import IterationRecord, converged_at, records_datafra
 from aecv.workflow.reporting import told_when_stopped, update_report
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
+from aecv.workflow.space import check_space, samplings_of_loop
 from aecv.workflow.starting import prepare_walkers
 from aecv.workflow.store import Place, RunDirectory, write_summary
 from aecv.workflow.verdict import Verdict, judge
@@ -128,15 +133,22 @@ def iterate(
         True
     """
     spec = as_system(spec)
-    # lengths that do not fit each other are an error before anything is written
-    plan_of(spec.settings, 0)
-    if spec.settings.production_ns:
-        production_plan(spec.settings, 0)
+    # what arithmetic tells is an error before anything is written
+    given = None
+    warnings = () if frames is not None else foresee_loop(spec.settings)
     engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
     files = None if frames is None else frame_files(frames)
     if files is not None:
         check_frames(files, system)
+        given = count_frames(files)
+        warnings = foresee_loop(spec.settings, given_frames=given)
+    check_space(
+        system,
+        Path(out),
+        partial(samplings_of_loop, with_dynamics=files is None),
+        partial(foresee_loop, given_frames=given),
+    )
     workers = workers or ThisProcess()
     platform = choose_platform(system.system, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -146,6 +158,8 @@ def iterate(
         ) as run,
         told_when_stopped(run.path),
     ):
+        for warning in warnings:
+            logger.warning("%s", warning)
         return _Loop(run, system, platform, workers, progress, files).run(on_record)
 
 
@@ -382,26 +396,3 @@ class _Loop:
 
     def _cv(self, iteration: int) -> CV:
         return load_cv(self._run.iteration_dir(iteration))
-
-
-def plan_of(settings: Settings, iteration: int) -> Plan:
-    """How the settings cut an iteration into rounds; see `make_plan`."""
-    has_stages = settings.pool.mode == "mbar" and iteration > settings.pool.exploration
-    return sampling_stage.plan_of_settings(
-        settings,
-        f"iteration {iteration}",
-        settings.sampling.ns,
-        settings.eabf.frozen_stages if has_stages else 0,
-        settings.autoencoder.n_biased if iteration else 0,
-    )
-
-
-def production_plan(settings: Settings, cv_iteration: int) -> Plan:
-    """How the settings cut the production along an iteration's CV into rounds."""
-    return sampling_stage.plan_of_settings(
-        settings,
-        f"production {cv_iteration}",
-        settings.production_ns,
-        settings.production.frozen_stages,
-        settings.autoencoder.n_biased,
-    )

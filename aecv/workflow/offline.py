@@ -1,5 +1,6 @@
 """CVs without dynamics: trained on frames that are there, and compared on them."""
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import build, check_atoms
 from aecv.workflow.applied import Applied, Colours, applied_to, draw_applied, read_colours
 from aecv.workflow.finished import FinishedRun
+from aecv.workflow.foresight import foresee_training
+from aecv.workflow.frame_counts import count_frames
 from aecv.workflow.input_frames import Frames, InputFrames, frame_files, read_frames
 from aecv.workflow.learning import Trained, train_cv
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import WeightedFrames
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -134,6 +139,9 @@ def train(
     """
     spec, files = as_system(spec), frame_files(frames)
     system, hashes = build(spec), files.hashes()
+    if (n_frames := count_frames(files)) is not None:
+        for warning in foresee_training(spec.settings, n_frames):
+            logger.warning("%s", warning)
     with new_folder(Path(out)) as folder:
         names = [item.name if isinstance(item, Path) else "frames in memory" for item in files.sources]
         with timed(f"train: reading {', '.join(names)}"):

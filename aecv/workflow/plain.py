@@ -16,6 +16,7 @@ The stages are those of the production at the end of the loop; the folder holds
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, write_json
 from aecv.ground.progress import Progress, silent, told
-from aecv.ground.settings import MOST_BINS, Settings
+from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.models.spec import SystemSpec, as_system, with_settings
@@ -39,7 +40,9 @@ from aecv.workflow.analysis import written
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.early_log import early_records
+from aecv.workflow.foresight import foresee_range, foresee_sample
 from aecv.workflow.given import GivenCV
+from aecv.workflow.lengths import given_plan
 from aecv.workflow.pool import BiasedIteration
 from aecv.workflow.production import weigh
 from aecv.workflow.production_pictures import draw_production
@@ -49,6 +52,7 @@ from aecv.workflow.same_system import check_same_system
 from aecv.workflow.sampled import STARTS, Sampled
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
+from aecv.workflow.space import check_space
 from aecv.workflow.starting import prepare_walkers
 from aecv.workflow.store import ALONG, RunDirectory
 from aecv.workflow.timing import Timing
@@ -106,15 +110,14 @@ def sample_along(
     spec = as_system(spec) if ns is None else with_settings(as_system(spec), {"sampling.ns": ns})
     cv = GivenCV(what=str(cv)) if isinstance(cv, str | Path) else cv
     settings, workers = spec.settings, workers or ThisProcess()
+    warnings = foresee_sample(settings)
     engine_versions = require_engine(settings.sampling.engine)
     with early_records() as early:
         system = build(spec)
         platform = choose_platform(system.system, settings.dynamics.platform, devices=workers.devices)
         cv = _cv_for(system, cv, ranges)
-    length_ns = settings.sampling.ns if ns is None else ns
-    plan = sampling_stage.plan_of_settings(
-        settings, "along", length_ns, settings.production.frozen_stages, cv.n_components
-    )
+    _foresee(system, cv, Path(out))
+    plan = given_plan(settings, cv.n_components)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with (
         open_run(
@@ -123,9 +126,11 @@ def sample_along(
         told_when_stopped(run.path),
     ):
         run.note(early)
+        for warning in warnings:
+            logger.warning("%s", warning)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
         recipe = EngineRecipe(system=system, platform=platform)
-        cv = _sample(run, recipe, cv, plan, length_ns, workers, told(progress))
+        cv = _sample(run, recipe, cv, plan, workers, told(progress))
         inputs = {
             "samples.npz": run.output_hash(ALONG, "sampling", "samples.npz"),
             "production.replicates": settings.production.replicates,
@@ -152,20 +157,25 @@ def _cv_for(
         cv = observable_cv(system.observables, names, ranges=ranges)
     elif ranges:
         raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
-    _check_bins(system.spec.settings, cv)
     check_atoms(system, cv)
     check_same_system(cv, system)
     check_cv(system.spec.settings.sampling.engine, cv)
     return cv
 
 
-def _check_bins(settings: Settings, cv: CV) -> None:
-    bins, d = settings.eabf.bins, cv.n_components
-    if bins**d > MOST_BINS:
-        raise SettingsError(
-            f"eabf.bins: {bins} for each of {d} components are {bins**d} bins, more than {MOST_BINS}; at "
-            f"most {int(MOST_BINS ** (1 / d))} per component"
-        )
+def _foresee(system: MolecularSystem, cv: CV, out: Path) -> None:
+    """Refuse what arithmetic tells of the CV, the disk and the memory, before anything is written."""
+    settings, d = system.spec.settings, cv.n_components
+    foresee_sample(settings, n_components=d)
+    open_ends = np.flatnonzero(~np.isfinite(cv.cv_range).all(axis=1))
+    if len(open_ends):
+        foresee_range(settings, f"CV {cv.source}: component {open_ends[0] + 1}")
+
+    def samplings(tried: Settings) -> dict[str, int]:
+        plan = given_plan(tried, d)
+        return {ALONG: plan.frames_per_walker * plan.n_walkers}
+
+    check_space(system, out, samplings, partial(foresee_sample, n_components=d))
 
 
 def _sample(
@@ -173,7 +183,6 @@ def _sample(
     recipe: EngineRecipe,
     cv: CV,
     plan: Plan,
-    ns: float,
     workers: Workers,
     progress: Progress,
 ) -> CV:
@@ -193,7 +202,7 @@ def _sample(
     check_behaviour(cv, np.concatenate([probe, begun[:, cv.atom_indices]]))
     inputs = {
         "cv": cv.fingerprint,
-        "ns": ns,
+        "ns": settings.sampling.ns,
         "production.frozen_stages": settings.production.frozen_stages,
         "starts.npz": run.output_hash(STARTS, "starts", "starts.npz"),
     }

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
-from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan
+from aecv.sampling.walkers import BiasRule, Ensemble, Plan
 from aecv.sampling.workers import Workers
 from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.input_frames import FrameFiles, read_frames
@@ -55,39 +54,6 @@ class Sampling:
     starts: FloatArray
     progress: Progress
     workers: Workers
-
-
-def _rounds_per_save(settings: Settings, n_components: int) -> int:
-    """How often a projected bias is solved anew between saves; 1 for any other, whose rounds end with one."""
-    if not settings.eabf.projected or n_components < 2:
-        return 1
-    return max(1, round(settings.sampling.segment_ps / settings.eabf.update_ps))
-
-
-def plan_of_settings(
-    settings: Settings, stage: str, ns: float, frozen_stages: int, n_components: int
-) -> Plan:
-    """How the settings cut a sampling into rounds; see `make_plan`.
-
-    Args:
-        stage: names the random streams.
-        ns: simulated time over all walkers.
-        frozen_stages: after eabf.adaptive_share of it; 0 for none.
-        n_components: of the CV that is biased; 0 for none.
-    """
-    sampling = settings.sampling
-    return make_plan(
-        root=settings.run.seed,
-        stage=stage,
-        n_walkers=sampling.walkers,
-        total_ps=1000.0 * ns,
-        segment_ps=sampling.segment_ps,
-        frame_ps=sampling.frame_ps,
-        timestep_ps=settings.dynamics.timestep_ps,
-        rounds_per_save=_rounds_per_save(settings, n_components),
-        adaptive_share=settings.eabf.adaptive_share,
-        frozen_stages=frozen_stages,
-    )
 
 
 def sample_unbiased(task: Sampling, recipe: EngineRecipe, states: Sequence[WalkerState]) -> None:

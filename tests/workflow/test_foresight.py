@@ -1,0 +1,183 @@
+"""What arithmetic tells is told before a run begins, with settings that pass the same arithmetic."""
+
+import re
+import shlex
+from collections import namedtuple
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from aecv.cli import main
+from aecv.ground.errors import ForeseenError
+from aecv.models.spec import load_system
+from aecv.results.trajectory import write_dcd
+from aecv.sampling.system import build
+from aecv.workflow import space
+from aecv.workflow.foresight import (
+    LEAST_HOT_FRAMES,
+    foresee_loop,
+    foresee_sample,
+    foresee_training,
+    n_hot_frames,
+    rounded_up,
+)
+from aecv.workflow.frame_counts import count_frames
+from aecv.workflow.input_frames import FrameFiles
+from aecv.workflow.lengths import n_counted, plan_of
+from aecv.workflow.space import check_space, samplings_of_loop
+
+from .conftest import SMALL
+
+
+def settings_of(*overrides: str, system: str = "ala2"):
+    return load_system(system, overrides=overrides).settings
+
+
+TOO_SHORT = (
+    ("sampling.ns=0.05", "run.iterations=3"),
+    ("sampling.ns=0.05", "run.iterations=3", "pool.exploration=0", "eabf.frozen_stages=3"),
+    ("sampling.ns=0.00001",),
+    ("production.ns=0.0001",),
+    ("training.max_frames=100",),
+    ("pool.max_frames=300",),
+    ("sampling.ns=0.009", "training.min_effective_frames=1"),
+    ("sampling.ns=1", "pool.discard=0.99"),
+    ("sampling.ns=0.01", "training.min_effective_frames=2000", "training.max_frames=1000"),
+    ("sampling.walkers=1000", "sampling.ns=0.05"),
+)
+
+
+@pytest.mark.parametrize("overrides", TOO_SHORT)
+def test_a_run_that_is_too_short_is_refused_with_settings_that_do(overrides: Sequence[str]) -> None:
+    with pytest.raises(ForeseenError) as caught:
+        foresee_loop(settings_of(*overrides))
+    assert caught.value.changes
+    mended = [*overrides, *(f"{key}={value}" for key, value in caught.value.changes.items())]
+    foresee_loop(settings_of(*mended))  # raises nothing
+
+
+def test_the_frames_of_the_issue_are_counted() -> None:
+    """0.05 ns hold 500 frames of 0.1 ps, of which pool.discard leaves 400 where 500 have to be effective."""
+    settings = settings_of("sampling.ns=0.05", "run.iterations=3")
+    plan = plan_of(settings, 1)
+    assert plan.frames_per_walker * plan.n_walkers == 500
+    assert n_counted(plan, settings.pool.discard) == 400
+    with pytest.raises(ForeseenError, match=r">= 500 effective frames .*at most 400 of 500 in 0\.05 ns"):
+        foresee_loop(settings)
+
+
+def test_default_runs_of_all_systems_have_nothing_to_warn_of() -> None:
+    for name in ("ala2", "ala2_obc", "aaqaa3", "chignolin", "mueller_brown", "double_well_circle"):
+        assert foresee_loop(settings_of(system=name)) == ()
+
+
+def test_few_frames_are_warned_of() -> None:
+    """800 frames count where 500 effective ones are asked for: possible, and unlikely."""
+    (warning, *_) = foresee_loop(settings_of("sampling.ns=0.1", "run.iterations=2"))
+    assert "800 frames" in warning
+    assert "training.min_effective_frames" in warning
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "fits"), [(0, 2.2, True), (190, 250, False), (-4, 4, False), (-9, -3.2, False)]
+)
+def test_a_region_holds_some_frames_and_not_all(lower: float, upper: float, fits: bool) -> None:
+    settings = settings_of(f"delta_f.lower={lower}", f"delta_f.upper={upper}")
+    if fits:
+        assert foresee_loop(settings) == ()
+        return
+    with pytest.raises(ForeseenError, match="phi is a dihedral"):
+        foresee_loop(settings)
+
+
+def test_what_only_may_fail_is_a_warning() -> None:
+    (hot,) = foresee_loop(settings_of("dynamics.temperature_k=10", "run.iterations=2"))
+    assert "500 kT" in hot  # 41.6 kJ/mol at 10 K, below the ceiling of 60
+    (fine,) = foresee_loop(settings_of("eabf.sigma_bins=0.05", "run.iterations=2"))
+    assert "eabf.sigma_bins" in fine
+
+
+def test_a_cv_without_a_range_needs_a_hot_run() -> None:
+    settings = settings_of("starts.mode=one", system="chignolin")
+    with pytest.raises(ForeseenError, match=r"needs a range \(--range\)") as caught:
+        foresee_sample(settings, names=("d_asp3_thr8",))
+    assert caught.value.changes == {"starts.mode": "auto"}
+    foresee_sample(settings, names=("d_asp3_thr8",), n_ranges=1)
+    short = settings_of("starts.mode=auto", "starts.candidates=20", "starts.hot_ps=5", system="chignolin")
+    assert n_hot_frames(short) == 20  # one per candidate, 0.25 ps apart
+    with pytest.raises(ForeseenError, match="20 frames of a hot run of 5 ps") as caught:
+        foresee_sample(short, names=("d_asp3_thr8",))
+    changes = [f"{key}={value}" for key, value in caught.value.changes.items()]
+    longer = settings_of("starts.mode=auto", "starts.candidates=20", *changes, system="chignolin")
+    assert n_hot_frames(longer) >= LEAST_HOT_FRAMES
+
+
+def test_frames_of_a_user_are_counted_before_they_are_read(tmp_path: Path) -> None:
+    system = build(load_system("ala2"))
+    path = tmp_path / "traj.dcd"
+    write_dcd(path, [np.repeat(system.positions[None], 120, axis=0).astype(np.float32)], frame_ps=0.1)
+    assert count_frames(FrameFiles(trajectories=(path, path))) == 240
+    assert count_frames(FrameFiles(trajectories=(path,), stride=7)) == 18  # 0, 7, ... 119
+    arguments = ["train", "--system", "ala2", "--frames", str(path), "--out", str(tmp_path / "cv")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "at most 120 of the 120 that are given" in result.stderr
+    assert not (tmp_path / "cv").exists()
+    with pytest.raises(ForeseenError, match="training needs >= 100 frames, at most 60"):
+        foresee_training(system.spec.settings, 60)
+
+
+def test_the_command_that_is_told_passes_the_check(tmp_path: Path) -> None:
+    """A short first trial failed after minutes to half an hour, with a hint that was no command."""
+    words = ["iterate", "--system", "ala2", "--iters", "3", "--ns=0.05", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, [*words, "--set", "training.restarts=3"], prog_name="aecv")
+    assert result.exit_code == 1
+    assert not (tmp_path / "run").exists()
+    command = re.search(r"would do: (aecv iterate .*?)(;|$)", result.stderr)
+    assert command is not None
+    told = shlex.split(command[1])
+    assert told[told.index("--ns") + 1] == "0.63"
+    assert "--ns=0.05" not in told
+    assert "training.restarts=3" in told
+    found = CliRunner().invoke(main, [*told[1:], "--print-config"])
+    assert "ns = 0.63" in found.stdout
+    foresee_loop(settings_of("run.iterations=3", "sampling.ns=0.63"))
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_disk_and_memory_are_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 iterations of 1e5 frames and a production of 2e5, of 22 atoms: 1.2e6 frames of 264 bytes."""
+    system = build(load_system("ala2"))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: Usage(10**9, 0, 10**8))
+    with pytest.raises(
+        ForeseenError, match=r"1200000 frames of 22 atoms need 0\.\d+ GB.*free are 0\.1 GB"
+    ) as caught:
+        check_space(system, tmp_path / "run", samplings_of_loop, foresee_loop)
+    ((key, value),) = caught.value.changes.items()
+    rarer = build(load_system("ala2", overrides=[f"{key}={value}"]))
+    check_space(rarer, tmp_path / "run", samplings_of_loop, foresee_loop)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: Usage(10**9, 0, 10**12))
+    monkeypatch.setattr(space, "memory_bytes", lambda: 5e7)
+    with pytest.raises(ForeseenError, match=r"memory: one process needs .* lower pool\.max_frames"):
+        check_space(system, tmp_path / "run", samplings_of_loop, foresee_loop)
+
+
+def test_what_a_resumed_run_has_is_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = build(load_system("ala2", overrides=SMALL))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: Usage(10**9, 0, 10**6))
+    with pytest.raises(ForeseenError):
+        check_space(system, tmp_path, samplings_of_loop)
+    for name in ("iteration_00", "iteration_01", "iteration_02"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sampling.done").touch()
+    check_space(system, tmp_path, samplings_of_loop)  # 500 frames of the production are left
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(0.6251, 0.63), (0.63, 0.63), (101, 110), (9.99, 10), (0, 0)])
+def test_numbers_of_advice_are_short_and_not_below(value: float, rounded: float) -> None:
+    assert rounded_up(value) == rounded
