@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aecv.workflow.reporting import write_report
     from aecv.workflow.sources import Sources
     from aecv.workflow.status import status
+    from aecv.workflow.trial import load_trial
 
 try:
     __version__ = version("aecv")
@@ -46,6 +47,7 @@ _HOMES = {
     "initialise": "aecv.workflow.initialising",
     "Sources": "aecv.workflow.sources",
     "load_system": "aecv.models.spec",
+    "load_trial": "aecv.workflow.trial",
     "examine": "aecv.workflow.checking",
     "iterate": "aecv.workflow.loop",
     "sample_along": "aecv.workflow.plain",
@@ -81,6 +83,7 @@ __all__ = [
     "iterate",
     "load_cv",
     "load_system",
+    "load_trial",
     "open_workers",
     "sample_along",
     "score",

@@ -58,7 +58,7 @@ def main(
     if result.problem is not None:
         say(f"error: cannot run: {result.problem}", err=True)
         click.get_current_context().exit(EXIT_ERROR)
-    say(f"next: aecv iterate --system {system_name}; a short trial first: --iters 2 --ns 1 --out runs/trial")
+    say(f"next: aecv iterate --system {system_name}; with --quick first, a trial of about two minutes")
 
 
 def _lines(result: "Examination") -> Iterator[tuple[str, str]]:

@@ -207,6 +207,11 @@ _RUN_OPTIONS = (
         metavar="KEY=VALUE",
         help="One setting, for example training.restarts=8; may be repeated.",
     ),
+    click.option(
+        "--quick",
+        is_flag=True,
+        help="A trial of about two minutes from start to report: all lengths short, by the system's speed.",
+    ),
     click.option("--print-config", is_flag=True, help="Print all settings as TOML and stop."),
 )
 _SHORT_FOR = {
@@ -392,14 +397,53 @@ def spec_of(
     Args:
         texts: settings as --set has them; later ones win.
     """
-    from aecv.ground.layers import to_toml
     from aecv.models.spec import load_system
 
     spec = load_system(system_name, config=config, overrides=texts)
     if not print_config:
         return spec
-    say_lines(to_toml(spec.settings), nl=False)
+    print_settings(spec)
     return None
+
+
+def print_settings(spec: "SystemSpec") -> None:
+    """What --print-config prints."""
+    from aecv.ground.layers import to_toml
+
+    say_lines(to_toml(spec.settings), nl=False)
+
+
+def quick_spec(
+    spec: "SystemSpec",
+    system_name: str,
+    folder: Path,
+    *,
+    config: Path | None,
+    texts: Sequence[str],
+    quick: bool,
+    resume: bool,
+    learns: bool = True,
+) -> "SystemSpec":
+    """The system with the settings of --quick: measured ones, or those of the trial that is resumed.
+
+    Args:
+        spec: the system without them, which is given back where neither is asked.
+        folder: of the run.
+        texts: as in `spec_of`.
+        learns: whether it is a run of the loop.
+    """
+    if not (quick or resume):
+        return spec
+    # what a trial is made of is timed, which takes seconds: only when one is asked
+    from aecv.models.spec import load_system
+    from aecv.workflow.trial import load_trial, stored_trial
+
+    if not resume:
+        return load_trial(system_name, config=config, overrides=texts, learns=learns)
+    stored = stored_trial(folder)
+    if stored is None and quick and (folder / "run.json").is_file():
+        raise SettingsError(f"{folder}: was begun without --quick; leave it out to resume it")
+    return spec if stored is None else load_system(system_name, config=config, overrides=texts, trial=stored)
 
 
 def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":

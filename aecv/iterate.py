@@ -13,6 +13,8 @@ from aecv.command import (
     frame_options,
     is_debugging,
     overrides,
+    print_settings,
+    quick_spec,
     resume_option,
     run_folder,
     run_options,
@@ -46,7 +48,11 @@ _SHORT_FOR = {
     type=click.FloatRange(min=0),
     help="Simulated time of the production along the final CV; 0 for none.  [default: twice --ns]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: runs/SYSTEM, runs/SYSTEM_trial with --quick]",
+)
 @resume_option(
     "--iters, --final-ns, [convergence], [production] and training.min_effective_frames may change, "
     "nothing else."
@@ -74,6 +80,7 @@ def main(
     config: Path | None,
     assignments: tuple[str, ...],
     print_config: bool,
+    quick: bool,
     **options: Any,
 ) -> None:
     """Learn a collective variable by autoencoders and extended ABF (FEBILAE).
@@ -86,20 +93,25 @@ def main(
       aecv iterate --system my_system --frames traj.xtc --top x.pdb --weights w.npy
     """
     texts = (*assignments, *overrides(options, _SHORT_FOR))
-    spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
+    prints = print_config and not (quick or resume)
+    spec = spec_of(system_name, config=config, texts=texts, print_config=prints)
     if spec is None:
         return
-    folder = run_folder(out, spec.name)
+    folder = run_folder(out, f"{spec.name}{'_trial' if quick else ''}")
+    from aecv import console
+
+    console.set_up_logging(debug=is_debugging())
+    spec = quick_spec(spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume)
+    if print_config:
+        return print_settings(spec)
     files = frame_files(options)
     from aecv.workflow.foresight import foresee_loop
 
-    if files is None:
-        foresee_loop(spec.settings)
+    foresee_loop(spec.settings, with_dynamics=files is None and not resume)
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv import console, screens
+    from aecv import screens
     from aecv.workflow.loop import iterate
 
-    console.set_up_logging(debug=is_debugging())
     with workers_of(options, spec) as workers:
         outcome = iterate(
             spec,

@@ -12,6 +12,8 @@ from aecv.command import (
     foreign_options,
     is_debugging,
     overrides,
+    print_settings,
+    quick_spec,
     resume_option,
     run_folder,
     run_options,
@@ -47,7 +49,11 @@ from aecv.command import (
     help="A component of another program's model whose --range is one period.",
 )
 @click.option("--ns", type=click.FloatRange(min=0, min_open=True), help="Simulated time over all walkers.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/SYSTEM_CV]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: runs/SYSTEM_CV, runs/SYSTEM_CV_trial with --quick]",
+)
 @resume_option()
 @run_options
 def main(
@@ -59,6 +65,7 @@ def main(
     config: Path | None,
     assignments: tuple[str, ...],
     print_config: bool,
+    quick: bool,
     **options: Any,
 ) -> None:
     """Extended ABF along a given CV, then free energies with error bars.
@@ -71,21 +78,29 @@ def main(
       aecv sample --system ala2 --cv theirs.pt --features features.toml --range -1.5 1.5
     """
     texts = (*assignments, *overrides(options, {"ns": "sampling.ns"}))
-    spec = spec_of(system_name, config=config, texts=texts, print_config=print_config)
+    prints = print_config and not (quick or resume)
+    spec = spec_of(system_name, config=config, texts=texts, print_config=prints)
     if spec is None:
         return
-    folder = run_folder(out, f"{spec.name}_{_slug(what)}")
+    folder = run_folder(out, f"{spec.name}_{_slug(what)}{'_trial' if quick else ''}")
+    from aecv import console
+
+    console.set_up_logging(debug=is_debugging())
+    spec = quick_spec(
+        spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume, learns=False
+    )
+    if print_config:
+        return print_settings(spec)
     from aecv.workflow.foresight import foresee_sample
 
     names = [name.strip() for name in what.split(",")]
     known = all(name in spec.settings.observables for name in names)
     foresee_sample(spec.settings, names=names if known else (), n_ranges=len(options["ranges"]))
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv import console, screens
+    from aecv import screens
     from aecv.workflow.given import GivenCV
     from aecv.workflow.plain import sample_along
 
-    console.set_up_logging(debug=is_debugging())
     given = GivenCV(
         what=what,
         **{name: options[name] for name in (*FOREIGN, "ranges", "periodic")},

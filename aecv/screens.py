@@ -10,6 +10,7 @@ from aecv.ground.progress import duration
 from aecv.ground.settings import Settings
 from aecv.workflow.ended import GO_ON
 from aecv.workflow.record_table import as_judged, number, with_error
+from aecv.workflow.verdict import TRIAL
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
     from aecv.workflow.catalogue import Entry
@@ -48,6 +49,7 @@ def sampled_table(result: "Sampled", settings: Settings) -> str:
     """What came of a run along a given CV, a line each."""
     region, walkers = settings.delta_f, settings.sampling.walkers
     rows = [
+        *([("verdict", TRIAL)] if settings.run.trial else []),
         ("CV", result.cv),
         ("simulated", f"{result.ns:g} ns over {walkers} walkers, {result.steps_per_s:.0f} steps/s"),
         ("frames", f"{result.n_frames} under the frozen bias, {result.n_effective:.0f} effective"),
@@ -89,7 +91,7 @@ def status_text(run: Path, found: "Status") -> str:
             table_header(),
             *(table_line(as_judged(record, found.convergence)) for record in found.records),
         ]
-        lines += [one_line(sentence) for sentence in found.sentences]
+    lines += [one_line(sentence) for sentence in found.sentences]
     return "\n".join(lines)
 
 

@@ -215,7 +215,10 @@ def test_too_few_effective_frames_say_what_to_change(tmp_path: Path) -> None:
         "--set", "training.min_effective_frames=5000",
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "got 1000.0 of 1000; begin a longer run (--ns), or lower" in result.stderr
+    # known from the lengths alone, so that it is said before anything is written
+    assert ">= 5000 effective frames" in result.stderr
+    assert "at most 1000 of 1000 in 0.02 ns" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_length_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:

@@ -265,6 +265,9 @@ class RunSettings(_Section):
 
     iterations: int = Field(10, ge=1, description="the unbiased one included")
     seed: int = Field(1, ge=0, lt=2**63, description="root of all random numbers")
+    trial: bool = Field(
+        False, description="set by --quick: lengths too short for conclusions, and the report says so"
+    )
 
 
 class Settings(_Section):

@@ -1,8 +1,10 @@
 """Molecular systems as they are named and described: a folder with system.toml and structure files."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.files import is_file
@@ -111,7 +113,11 @@ def shipped_systems() -> dict[str, Path]:
 
 
 def load_system(
-    name_or_path: str | Path, *, config: str | Path | None = None, overrides: Overrides = ()
+    name_or_path: str | Path,
+    *,
+    config: str | Path | None = None,
+    overrides: Overrides = (),
+    trial: Mapping[str, Any] | None = None,
 ) -> SystemSpec:
     """Find a system, lay the layers of settings over each other and check them.
 
@@ -122,6 +128,7 @@ def load_system(
         config: a TOML file laid over system.toml.
         overrides: laid over both: SECTION.KEY=VALUE texts, or a dict, `{"sampling.ns": 1}` or
             `{"sampling": {"ns": 1}}`.
+        trial: fields of --quick, laid over system.toml and under the others; None for none.
 
     Returns:
         the system; its `settings` are checked, its files are there.
@@ -138,8 +145,10 @@ def load_system(
     """
     directory = _find(name_or_path)
     toml_path = directory / FILE_NAME
-    files = [toml_path, *([] if config is None else [Path(config)])]
-    layers: list[Layer] = [*((str(path), load_toml(path)) for path in files), *override_layers(overrides)]
+    layers: list[Layer] = [(str(toml_path), load_toml(toml_path))]
+    layers += [] if trial is None else [("--quick", trial)]
+    layers += [] if config is None else [(str(config), load_toml(Path(config)))]
+    layers += override_layers(overrides)
     _check_other_solvents(layers[0])
     layers = with_solvent(layers)
     source = " with ".join(name for name, _ in layers)

@@ -78,7 +78,8 @@ def prepare_replicas(
     used = np.flatnonzero(w > 0)
     if len(used) < MIN_FRAMES:
         raise TrainingError(
-            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(used)}; give it more frames"
+            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(used)}; "
+            "give it more frames"
         )
     _check_finite(positions[used])
     y = np.zeros((len(w), 3 * positions.shape[1]))

@@ -134,21 +134,18 @@ def iterate(
     """
     spec = as_system(spec)
     # what arithmetic tells is an error before anything is written
-    given = None
-    warnings = () if frames is not None else foresee_loop(spec.settings)
+    is_simulated = frames is None and not resume
+    foresees = partial(foresee_loop, with_dynamics=is_simulated)
+    warnings = foresees(spec.settings)
     engine_versions = require_engine(spec.settings.sampling.engine)
     system = build(spec)
     files = None if frames is None else frame_files(frames)
     if files is not None:
         check_frames(files, system)
-        given = count_frames(files)
-        warnings = foresee_loop(spec.settings, given_frames=given)
-    check_space(
-        system,
-        Path(out),
-        partial(samplings_of_loop, with_dynamics=files is None),
-        partial(foresee_loop, given_frames=given),
-    )
+        foresees = partial(foresees, given_frames=count_frames(files))
+        warnings = foresees(spec.settings)
+    samplings = partial(samplings_of_loop, with_dynamics=files is None)
+    check_space(system, Path(out), samplings, foresees)
     workers = workers or ThisProcess()
     platform = choose_platform(system.system, spec.settings.dynamics.platform, devices=workers.devices)
     open_run = RunDirectory.resume if resume else RunDirectory.create
@@ -222,7 +219,7 @@ class _Loop:
         convergence = self._settings.convergence
         outcome = Outcome(
             records=tuple(records),
-            verdict=judge(records, convergence),
+            verdict=judge(records, convergence, trial=self._settings.run.trial),
             production=produced,
             convergence=convergence,
         )

@@ -24,7 +24,7 @@ from aecv.workflow.in_use import is_in_use
 from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.sampled import STARTS, is_sample_run
 from aecv.workflow.store import ALONG, name_of
-from aecv.workflow.verdict import judge
+from aecv.workflow.verdict import TRIAL, Verdict, judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,8 @@ def status(path: Path | str) -> Status:
     records = tuple(_records(run))
     stage = _stage(run, records)
     state = "running" if is_in_use(run.path) else "stopped" if stage else "finished"
-    verdict = judge(records, run.settings.convergence) if records else None
+    is_trial = run.settings.run.trial
+    verdict = judge(records, run.settings.convergence, trial=is_trial) if records else None
     scored = any(record.score is not None for record in records)
     return Status(
         system=run.settings.system.name,
@@ -141,12 +142,19 @@ def status(path: Path | str) -> Status:
         stage=stage,
         records=records,
         converged=verdict.converged if verdict and scored else None,
-        sentences=() if verdict is None else verdict.sentences if stage is None else verdict.findings,
+        sentences=_sentences(verdict, is_whole=stage is None, is_trial=is_trial),
         ended=read_end(run.path) if state == "stopped" else None,
         idle_s=_idle(run.path),
         convergence=run.settings.convergence,
         damaged=(*_gaps(run, records), *damages(run.path)),
     )
+
+
+def _sentences(verdict: Verdict | None, *, is_whole: bool, is_trial: bool) -> tuple[str, ...]:
+    """The verdict so far; advice is for a run at its end."""
+    if verdict is None:
+        return (TRIAL,) if is_trial else ()
+    return verdict.sentences if is_whole else verdict.findings
 
 
 def _records(run: FinishedRun) -> Iterator[IterationRecord]:

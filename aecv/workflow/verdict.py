@@ -32,12 +32,24 @@ class Verdict(Shown):
         return {"converged": self.converged, "sentences": list(self.sentences)}
 
 
+TRIAL = "trial: lengths too short for conclusions"
+"""What is said first of every run with the settings of --quick."""
+AFTER_TRIAL = "begin the run itself with the same command without --quick"
 MOST_MISSES = 3
 """Iterations whose misses a verdict explains, the latest ones."""
 
 
-def judge(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> Verdict:
-    """The verdict on a run's iterations so far."""
+def judge(
+    records: Sequence[IterationRecord], settings: ConvergenceSettings, *, trial: bool = False
+) -> Verdict:
+    """The verdict on a run's iterations so far; that of a trial is never that it converged."""
+    found = _judged(records, settings)
+    if not trial:
+        return found
+    return Verdict(converged=False, sentences=(TRIAL, *found.findings, AFTER_TRIAL))
+
+
+def _judged(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> Verdict:
     scored = [record for record in records if record.score is not None]
     if not scored:
         return Verdict(

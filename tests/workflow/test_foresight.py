@@ -74,6 +74,26 @@ def test_default_runs_of_all_systems_have_nothing_to_warn_of() -> None:
         assert foresee_loop(settings_of(system=name)) == ()
 
 
+def test_frames_of_the_hot_run_train_the_first_cv() -> None:
+    """88 frames of dynamics and 1000 of the hot run are enough for one iteration alone, but for no second."""
+    few = ("sampling.ns=0.009", "training.min_effective_frames=1", "starts.hot_ps=100", "starts.mode=auto")
+    assert foresee_loop(settings_of(*few, "run.iterations=1", "production.ns=0.1")) == ()
+    for without in ("run.iterations=2", "starts.hot_share=0"):
+        with pytest.raises(ForeseenError, match=r">= 100 frames, at most \d+ of 88"):
+            foresee_loop(settings_of("run.iterations=1", "production.ns=0.1", *few, without))
+
+
+def test_dynamics_that_a_users_frames_replace_are_not_counted() -> None:
+    """Also where these do not tell how many they are, and where a run that began with them is resumed."""
+    short = settings_of("sampling.ns=0.00001", "run.iterations=1", "production.ns=0")
+    with pytest.raises(ForeseenError):
+        foresee_loop(short)
+    assert foresee_loop(short, with_dynamics=False) == ()
+    assert foresee_loop(short, with_dynamics=False, given_frames=600) == ()
+    with pytest.raises(ForeseenError, match=r"at most 50 of the 50 that are given"):
+        foresee_loop(short, with_dynamics=False, given_frames=50)
+
+
 def test_few_frames_are_warned_of() -> None:
     """800 frames count where 500 effective ones are asked for: possible, and unlikely."""
     (warning, *_) = foresee_loop(settings_of("sampling.ns=0.1", "run.iterations=2"))
@@ -139,12 +159,12 @@ def test_the_command_that_is_told_passes_the_check(tmp_path: Path) -> None:
     command = re.search(r"would do: (aecv iterate .*?)(;|$)", result.stderr)
     assert command is not None
     told = shlex.split(command[1])
-    assert told[told.index("--ns") + 1] == "0.63"
+    assert told[told.index("--ns") + 1] == "0.32"
     assert "--ns=0.05" not in told
     assert "training.restarts=3" in told
     found = CliRunner().invoke(main, [*told[1:], "--print-config"])
-    assert "ns = 0.63" in found.stdout
-    foresee_loop(settings_of("run.iterations=3", "sampling.ns=0.63"))
+    assert "ns = 0.32" in found.stdout
+    foresee_loop(settings_of("run.iterations=3", "sampling.ns=0.32"))
 
 
 Usage = namedtuple("Usage", "total used free")

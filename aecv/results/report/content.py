@@ -247,6 +247,7 @@ class Story:
         written: when the page was made.
         converged: None where nothing is judged.
         verdict: sentences.
+        trial: what is said before anything else of a run that is only a trial; "" for any other.
         steps: what to do next.
         facts: the numbers that matter most, name and text.
         table: of the iterations.
@@ -272,6 +273,7 @@ class Story:
     versions: tuple[tuple[str, str], ...]
     command: str
     learns: bool = True
+    trial: str = ""
     table: Table | None = None
     history: History | None = None
     places: tuple[Place, ...] = ()

@@ -34,7 +34,7 @@ from aecv.workflow.reporting.words import (
 from aecv.workflow.sampled import STARTS, Sampled, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.timing import Timing
-from aecv.workflow.verdict import judge
+from aecv.workflow.verdict import TRIAL, judge
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class _Reader:
         settings = self._settings
         records = self._records()
         production = self._production(records)
-        verdict = judge(records, settings.convergence)
+        verdict = judge(records, settings.convergence, trial=settings.run.trial)
         state = self._state or self._found_state(records, production is not None)
         starts = self._run / name_of(0)
         sources = [
@@ -99,8 +99,13 @@ class _Reader:
         return replace(
             story,
             converged=verdict.converged if len(records) > 1 else None,
-            # the advice is given by the steps, with its command
-            verdict=_with_end(ended, verdict.findings if len(records) > 1 else ("nothing to judge yet",)),
+            # the advice is given by the steps, with its command; that it is a trial has a place of its own
+            verdict=_with_end(
+                ended,
+                verdict.findings[int(settings.run.trial) :]
+                if len(records) > 1
+                else ("nothing to judge yet",),
+            ),
             steps=steps_of_loop(
                 records,
                 settings,
@@ -183,6 +188,7 @@ class _Reader:
             facts=(),
             settings=setting_groups(settings),
             toml=to_toml(settings),
+            trial=TRIAL if settings.run.trial else "",
             versions=(*manifest.versions.items(), *facts),
             learns=cv is None,
             command=repeating(manifest, settings, cv, given_frames=self._has_given_frames()),

@@ -10,7 +10,7 @@ from aecv.workflow.ended import GO_ON, Ended
 from aecv.workflow.production import Production
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.sampled import Sampled
-from aecv.workflow.verdict import shortfall, unreachable
+from aecv.workflow.verdict import AFTER_TRIAL, shortfall, unreachable
 
 WIDE_KJ_MOL = 1.0
 """Half width of an interval of Delta F from which on more time is worth while: chemical accuracy is 4.2."""
@@ -35,6 +35,8 @@ def steps_of_loop(
         )
     if state == "stopped":
         return (_after_the_end(ended, shlex.join([*base, "--iters", str(n), "--resume"])),)
+    if settings.run.trial:
+        return (_in_earnest(),)
     steps = []
     more = shlex.join([*base, "--iters", str(n + max(4, n // 2)), "--resume"])
     last = records[-1] if records else None
@@ -82,6 +84,8 @@ def steps_of_sample(
         return (
             Step(advice="The run stopped before its end. Continue it with the same command and --resume."),
         )
+    if settings.run.trial:
+        return (_in_earnest(),)
     steps = []
     half = _half(result.delta_f_interval)
     longer = f"--ns {4.0 * result.ns:g}"
@@ -103,6 +107,13 @@ def steps_of_sample(
     if not steps:
         steps.append(_another_seed(settings))
     return tuple(steps)
+
+
+def _in_earnest() -> Step:
+    return Step(
+        advice="This was a trial: it shows that the system runs, and its numbers mean nothing yet. Look at "
+        f"the starts, the CV and the pictures, then {AFTER_TRIAL}."
+    )
 
 
 def _why_not(last: IterationRecord | None, settings: Settings) -> str:

@@ -1,0 +1,139 @@
+"""A trial of two minutes: its lengths follow from the speed, what is given wins, and it says what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aecv.cli import main
+from aecv.models.spec import load_system
+from aecv.workflow import trial
+from aecv.workflow.foresight import foresee_loop, foresee_sample
+from aecv.workflow.lengths import plan_of
+from aecv.workflow.status import status
+from aecv.workflow.trial import KEYS, Pace, stored_trial, trial_layer
+from aecv.workflow.verdict import TRIAL
+
+TINY = (
+    "run.iterations=2", "sampling.ns=0.01", "starts.hot_ps=5", "starts.candidates=5", "training.restarts=2",
+    "training.max_epochs=2", "sampling.equilibration_ps=1",
+)  # fmt: skip
+"""Given lengths that win, so that a trial of the tests takes seconds."""
+
+
+def settings_at(speed: float, *overrides: str, system: str = "ala2", **given: object):
+    plain = load_system(system, overrides=overrides)
+    layer = trial_layer(plain.settings, Pace(steps_per_s=speed, processes=2), given)
+    return load_system(system, overrides=overrides, trial=layer).settings
+
+
+@pytest.mark.parametrize("speed", [1.0, 50.0, 300.0, 5e3, 1e5, 1e7])
+@pytest.mark.parametrize("system", ["ala2", "aaqaa3", "chignolin", "mueller_brown", "ala2_water"])
+def test_a_trial_of_any_speed_falls_short_of_nothing(system: str, speed: float) -> None:
+    settings = settings_at(speed, system=system)
+    assert settings.run.trial
+    assert foresee_loop(settings) == ()
+    assert foresee_sample(settings, n_components=2) == ()
+    plan = plan_of(settings, 1)
+    assert plan.n_rounds >= 4  # several updates of the bias
+    assert 400 <= plan.frames_per_walker * plan.n_walkers <= 8000
+
+
+@pytest.mark.parametrize("speed", [300.0, 5e3, 1e5])
+def test_its_dynamics_take_a_minute(speed: float) -> None:
+    """Three iterations and a production at that speed, the bias included; lengths are rounded down."""
+    settings = settings_at(speed)
+    ns = 3 * settings.sampling.ns + settings.production_ns
+    seconds = 1000.0 * ns / settings.dynamics.timestep_ps / Pace(steps_per_s=speed, processes=2).biased
+    assert 35.0 < seconds <= 60.0
+    hot = settings.starts.hot_ps / settings.dynamics.timestep_ps / speed
+    assert hot <= 8.0 + settings.starts.candidates / speed
+
+
+def test_about_the_same_speed_gives_the_same_numbers() -> None:
+    """Lengths have one and a half digits: a machine that is a little busy changes none of them."""
+    assert settings_at(1.00e5) == settings_at(1.03e5)
+
+
+def test_what_is_given_wins_and_the_rest_fits_it() -> None:
+    given = {"sampling": {"ns": 0.05}, "training": {"restarts": 2}}
+    settings = settings_at(1e5, "sampling.ns=0.05", "training.restarts=2", **given)
+    assert settings.sampling.ns == 0.05
+    assert settings.training.restarts == 2
+    assert settings.production_ns == pytest.approx(0.075)
+    assert foresee_loop(settings) == ()
+    assert plan_of(settings, 0).frames_per_walker * 4 >= 400  # frames come as often as the length asks
+
+
+@pytest.fixture(scope="module")
+def tiny_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a trial of seconds; tests must not change it."""
+    folder = tmp_path_factory.mktemp("trial") / "run"
+    words = [part for text in TINY for part in ("--set", text)]
+    result = CliRunner().invoke(
+        main,
+        ["iterate", "--system", "ala2", "--quick", "--workers", "1", "--out", str(folder), *words],
+    )
+    assert result.exit_code == 0, result.output
+    assert TRIAL in result.stdout
+    return folder
+
+
+def test_it_says_everywhere_what_it_is(tiny_trial: Path) -> None:
+    summary = json.loads((tiny_trial / "summary.json").read_text())
+    assert summary["verdict"]["converged"] is False
+    assert summary["verdict"]["sentences"][0] == TRIAL
+    assert TRIAL.capitalize() in (tiny_trial / "report.html").read_text()
+    assert status(tiny_trial).sentences[0] == TRIAL
+    assert TRIAL in CliRunner().invoke(main, ["status", str(tiny_trial)]).stdout
+
+
+def test_it_is_resumed_with_its_own_numbers(tiny_trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is timed again, with or without --quick and without the lengths that were given."""
+    layer = stored_trial(tiny_trial)
+    assert layer is not None
+    stored = json.loads((tiny_trial / "run.json").read_text())["settings"]
+    again = load_system("ala2", trial=layer).settings
+    assert again.model_dump(mode="json") == stored
+    monkeypatch.setattr(trial, "load_trial", lambda *_, **__: pytest.fail("timed again"))
+    words = ["iterate", "--system", "ala2", "--out", str(tiny_trial), "--resume", "--workers", "1"]
+    for more in ([], ["--quick"]):
+        result = CliRunner().invoke(main, [*words, *more])
+        assert result.exit_code == 0, result.output
+
+
+def test_another_run_is_not_resumed_as_a_trial(small_run: Path) -> None:
+    assert stored_trial(small_run) is None
+    words = ["iterate", "--system", "ala2", "--out", str(small_run), "--resume", "--quick"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert "was begun without --quick; leave it out to resume it" in result.stderr
+
+
+def test_its_settings_can_be_looked_at_first() -> None:
+    result = CliRunner().invoke(
+        main, ["iterate", "--system", "ala2", "--quick", "--iters", "2", "--print-config"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "trial = true" in result.stdout
+    assert "iterations = 2" in result.stdout
+
+
+def test_every_key_of_a_trial_is_a_setting() -> None:
+    fields = load_system("ala2").settings.model_dump()
+    for key in KEYS:
+        section, name = key.split(".")
+        assert name in fields[section]
+
+
+@pytest.mark.slow
+def test_a_sampling_along_a_given_cv_can_be_tried(tmp_path: Path) -> None:
+    words = [part for text in TINY[1:] for part in ("--set", text)]
+    out = tmp_path / "along"
+    arguments = ["sample", "--system", "ala2", "--cv", "phi,psi", "--quick", "--out", str(out), *words]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert TRIAL in result.stdout
+    assert TRIAL.capitalize() in (out / "report.html").read_text()
+    assert status(out).sentences == (TRIAL,)
