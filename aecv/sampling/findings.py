@@ -67,10 +67,11 @@ def unknown_residues(forcefield: app.ForceField, topology: app.Topology) -> Iter
             "--add-atoms=heavy --output NEW"
         )
         return
-    for residue in unmatched[:_MANY]:
-        yield f"not in the force field: {residue_title(residue)}: {_why_unknown(forcefield, residue)}"
-    if len(unmatched) > _MANY:
-        yield f"not in the force field: {len(unmatched) - _MANY} more residues"
+    reasons: dict[str, list[str]] = {}
+    for residue in unmatched:
+        reasons.setdefault(_why_unknown(forcefield, residue), []).append(residue_title(residue))
+    for reason, titles in reasons.items():
+        yield f"not in the force field: {_listed(titles)}: {reason}"
 
 
 def _missing_heavy(forcefield: app.ForceField, residue: app.topology.Residue) -> set[str]:
@@ -91,12 +92,14 @@ def _why_unknown(forcefield: app.ForceField, residue: app.topology.Residue) -> s
             return "water and ions need a file of their own (amber14/tip3pfb.xml), or are left out"
         return (
             "it knows no residue of that name; a ligand needs parameters of its own, for example as an Amber "
-            f"topology (aecv init NAME --prmtop FILE --inpcrd FILE), or is left out (--drop {residue.name})"
+            "topology (aecv init NAME --prmtop FILE --inpcrd FILE)"
         )
     if not any(atom.element is not None and atom.element.symbol == "H" for atom in atoms):
         return "its hydrogens are missing"
     names, expected = {a.name for a in atoms}, {a.name for a in templates[residue.name].atoms}
     chain = list(residue.chain.residues())
+    if len(chain) == 1 and residue.name in _AMINO_ACIDS.split(" "):
+        return "an amino acid alone is none of its residues, which need neighbours or caps (ACE, NME)"
     if residue in (chain[0], chain[-1]):
         return (
             "it ends its chain, and an end needs all of its atoms: H, H2 and H3 at the first residue, OXT at "

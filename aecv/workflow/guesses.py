@@ -1,6 +1,6 @@
 """What is guessed about a molecule: force field, box, CV atoms, observables, time step; and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import mdtraj
@@ -60,23 +60,26 @@ class ObservableGuess:
     words: str
 
 
-def guess_forcefield(topology: app.Topology, *, is_solvated: bool) -> Guess:
-    """The first of a few force fields that knows every residue; else the first."""
-    files, fits = _CANDIDATES[is_solvated][0], False
-    for candidate in _CANDIDATES[is_solvated]:
-        if not read_force_field(candidate).getUnmatchedResidues(topology):
-            files, fits = candidate, True
-            break
+def guess_forcefields(topology: app.Topology, *, is_solvated: bool) -> Iterator[Guess]:
+    """Force fields that know every residue, the usual one first; that one where none does."""
+    candidates = _CANDIDATES[is_solvated]
+    fitting = (files for files in candidates if not read_force_field(files).getUnmatchedResidues(topology))
+    first = next(fitting, None)
+    if first is None:
+        yield _forcefield(candidates[0], "They do NOT know every residue: see `aecv check`.", is_solvated)
+        return
+    for files in (first, *fitting):
+        yield _forcefield(files, "They know every residue.", is_solvated)
+
+
+def _forcefield(files: tuple[str, ...], known: str, is_solvated: bool) -> Guess:
     water = (
         "The second file is the model of water and ions."
         if is_solvated
         else "There is no water around it: implicit solvent (OBC2), or, without the second file, vacuum."
     )
-    known = "They know every residue." if fits else "They do NOT know every residue: see `aecv check`."
     return Guess(
-        value=files,
-        why=f"{known} {water}",
-        other=f"{_OTHER[is_solvated]}, or a file in this folder",
+        value=files, why=f"{known} {water}", other=f"{_OTHER[is_solvated]}, or a file in this folder"
     )
 
 

@@ -33,8 +33,7 @@ def propose(
 ) -> tuple[Proposal, list[str]]:
     """All guesses, and what was left out."""
     said = list(read_coordinates(sources.structure).notes)
-    forcefield = _forcefield(sources, place) if sources.format == "forcefield" else None
-    molecule = _read(name, files, forcefield, place)
+    forcefield, molecule = _with_forces(name, files, sources, place)
     topology, system = molecule.topology, molecule.system
     contents = contents_of(topology, molecule.positions)
     if contents.subject is None:
@@ -70,18 +69,38 @@ def propose(
     return proposal, said
 
 
-def _forcefield(sources: Sources, place: Path) -> Guess:
-    """What was given, files of the user copied; else a guess."""
+def _with_forces(
+    name: str, files: dict[str, str | tuple[str, ...]], sources: Sources, place: Path
+) -> tuple[Guess | None, Molecule]:
+    """The first force field that makes a System of the molecule, and this.
+
+    To know every residue is not enough: models of implicit solvent know fewer elements and nucleic acids.
+    """
+    if sources.format != "forcefield":
+        return None, _read(name, files, None, place)
+    failure: MolecularSystemError | None = None
+    for forcefield in _forcefields(sources, place):
+        try:
+            return forcefield, _read(name, files, forcefield, place)
+        except MolecularSystemError as error:
+            failure = failure or error
+    assert failure is not None  # one is proposed at least
+    raise failure
+
+
+def _forcefields(sources: Sources, place: Path) -> Iterator[Guess]:
+    """What was given, files of the user copied; else guesses."""
     if sources.forcefield:
         names = []
         for name in sources.forcefield:
             is_file = Path(name).is_file()
             names.append(copied(Path(name), place) if is_file else name)
-        return Guess(value=tuple(names), why="As given with --forcefield.")
+        yield Guess(value=tuple(names), why="As given with --forcefield.")
+        return
     coordinates = read_coordinates(place / sources.structure.name)
     assert coordinates.topology is not None
     contents = contents_of(coordinates.topology, coordinates.positions)
-    return guesses.guess_forcefield(coordinates.topology, is_solvated=contents.is_solvated)
+    yield from guesses.guess_forcefields(coordinates.topology, is_solvated=contents.is_solvated)
 
 
 def _read(

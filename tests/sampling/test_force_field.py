@@ -19,7 +19,7 @@ from aecv.sampling.force_field import read_force_field
 from aecv.sampling.preparation import Preparation, prepare_structure
 from aecv.sampling.structure import read_coordinates
 from aecv.sampling.system import build
-from aecv.workflow.guesses import guess_forcefield
+from aecv.workflow.guesses import guess_forcefields
 from tests.sampling import three_atoms
 from tests.sampling.three_atoms import POSITIONS, potential_energy, write_system
 
@@ -134,7 +134,7 @@ def test_init_takes_no_force_field_from_the_current_folder(
     monkeypatch.chdir(here)
     topology = read_coordinates(load_system("ala2").structure_path).topology
     for is_solvated in (False, True):
-        guess_forcefield(topology, is_solvated=is_solvated)
+        next(guess_forcefields(topology, is_solvated=is_solvated))
     wanted = Preparation(add_hydrogens=True)
     with pytest.raises(MolecularSystemError, match="holds a script"):  # of a file that is given it is said
         prepare_structure(folder / "tri.pdb", tmp_path / "out.pdb", wanted, forcefield=["implicit/obc2.xml"])

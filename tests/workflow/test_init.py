@@ -1,5 +1,6 @@
 """aecv init: what is guessed, that it is validated, and every refusal with its words."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import mdtraj
@@ -7,7 +8,7 @@ import numpy as np
 import openmm
 import pytest
 from click.testing import CliRunner, Result
-from openmm import app
+from openmm import app, unit
 
 from aecv.cli import main
 from aecv.models.spec import load_system
@@ -240,10 +241,11 @@ def test_a_box_counts_as_water_when_water_fills_it() -> None:
 
 def test_the_force_field_is_one_that_knows_every_residue() -> None:
     topology, _ = read_structure(ALA2)
-    assert guesses.guess_forcefield(topology, is_solvated=True).value == guesses.SOLVATED
+    assert next(guesses.guess_forcefields(topology, is_solvated=True)).value == guesses.SOLVATED
     strange = app.Topology()
     strange.addAtom("X1", app.element.carbon, strange.addResidue("QQQ", strange.addChain()))
-    assert "do NOT know every residue" in guesses.guess_forcefield(strange, is_solvated=False).why
+    (guess,) = guesses.guess_forcefields(strange, is_solvated=False)
+    assert "do NOT know every residue" in guess.why
 
 
 def test_a_real_protein_gets_a_handful_of_dihedrals(shared_data: Path) -> None:
@@ -337,11 +339,8 @@ def test_what_would_help_was_tried(ion: bool) -> None:
     result = init("mine", "--pdb", structure)
     assert result.exit_code == 1
     options = "--drop-solvent --drop LIG" if ion else "--drop LIG"
-    assert result.output.endswith(
-        f"LIG 9: it knows no residue of that name; a ligand needs parameters of its "
-        "own, for example as an Amber topology (aecv init NAME --prmtop FILE --inpcrd FILE), or is left out "
-        f"(--drop LIG); it works with {options}\n"
-    )
+    assert "not in the force field: LIG 9: it knows no residue of that name; a ligand" in result.output
+    assert result.output.endswith(f"(aecv init NAME --prmtop FILE --inpcrd FILE); it works with {options}\n")
     assert not Path("mine").exists()
     followed = init("mine", "--pdb", structure, *options.split())
     assert followed.exit_code == 0, followed.output
@@ -374,3 +373,117 @@ def test_strange_hydrogens_are_taken_away_and_placed_anew() -> None:
     result = init("mine", "--pdb", "strange.pdb")
     assert "hydrogens of unknown names taken away (HX of ALA 2), 1 hydrogens added at pH 7" in result.output
     assert build(load_system("mine")).n_atoms == 22
+
+
+def test_a_force_field_that_knows_the_residues_has_to_know_their_atoms_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The models of implicit solvent know fewer atoms than the templates do: those of DNA, for one."""
+    pairs = (("amber14-all.xml", "amber99_obc.xml"), guesses.IMPLICIT)
+    monkeypatch.setitem(guesses._CANDIDATES, False, pairs)
+    result = init("mine", "--pdb", ALA2)
+    assert result.exit_code == 0, result.output
+    assert load_system("mine").settings.system.forcefield == guesses.IMPLICIT
+    monkeypatch.setitem(guesses._CANDIDATES, False, pairs[:1])
+    assert "GBSAOBCForce: No parameters" in init("other", "--pdb", ALA2).output
+    assert not Path("other").exists()
+
+
+def test_the_cv_is_of_the_largest_molecule(shared_cases: Path) -> None:
+    """A host of 126 atoms and its guest: mdtraj's words for proteins select nothing of either."""
+    folder = shared_cases / "host_guest"
+    result = init("hg", "--prmtop", folder / "hg.prmtop", "--inpcrd", folder / "hg.inpcrd")
+    assert result.exit_code == 0, result.output
+    assert "of the largest of 2 molecules, CUC 1; the others are left out" in result.output
+    built = build(load_system("hg"))
+    residues = {list(built.topology.atoms())[k].residue.name for k in built.cv_atom_indices}
+    assert (residues, len(built.cv_atom_indices)) == ({"CUC"}, 84)
+    assert built.spec.settings.starts.mode == "one"
+
+
+def strands(n_strands: int, n_nucleotides: int) -> Contents:
+    """Nucleotides of the atoms that a CV is made of, in strands without a bond between them."""
+    topology = mdtraj.Topology()
+    for _ in range(n_strands):
+        chain, last = topology.add_chain(), None
+        for number in range(n_nucleotides):
+            residue = topology.add_residue("DA", chain, resSeq=number + 1)
+            atoms = [
+                topology.add_atom(name, mdtraj.element.Element.getBySymbol(name[0]), residue)
+                for name in ("P", "O5'", "C4'", "C1'", "C3'", "O3'", "C2", "C4", "C6")
+            ]
+            for first, second in pairwise(([] if last is None else [last]) + atoms):
+                topology.add_bond(first, second)
+            last = atoms[5]
+    positions = np.random.default_rng(0).normal(size=(topology.n_atoms, 3))
+    return Contents(topology=topology, positions=positions, box=None)
+
+
+def test_a_nucleic_acid_is_all_of_its_strands() -> None:
+    contents = strands(2, 6)
+    guess = guesses.guess_cv_atoms(contents)
+    assert guess.value == 'nucleic and name P "C4\'" "C1\'" C2 C4 C6'
+    assert "of all 2 strands, which hold each other" in guess.why
+    chosen = contents.topology.select(str(guess.value))
+    chains = [contents.topology.atom(k).residue.chain.index for k in chosen]
+    assert (chains.count(0), chains.count(1)) == (36, 36)
+    names = [found.name for found in guesses.guess_observables(contents, str(guess.value))]
+    assert names == ["end_to_end", "rg", "rmsd"]
+    # of a long one two atoms a nucleotide, or one
+    long = guesses.guess_cv_atoms(strands(2, 20))
+    assert 'name P "C1\'"' in str(long.value)
+
+
+def beads(n: int) -> app.Topology:
+    topology = app.Topology()
+    chain = topology.addChain()
+    for number in range(n):
+        topology.addAtom("CA", app.element.carbon, topology.addResidue("ALA", chain, str(number + 1)))
+    return topology
+
+
+def test_beads_are_asked_for_no_helicity() -> None:
+    """CA alone has neither phi nor psi; forces come from elsewhere."""
+    n, system = 12, openmm.System()
+    bonds = openmm.HarmonicBondForce()
+    for k in range(n):
+        system.addParticle(110.0)
+        if k:
+            bonds.addBond(k - 1, k, 0.38, 1e4)
+    system.addForce(bonds)
+    Path("beads.xml").write_text(openmm.XmlSerializer.serialize(system), encoding="utf-8")
+    positions = np.array([[0.3 * k, 0.23 * (k % 2), 0.1 * (k % 3)] for k in range(n)])
+    with Path("beads.pdb").open("w", encoding="utf-8") as handle:
+        app.PDBFile.writeFile(beads(n), positions * unit.nanometer, handle)
+    result = init("chain", "--xml", "beads.xml", "--pdb", "beads.pdb")
+    assert result.exit_code == 0, result.output
+    built = build(load_system("chain"))
+    assert built.observables.names == ("end_to_end", "rg", "rmsd")
+    assert built.cv_atom_indices.tolist() == list(range(n))
+    # and without forces it is said what they are
+    alone = init("alone", "--pdb", "beads.pdb")
+    assert alone.exit_code == 1
+    assert "beads: the amino acids have no backbone of N, CA and C" in alone.output
+    assert "as an OpenMM System (.xml)" in alone.output
+
+
+def test_its_own_folder_is_overwritten_on_request_alone() -> None:
+    """As it was written; what was changed since, or lies there besides, is a user's."""
+    init("mine", "--pdb", ALA2)
+    plain = init("mine", "--pdb", ALA2, "--add-hydrogens")
+    assert plain.output.endswith("or --force, since it is as aecv init wrote it\n")
+    assert init("mine", "--pdb", ALA2, "--add-hydrogens", "--force").exit_code == 0
+    with Path("mine/system.toml").open("a", encoding="utf-8") as handle:
+        handle.write("# mine\n")
+    refused = init("mine", "--pdb", ALA2, "--force")
+    assert refused.exit_code == 1
+    assert "system.toml has changed since aecv init wrote it; choose another name" in refused.output
+    assert Path("mine/system.toml").read_text(encoding="utf-8").endswith("# mine\n")
+    again = init("mine", "--pdb", ALA2)
+    assert "--force" not in again.output
+
+
+def test_an_amino_acid_alone_is_told_so() -> None:
+    text = ALA2.read_text(encoding="utf-8").splitlines()
+    Path("one.pdb").write_text("\n".join(line for line in text if " ALA " in line) + "\nEND\n")
+    assert "an amino acid alone is none of its residues" in init("one", "--pdb", "one.pdb").output
