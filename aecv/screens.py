@@ -120,6 +120,8 @@ def free_energy_text(found: "FreeEnergy") -> str:
     place = f"iteration {found.place}" if isinstance(found.place, int) else found.place
     what = f"{place} alone" if found.alone else f"{place} and what is pooled with it"
     lines = [f"F along {', '.join(found.names)} from {found.n_frames} frames of {what}"]
+    if found.missing:
+        lines.append(f"{found.missing} is not there: what is there of it is not finished, and not used")
     lines.append(_bins_text(found))
     if found.delta_f is not None:
         value = float(found.delta_f.estimate)

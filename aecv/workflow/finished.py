@@ -85,6 +85,15 @@ class FinishedRun:
             )
         return numbers[-1]
 
+    @property
+    def unfinished(self) -> str:
+        """The record that a production, or a run along a given CV, still lacks; "" where none does."""
+        productions = [f"production_{number:02d}" for number in reversed(self.iterations)]
+        for name in (ALONG, *productions):
+            if (self.path / name).is_dir() and not self.is_done(name, "analysis"):
+                return f"{name}/analysis.done"
+        return ""
+
     def cv(self, iteration: int) -> CV:
         """The CV that an iteration learned."""
         return load_cv(self.iteration_dir(iteration))

@@ -52,6 +52,7 @@ class FreeEnergy(Shown):
         n_frames: that entered.
         n_unknown: bins that frames with a weight reached, too few for F to be known.
         least_visits: effective visits that a bin needed.
+        missing: the record that a better place, which is not finished, still lacks; "" where there is none.
     """
 
     system: str
@@ -65,6 +66,7 @@ class FreeEnergy(Shown):
     n_frames: int
     n_unknown: int
     least_visits: float
+    missing: str = ""
 
     @property
     def n_known(self) -> int:
@@ -194,6 +196,7 @@ def free_energy(
         n_frames=len(values),
         n_unknown=int((resampled.has_weight(values, edges) & np.isnan(profile.estimate)).sum()),
         least_visits=resampled.least_visits,
+        missing=found.unfinished if place is None else "",
     )
 
 

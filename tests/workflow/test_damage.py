@@ -215,6 +215,9 @@ def outcome(file: str, command: str, result: Result, whole: Result, original: di
         return "repaired" if made == original else "SILENT"
     if result.made == whole.made:
         return "unaffected"
+    stage = result.made.get("stage") if command == "status" else None
+    if stage and file == f"{stage['place']}/{stage['name']}.done":
+        return "told"  # as the work that is left
     return "told" if file in result.said or Path(file).name in result.said else "SILENT"
 
 

@@ -10,6 +10,7 @@ from aecv.ground.errors import AecvError, SettingsError, StoreError
 from aecv.ground.files import read_json, write_json
 from aecv.models.cv_files import load_cv
 from aecv.results.fes import read_fes
+from aecv.screens import free_energy_text
 from aecv.workflow.profiles import coordinate, free_energy, place_of
 
 
@@ -42,6 +43,18 @@ def test_the_production_is_the_best_estimate(small_run: Path) -> None:
     assert alone.delta_f is not None
     assert float(alone.delta_f.estimate) == pytest.approx(made["delta_f_alone_kj_mol"], abs=1e-9)
     assert alone.n_frames < found.n_frames
+
+
+def test_a_production_that_is_not_finished_is_told_where_it_is_not_used(
+    small_run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(small_run, tmp_path / "run"))
+    assert free_energy(copy, ("phi",), replicates=2).missing == ""
+    (copy / "production_02" / "analysis.done").unlink()
+    found = free_energy(copy, ("phi",), replicates=2)
+    assert (found.place, found.missing) == (2, "production_02/analysis.done")
+    assert "production_02/analysis.done is not there" in free_energy_text(found)
+    assert free_energy(copy, ("phi",), place=2, replicates=2).missing == ""
 
 
 def test_the_biased_cv_by_its_file_and_by_its_components_is_the_same(small_run: Path) -> None:
