@@ -5,7 +5,7 @@ Texts are made in two ways: at random, and from valid ones by a few edits, which
 
 import os
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +75,12 @@ VALID = to_toml(load_system("ala2").settings)
 
 
 @st.composite
-def edited(draw: st.DrawFn, text: str) -> str:
+def edited(draw: st.DrawFn, text: str, pieces: Sequence[str] = PIECES) -> str:
     """A text with up to four places cut out, doubled or replaced."""
     for _ in range(draw(st.integers(1, 4))):
         begin = draw(st.integers(0, len(text)))
         end = min(len(text), begin + draw(st.integers(0, 12)))
-        piece = draw(st.one_of(st.sampled_from(PIECES), st.just(2 * text[begin:end]), st.text(max_size=6)))
+        piece = draw(st.one_of(st.sampled_from(pieces), st.just(2 * text[begin:end]), st.text(max_size=6)))
         text = text[:begin] + piece + text[end:]
     return text
 

@@ -5,7 +5,6 @@ with a suggestion.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.settings import Settings
+from aecv.ground.toml_text import MOST_PARTS, parse_toml
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 """Settings laid over a system's, as texts or as a mapping."""
@@ -30,8 +30,8 @@ def load_toml(path: Path) -> dict[str, Any]:
         SettingsError: when it is missing or malformed.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # the latter also of bytes that are no text
         raise SettingsError(f"{path}: needs a readable TOML file, got: {error}") from error
 
 
@@ -46,13 +46,13 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     """
     key, separator, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
-    if not separator or not all(path):
+    if not separator or not all(path) or len(path) > MOST_PARTS:
         raise SettingsError(f"--set {text!r}: needs SECTION.KEY=VALUE, for example training.restarts=8")
     if len(path) == 1:
         path = (_section_of(path[0], text), *path)
     try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return path, parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return path, value.strip()
 
 

@@ -36,13 +36,12 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
     plain: list[Layer] = [
         (name, {key: value for key, value in fields.items() if key != SECTION}) for name, fields in layers
     ]
-    system = merge(*(fields for _, fields in plain)).get("system")
-    chosen = system.get(SECTION) if isinstance(system, Mapping) else None
-    if chosen is None:
+    chosen = _system_of(merge(*(fields for _, fields in plain))).get(SECTION)
+    if not isinstance(chosen, str):  # none, or what the settings refuse
         return plain
     origin = setter(("system", SECTION), plain)
     known = solvent_names(layers)
-    if chosen not in tables and get_close_matches(str(chosen), tables, cutoff=_ALIKE):
+    if chosen not in tables and get_close_matches(chosen, tables, cutoff=_ALIKE):
         # the file's own name for what stands outside the tables, or more likely a misspelt one of them
         known = tuple(name for name in known if name != chosen)
     if chosen not in known:
@@ -50,9 +49,9 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
             f"one of {', '.join(known)}" if known else "to be left out: this system has no [solvent] tables"
         )
         raise SettingsError(
-            f"system.solvent: needs {offers}, got '{chosen}'{suggestion(str(chosen), known)} (from {origin})"
+            f"system.solvent: needs {offers}, got '{chosen}'{suggestion(chosen, known)} (from {origin})"
         )
-    named = [name for name, table in tables.items() if SECTION in table.get("system", {})]
+    named = [name for name, table in tables.items() if SECTION in _system_of(table)]
     if named:
         raise SettingsError(
             f"[{SECTION}.{named[0]}.system] sets {SECTION}, which chooses between these tables; take it out"
@@ -90,6 +89,11 @@ def _tables(layers: Sequence[Layer]) -> dict[str, Mapping[str, Any]]:
 
 def _own(base: Layer) -> tuple[str, ...]:
     """The solvent that the file describes outside the tables: the one that it names itself."""
-    system = base[1].get("system", {})
-    named = system.get(SECTION) if isinstance(system, Mapping) else None
+    named = _system_of(base[1]).get(SECTION)
     return (named,) if isinstance(named, str) else ()
+
+
+def _system_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its [system], empty where that is no table."""
+    system = fields.get("system")
+    return system if isinstance(system, Mapping) else {}

@@ -14,7 +14,6 @@ atoms = ["mass > 2"]
 """
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aecv.ground.errors import CVError, suggestion
+from aecv.ground.errors import CVError, StoreError, suggestion
+from aecv.ground.files import read_json
 from aecv.ground.layers import load_toml
 from aecv.models.observables import select_atoms
 from aecv.models.plain_modules import FORMULAS
@@ -134,9 +134,9 @@ def _items(path: Path) -> Sequence[Any]:
         content: Any = load_toml(path)
     elif path.suffix == ".json":
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CVError(f"{path}: needs a readable JSON file, got: {error}") from error
+            content = read_json(path)
+        except StoreError as error:
+            raise CVError(str(error)) from error
     else:
         raise CVError(f"{path}: needs a list of features in a file that ends in .toml or .json")
     items = content.get("features") if isinstance(content, Mapping) else content

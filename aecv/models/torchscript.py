@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aecv.ground.errors import CVError, first_line
-from aecv.ground.files import replacing
+from aecv.ground.files import parse_json, replacing
 from aecv.models.alignment import align
 from aecv.models.archive import looked_at
 from aecv.numerics.encoder import Encoder
@@ -130,7 +130,7 @@ def read_module(
             "export the model again with torch.jit.script"
         ) from error
     try:
-        return module.eval(), json.loads(extra[METADATA_NAME]) if extra[METADATA_NAME] else None
+        return module.eval(), parse_json(extra[METADATA_NAME]) if extra[METADATA_NAME] else None
     except ValueError as error:  # no JSON, or no text at all: TorchScript checks no sums
         raise CVError(f"{path}: its {METADATA_NAME} needs to be JSON, got: {error}") from error
 

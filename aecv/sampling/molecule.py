@@ -5,8 +5,9 @@ where the format leaves that open: only an OpenMM System has decided it already.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -227,7 +228,8 @@ def _reading(spec: SystemSpec) -> Iterator[None]:
     """Whatever a reader of OpenMM raises becomes an error that names the file."""
     title = TITLES[spec.settings.system.format]
     try:
-        yield
+        with redirect_stdout(StringIO()):  # the one of CHARMM prints what it also raises
+            yield
     except MolecularSystemError:
         raise
     except Exception as error:  # OpenMM's readers raise what their parsing happens to hit

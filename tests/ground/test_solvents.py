@@ -90,3 +90,14 @@ def test_solvents_that_are_not_taken_are_checked_too(tmp_path: Path) -> None:
 def test_pressures_that_could_do_nothing_or_harm(name: str, overrides: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_system(name, overrides=overrides)
+
+
+@pytest.mark.parametrize("value", ["{}", "[1]", "1", "[]"])
+def test_a_solvent_that_is_no_name_is_refused_by_the_settings(value: str) -> None:
+    """Tables and lists cannot be looked up, which ended in a TypeError."""
+    with pytest.raises(SettingsError, match=r"system\.solvent: .*string.*from --set solvent="):
+        load_system("ala2", overrides=[f"solvent={value}"])
+
+
+def test_a_solvent_whose_section_is_no_table() -> None:
+    assert laid({"solvent": {"ice": {"system": 1}}})["system"]["solvent"] == "vacuum"

@@ -134,6 +134,7 @@ def _edit(path: Path, old: str, new: str) -> None:
         ("gromacs", "tri.top", "TRI 1", "TRI 2", r"got 3 positions for 6 atoms .* belong together"),
         ("gromacs", "tri.top", "TRI 1", "TRX 1", r"tri\.top: needs a Gromacs topology that OpenMM can read"),
         ("gromacs", "itp/ff.itp", "HX 1 1.008", "HY 1 1.008", r"tri\.top: needs a Gromacs topology .*'HX'"),
+        ("charmm", "tri.psf", "3 !NATOM", "x !NATOM", r"tri\.psf: needs a CHARMM structure file"),
         ("charmm", "tri.psf", "PSF", "FSP", r"tri\.psf: needs a CHARMM structure file"),
         ("charmm", "tri.prm", "HX OX HX", "OX HX OX", r"tri\.psf: needs parameters for all of its atoms"),
         ("charmm", "tri.prm", "MASS -1 HX", "MASS x HX", r"tri\.prm: needs readable CHARMM parameters"),
@@ -148,11 +149,21 @@ def _edit(path: Path, old: str, new: str) -> None:
         ),
     ],
 )
-def test_a_bad_file_is_named(tmp_path: Path, kind: str, name: str, old: str, new: str, message: str) -> None:
+def test_a_bad_file_is_named(
+    tmp_path: Path,
+    kind: str,
+    name: str,
+    old: str,
+    new: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And by the error alone: OpenMM's reader of .psf also prints what it stumbles over."""
     folder = write_system(tmp_path / "tri", kind)
     _edit(folder / name, old, new)
     with pytest.raises(MolecularSystemError, match=message):
         build(load_system(folder))
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("spelling", ['type="PythonForce"', "type = 'PythonForce'", 'type="&#80;ythonForce"'])
