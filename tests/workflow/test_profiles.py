@@ -49,12 +49,12 @@ def test_a_production_that_is_not_finished_is_told_where_it_is_not_used(
     small_run: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(small_run, tmp_path / "run"))
-    assert free_energy(copy, ("phi",), replicates=2).missing == ""
+    assert free_energy(copy, ("phi",), replicates=20).missing == ""
     (copy / "production_02" / "analysis.done").unlink()
-    found = free_energy(copy, ("phi",), replicates=2)
+    found = free_energy(copy, ("phi",), replicates=20)
     assert (found.place, found.missing) == (2, "production_02/analysis.done")
     assert "production_02/analysis.done is not there" in free_energy_text(found)
-    assert free_energy(copy, ("phi",), place=2, replicates=2).missing == ""
+    assert free_energy(copy, ("phi",), place=2, replicates=20).missing == ""
 
 
 def test_the_biased_cv_by_its_file_and_by_its_components_is_the_same(small_run: Path) -> None:
