@@ -19,6 +19,8 @@ FEW = 4
 """Observables of which every pair is mapped."""
 _MOST_LETTERS = 120
 """Of what mdtraj says about a selection."""
+MOST_BRACKETS = 1_000
+"""In a selection: mdtraj's parser takes a second for as many, and minutes for 100 000."""
 
 
 def select_atoms(
@@ -35,6 +37,11 @@ def select_atoms(
     Raises:
         MolecularSystemError: when the selection cannot be read or selects nothing, or not exactly one.
     """
+    if selection.count("(") > MOST_BRACKETS:
+        raise MolecularSystemError(
+            f"{place}: needs an mdtraj selection of at most {MOST_BRACKETS} brackets, got "
+            f"{selection.count('(')}; write it with fewer"
+        )
     try:
         indices = np.asarray(topology.select(selection), dtype=np.int64)
     except Exception as error:  # mdtraj lets its parser, ast and eval raise what they like

@@ -1,5 +1,7 @@
 """Selections with clear errors; dihedrals, angles and distances against mdtraj."""
 
+import time
+
 import mdtraj
 import numpy as np
 import pytest
@@ -59,6 +61,13 @@ def test_cv_atoms_are_the_eight_of_the_paper_in_order(ala2: mdtraj.Trajectory) -
 def test_bad_selection(ala2: mdtraj.Trajectory, selection: str, exactly_one: bool, message: str) -> None:
     with pytest.raises(MolecularSystemError, match=message):
         select_atoms(ala2.topology, selection, exactly_one=exactly_one)
+
+
+def test_brackets_without_end_are_refused_at_once(ala2: mdtraj.Trajectory) -> None:
+    began = time.monotonic()
+    with pytest.raises(MolecularSystemError, match=r"cv\.atoms: .* at most 1000 brackets, got 100000"):
+        select_atoms(ala2.topology, "(" * 100_000 + "name CA" + ")" * 100_000)
+    assert time.monotonic() - began < 1.0  # mdtraj's parser did not end within minutes
 
 
 def test_bad_observable_names_its_atom(ala2: mdtraj.Trajectory) -> None:
