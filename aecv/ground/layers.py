@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.settings import Settings
-from aecv.ground.toml_text import MOST_PARTS, parse_toml
+from aecv.ground.toml_text import MOST_CHARACTERS, MOST_PARTS, parse_toml
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 """Settings laid over a system's, as texts or as a mapping."""
@@ -30,7 +30,8 @@ def load_toml(path: Path) -> dict[str, Any]:
         SettingsError: when it is missing or malformed.
     """
     try:
-        return parse_toml(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as handle:
+            return parse_toml(handle.read(MOST_CHARACTERS + 1))  # of a device there is no end
     except (OSError, ValueError) as error:  # the latter also of bytes that are no text
         raise SettingsError(f"{path}: needs a readable TOML file, got: {error}") from error
 

@@ -129,6 +129,12 @@ def test_settings_survive_toml() -> None:
     assert validate(tomllib.loads(to_toml(settings)), source="again") == settings
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no file without an end here")
+def test_toml_without_an_end_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"/dev/zero: .* more than 16000000 characters"):
+        load_toml(Path("/dev/zero"))
+
+
 def test_overrides_are_read_as_toml_or_text() -> None:
     assert parse_override("training.restarts=8") == (("training", "restarts"), 8)
     assert parse_override("autoencoder.hidden=[30, 10]") == (("autoencoder", "hidden"), [30, 10])
