@@ -95,7 +95,7 @@ def _why_unknown(forcefield: app.ForceField, residue: app.topology.Residue) -> s
             "topology (aecv init NAME --prmtop FILE --inpcrd FILE)"
         )
     if not any(atom.element is not None and atom.element.symbol == "H" for atom in atoms):
-        return "its hydrogens are missing"
+        return "hydrogens are missing"
     names, expected = {a.name for a in atoms}, {a.name for a in templates[residue.name].atoms}
     chain = list(residue.chain.residues())
     if len(chain) == 1 and residue.name in _AMINO_ACIDS.split(" "):

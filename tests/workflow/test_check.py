@@ -1,5 +1,6 @@
 """aecv check: what is measured, and what is said of each thing that may be wrong."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,14 @@ def test_missing_hydrogens_cannot_run(own: Path) -> None:
     result = check(own)
     assert result.exit_code == 1
     assert "missing hydrogens: 3 of 3 residues have none (ACE 1, ALA 2, NME 3)" in result.output
-    assert "not in the force field: ACE 1: its hydrogens are missing" in result.output
+    assert "not in the force field: ACE 1, ALA 2, NME 3: hydrogens are missing" in result.output
     assert "cannot run" in result.output
+    advised = re.search(r"aecv (init NAME --pdb \S+ --add-hydrogens)", result.output)
+    assert advised is not None
+    place = own.parent / "whole"
+    words = advised.group(1).replace("NAME", str(place)).split()
+    assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
+    assert check(place).exit_code == 0
 
 
 def rename(folder: Path, old: str, new: str) -> None:
