@@ -121,7 +121,7 @@ def free_energy_text(found: "FreeEnergy") -> str:
     what = f"{place} alone" if found.alone else f"{place} and what is pooled with it"
     lines = [f"F along {', '.join(found.names)} from {found.n_frames} frames of {what}"]
     if found.missing:
-        lines.append(f"{found.missing} is not there: what is there of it is not finished, and not used")
+        lines.append(f"{found.missing} is not there: what is there of this stage and later ones is not used")
     lines.append(_bins_text(found))
     if found.delta_f is not None:
         value = float(found.delta_f.estimate)

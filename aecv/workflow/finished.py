@@ -1,5 +1,6 @@
 """A run that is only read: its settings, its system, and the places in its folder."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,13 +87,38 @@ class FinishedRun:
         return numbers[-1]
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Records of stages that are not there, such as iteration_01/sampling.done, though later ones are."""
+        order = [f"{place}/{stage}.done" for place, stage in self._order()]
+        is_done = [(self.path / name).is_file() for name in order]
+        last = max((k for k, done in enumerate(is_done) if done), default=0)
+        return tuple(name for name, done in zip(order[:last], is_done[:last], strict=True) if not done)
+
+    @property
     def unfinished(self) -> str:
-        """The record that a production, or a run along a given CV, still lacks; "" where none does."""
-        productions = [f"production_{number:02d}" for number in reversed(self.iterations)]
-        for name in (ALONG, *productions):
-            if (self.path / name).is_dir() and not self.is_done(name, "analysis"):
-                return f"{name}/analysis.done"
-        return ""
+        """The record that the production, or the run along a given CV, still lacks; "" where none does."""
+        name = max((path.name for path in self._productions()), default=ALONG)
+        begun = (self.path / name).is_dir() and not self.is_done(name, "analysis")
+        return f"{name}/analysis.done" if begun else ""
+
+    def _order(self) -> Iterator[tuple[str, str]]:
+        """Folder and name of the stages up to the last place that is there, in the order of the work."""
+        if (self.path / ALONG).is_dir():
+            yield from (("starts", "starts"), (ALONG, "sampling"), (ALONG, "analysis"))
+            return
+        productions = self._productions()
+        names = [path.name for path in (*self.path.glob("iteration_*/"), *productions)]
+        numbers = [number for name in names if (number := name.rpartition("_")[2]).isdecimal()]
+        yield "iteration_00", "starts"
+        for index in range(1 + max(map(int, numbers), default=-1)):
+            yield from ((name_of(index), "sampling"), (name_of(index), "learning"))
+            # one that is not finished may have been given up for more iterations
+            name = f"production_{index:02d}"
+            if self.is_done(name, "analysis"):
+                yield from ((name, "sampling"), (name, "analysis"))
+
+    def _productions(self) -> list[Path]:
+        return list(self.path.glob("production_*/"))
 
     def cv(self, iteration: int) -> CV:
         """The CV that an iteration learned."""

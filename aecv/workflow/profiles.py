@@ -52,7 +52,7 @@ class FreeEnergy(Shown):
         n_frames: that entered.
         n_unknown: bins that frames with a weight reached, too few for F to be known.
         least_visits: effective visits that a bin needed.
-        missing: the record that a better place, which is not finished, still lacks; "" where there is none.
+        missing: a record without which a better place does not count as finished; "" where there is none.
     """
 
     system: str
@@ -196,7 +196,7 @@ def free_energy(
         n_frames=len(values),
         n_unknown=int((resampled.has_weight(values, edges) & np.isnan(profile.estimate)).sum()),
         least_visits=resampled.least_visits,
-        missing=found.unfinished if place is None else "",
+        missing="" if place is not None else next(iter(found.missing), found.unfinished),
     )
 
 

@@ -26,6 +26,8 @@ from aecv.workflow.sampled import STARTS, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import TRIAL, Verdict, judge
 
+GAP = f"is missing, later stages are finished; restore it, or {RESUME}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -146,7 +148,7 @@ def status(path: Path | str) -> Status:
         ended=read_end(run.path) if state == "stopped" else None,
         idle_s=_idle(run.path),
         convergence=run.settings.convergence,
-        damaged=(*_gaps(run, records), *damages(run.path)),
+        damaged=(*(f"{name}: {GAP}" for name in run.missing), *damages(run.path)),
     )
 
 
@@ -173,20 +175,6 @@ def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None
         parts = _parts(run.settings, run.iteration_dir(place) / PIECES) if name == "starts" else ()
         return Stage(place=label, name=name, parts=parts)
     return None
-
-
-def _gaps(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[str]:
-    """Of stages that are not finished while later ones are what is missing, a sentence each."""
-    orders: dict[str, list[tuple[str, str, bool]]] = {}
-    for place, name, _ in _stages(run, records):
-        # a run that is asked for more iterations goes on before its production of then
-        order = "" if is_sample_run(run.path) or isinstance(place, int) else place
-        orders.setdefault(order, []).append((name_of(place), name, run.is_done(place, name)))
-    for stages in orders.values():
-        last = max((k for k, (*_, is_done) in enumerate(stages) if is_done), default=0)
-        for place, name, is_done in stages[:last]:
-            if not is_done:
-                yield f"{place}/{name}.done: is missing, later stages are finished; restore it, or {RESUME}"
 
 
 def _parts(settings: Settings, folder: Path) -> tuple[Part, ...]:

@@ -55,6 +55,9 @@ def test_a_production_that_is_not_finished_is_told_where_it_is_not_used(
     assert (found.place, found.missing) == (2, "production_02/analysis.done")
     assert "production_02/analysis.done is not there" in free_energy_text(found)
     assert free_energy(copy, ("phi",), place=2, replicates=20).missing == ""
+    (copy / "iteration_02" / "learning.done").rename(copy / "production_02" / "analysis.done")
+    found = free_energy(copy, ("phi",), replicates=20)  # a finished production of an iteration that is not
+    assert (found.place, found.missing) == (1, "iteration_02/learning.done")
 
 
 def test_the_biased_cv_by_its_file_and_by_its_components_is_the_same(small_run: Path) -> None:

@@ -122,5 +122,8 @@ def test_a_stage_that_is_missing_among_finished_ones_is_told(copy: Path) -> None
     (told,) = (line for line in status(copy).damaged if "later stages" in line)
     assert told.startswith("iteration_01/sampling.done: is missing")
     moved.rename(copy / "iteration_01" / "sampling.done")
-    (copy / "iteration_02" / "learning.done").unlink()  # the last iteration: a run that was stopped
-    assert not [line for line in status(copy).damaged if "later stages" in line]
+    (copy / "iteration_02" / "learning.done").unlink()
+    (told,) = (line for line in status(copy).damaged if "later stages" in line)  # the production is later
+    assert told.startswith("iteration_02/learning.done: is missing")
+    shutil.rmtree(copy / "production_02")
+    assert not [line for line in status(copy).damaged if "later stages" in line]  # a run that was stopped
