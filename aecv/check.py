@@ -58,11 +58,12 @@ def main(
     if result.problem is not None:
         say(f"error: cannot run: {result.problem}", err=True)
         click.get_current_context().exit(EXIT_ERROR)
-    say(f"next: aecv iterate --system {system_name}; with --quick first, a trial of about two minutes")
+    say(f"next: aecv iterate --system {system_name} --quick, a trial of two minutes; then without --quick")
 
 
 def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
-    from aecv.screens import roughly
+    from aecv.ground.progress import roughly
+    from aecv.workflow.cost import parts_of
 
     settings = result.spec.settings
     yield "system", f"{result.spec.name}, {result.spec.directory}"
@@ -80,7 +81,6 @@ def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
             f"{settings.dynamics.temperature_k:g} K: {result.temperature_k:.0f} K at the end, "
             f"{times.steps_per_s:.0f} steps/s without bias",
         )
-        sampling, production = settings.sampling, times.production_ns
         yield (
             "aecv iterate",
             f"about {roughly(times.total)} of dynamics on {times.processes} "
@@ -88,9 +88,7 @@ def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
         )
         yield (
             "",
-            f"starts and equilibration {roughly(times.starts)}, {settings.run.iterations} iterations of "
-            f"{sampling.ns:g} ns {roughly(times.iterations)}, production of {production:g} ns "
-            f"{roughly(times.production)}",
+            parts_of(times, settings),
         )
     for index, finding in enumerate(result.findings):
         yield "warning" if index == 0 else "", finding

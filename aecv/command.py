@@ -124,14 +124,19 @@ def run_folder(out: Path | None, default: str) -> Path:
 
 
 def _mended(ctx: click.Context, error: ForeseenError) -> str:
-    """`: COMMAND`, the command line with settings that would do."""
-    words, short = list(ctx.meta.get(_WORDS, ())), ctx.meta.get(_SHORT, {})
+    """`: COMMAND`, the command line with settings that would do; for a length also a trial."""
+    given, short = list(ctx.meta.get(_WORDS, ())), ctx.meta.get(_SHORT, {})
     if not error.changes:
         return ""
+    words, begun, trial = given, ctx.command_path.split(), ""
+    if "sampling.ns" in error.changes and not ctx.params.get("quick"):
+        rest = _without(given, short.get("sampling.ns", "--set"), "sampling.ns")
+        if rest != given:
+            trial = f"; for a first look of about two minutes: {shlex.join([*begun, *rest, '--quick'])}"
     for key, value in error.changes.items():
         option, text = (short[key], str(value)) if key in short else ("--set", f"{key}={value}")
         words = [*_without(words, option, key), option, text]
-    return f": {shlex.join([*ctx.command_path.split(), *words])}"
+    return f": {shlex.join([*begun, *words])}{trial}"
 
 
 def _without(words: Sequence[str], option: str, key: str) -> list[str]:
@@ -422,6 +427,7 @@ def quick_spec(
     texts: Sequence[str],
     quick: bool,
     resume: bool,
+    n_processes: int | None,
     learns: bool = True,
 ) -> "SystemSpec":
     """The system with the settings of --quick: measured ones, or those of the trial that is resumed.
@@ -430,6 +436,7 @@ def quick_spec(
         spec: the system without them, which is given back where neither is asked.
         folder: of the run.
         texts: as in `spec_of`.
+        n_processes: what --workers says.
         learns: whether it is a run of the loop.
     """
     if not (quick or resume):
@@ -439,7 +446,7 @@ def quick_spec(
     from aecv.workflow.trial import load_trial, stored_trial
 
     if not resume:
-        return load_trial(system_name, config=config, overrides=texts, learns=learns)
+        return load_trial(system_name, config=config, overrides=texts, learns=learns, n_processes=n_processes)
     stored = stored_trial(folder)
     if stored is None and quick and (folder / "run.json").is_file():
         raise SettingsError(f"{folder}: was begun without --quick; leave it out to resume it")

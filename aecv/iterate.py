@@ -101,7 +101,10 @@ def main(
     from aecv import console
 
     console.set_up_logging(debug=is_debugging())
-    spec = quick_spec(spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume)
+    spec = quick_spec(
+        spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
+        n_processes=options["workers"],
+    )  # fmt: skip
     if print_config:
         return print_settings(spec)
     files = frame_files(options)

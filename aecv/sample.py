@@ -87,8 +87,9 @@ def main(
 
     console.set_up_logging(debug=is_debugging())
     spec = quick_spec(
-        spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume, learns=False
-    )
+        spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
+        n_processes=options["workers"], learns=False,
+    )  # fmt: skip
     if print_config:
         return print_settings(spec)
     from aecv.workflow.foresight import foresee_sample

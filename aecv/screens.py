@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aecv.console import table_header, table_line
 from aecv.ground.plain_text import one_line
-from aecv.ground.progress import duration
+from aecv.ground.progress import duration, roughly
 from aecv.ground.settings import Settings
 from aecv.workflow.ended import GO_ON
 from aecv.workflow.record_table import as_judged, number, with_error
@@ -205,11 +205,3 @@ def system_text(entry: "Entry") -> str:
 
 def _speed_text(entry: "Entry") -> str:
     return "" if entry.times is None else f", {entry.times.steps_per_s:.0f} steps/s in one process"
-
-
-def roughly(seconds: float) -> str:
-    """A duration in the unit that a person would take."""
-    for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} s"

@@ -64,6 +64,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
     def __init__(self, n_local: int = 1, *, address: str | None = None, devices: Sequence[str] = ()) -> None:
         self.devices = tuple(devices)
         self._n_local, self._address = n_local, address
+        self.n_processes = n_local if address is None else None
         self._client: Client | None = None
         self._local: LocalCluster | None = None
         self._exit = ExitStack()

@@ -59,10 +59,14 @@ class Workers(Protocol):
     Attributes:
         devices: indices of the GPUs that they take in turn, the first one in this process; empty for
             OpenMM's choice.
+        n_processes: of this machine; None where others work, too.
     """
 
     @property
     def devices(self) -> tuple[str, ...]: ...
+
+    @property
+    def n_processes(self) -> int | None: ...
 
     def executor(self, recipe: EngineRecipe) -> Executor:
         """What runs the jobs of one engine."""
@@ -86,6 +90,7 @@ class ThisProcess:
 
     def __init__(self, devices: Sequence[str] = ()) -> None:
         self.devices = tuple(devices)
+        self.n_processes: int | None = 1
 
     def executor(self, recipe: EngineRecipe) -> Executor:
         """The engine is made at the first job."""

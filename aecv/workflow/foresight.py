@@ -244,7 +244,12 @@ def _of_trainings(settings: Settings, with_dynamics: bool, given: int | None) ->
         )
         wanted = PLENTY * max(MIN_FRAMES / PLENTY, settings.training.min_effective_frames)
         longer = rounded_up(settings.sampling.ns * wanted / max(counted, 1) * (1 + plan.n_walkers / wanted))
-        yield from _of_training(settings, place, counted, words, {"sampling.ns": longer}, hot)
+        changes = {"sampling.ns": longer}
+        if settings.training.min_effective_frames > min(
+            settings.pool.max_frames, settings.training.max_frames
+        ):
+            changes = {}  # more frames would be thinned again
+        yield from _of_training(settings, place, counted, words, changes, hot)
 
 
 def _of_given(n: int) -> str:

@@ -33,6 +33,7 @@ from aecv.sampling.walkers import Plan
 from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.analysis import written
+from aecv.workflow.cost import log_times
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.foresight import foresee_loop
 from aecv.workflow.frame_counts import count_frames
@@ -157,6 +158,8 @@ def iterate(
     ):
         for warning in warnings:
             logger.warning("%s", warning)
+        if is_simulated:
+            log_times(system, platform, workers)
         return _Loop(run, system, platform, workers, progress, files).run(on_record)
 
 

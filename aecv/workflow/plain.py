@@ -38,6 +38,7 @@ from aecv.sampling.workers import ThisProcess, Workers
 from aecv.workflow import sampling_stage
 from aecv.workflow.analysis import written
 from aecv.workflow.basins import KnownStarts
+from aecv.workflow.cost import log_times
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.early_log import early_records
 from aecv.workflow.foresight import foresee_range, foresee_sample
@@ -129,6 +130,8 @@ def sample_along(
         for warning in warnings:
             logger.warning("%s", warning)
         logger.info("platform %s; random seed %d", platform.reason, settings.run.seed)
+        if not resume:
+            log_times(system, platform, workers, learns=False)
         recipe = EngineRecipe(system=system, platform=platform)
         cv = _sample(run, recipe, cv, plan, workers, told(progress))
         inputs = {

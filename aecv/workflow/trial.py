@@ -5,20 +5,17 @@ trial is resumed with the same numbers. Nothing can be concluded from one: it sh
 its files to the report.
 """
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aecv.ground.cores import usable_cores
 from aecv.ground.files import read_json
 from aecv.ground.layers import Overrides, load_toml, merge, override, override_layers
 from aecv.ground.settings import Settings
 from aecv.models.spec import SystemSpec, load_system
-
-logger = logging.getLogger(__name__)
+from aecv.workflow.cost import estimate_times
 
 KEYS = (
     "run.trial",
@@ -85,12 +82,14 @@ def load_trial(
     config: str | Path | None = None,
     overrides: Overrides = (),
     learns: bool = True,
+    n_processes: int | None = None,
 ) -> SystemSpec:
     """A system with the settings of a trial of about two minutes; dynamics are timed for a second.
 
     Args:
         name_or_path, config, overrides: as `load_system`; these win over the trial's.
         learns: whether the loop is tried; else one sampling along a CV that is given.
+        n_processes: that are going to run walkers; None for one per core.
 
     Raises:
         AecvError: as `load_system`, and for a system that cannot be built or run.
@@ -113,14 +112,12 @@ def load_trial(
     system = build(plain)
     platform = choose_platform(system.system, plain.settings.dynamics.platform)
     speed = measure_speed(system, platform).steps_per_s
-    processes = min(plain.settings.sampling.walkers, usable_cores()) if platform.on_cpu else 1
-    pace = Pace(steps_per_s=speed, processes=processes)
+    times = estimate_times(plain.settings, speed, on_cpu=platform.on_cpu, n_processes=n_processes)
+    pace = Pace(steps_per_s=speed, processes=times.processes)
     layers = [] if config is None else [load_toml(Path(config))]
     given = merge({}, *layers, *(fields for _, fields in override_layers(overrides)))
     layer = trial_layer(plain.settings, pace, given, learns=learns)
-    found = load_system(name_or_path, config=config, overrides=overrides, trial=layer)
-    _tell(found.settings, pace, learns=learns)
-    return found
+    return load_system(name_or_path, config=config, overrides=overrides, trial=layer)
 
 
 def stored_trial(folder: Path) -> dict[str, Any] | None:
@@ -220,26 +217,6 @@ def _choose_learning(choose: Any, settings: Settings, steps: float) -> None:
     choose("training.min_effective_frames", 1.0)
     choose("convergence.replicas", min(settings.convergence.replicas, 4))
     choose("production.replicates", min(settings.production.replicates, 50))
-
-
-def _tell(settings: Settings, pace: Pace, *, learns: bool) -> None:
-    parts = f"{settings.run.iterations} iterations of {settings.sampling.ns:g} ns" if learns else ""
-    length = f"production of {settings.production_ns:g} ns" if learns else f"{settings.sampling.ns:g} ns"
-    seconds = (
-        1000.0
-        * (
-            settings.run.iterations * settings.sampling.ns + settings.production_ns
-            if learns
-            else settings.sampling.ns
-        )
-        / settings.dynamics.timestep_ps
-        / pace.biased
-    )
-    logger.info(
-        "trial: %.0f steps/s without bias, %d process%s: %s%s%s, about %.0f s of dynamics",
-        pace.steps_per_s, pace.processes, "es" if pace.processes > 1 else "",
-        parts, " and a " if learns else "", length, seconds,
-    )  # fmt: skip
 
 
 def _at(fields: Mapping[str, Any], key: str) -> Any:

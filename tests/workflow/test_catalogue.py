@@ -12,7 +12,7 @@ from aecv.ground.cores import usable_cores
 from aecv.models.spec import load_system, shipped_systems
 from aecv.workflow import catalogue as listing
 from aecv.workflow.catalogue import catalogue
-from aecv.workflow.cost import estimate_times
+from aecv.workflow.cost import estimate_times, parts_of
 
 
 def systems(*arguments: str) -> Result:
@@ -82,6 +82,11 @@ def test_the_time_of_a_job_is_its_steps_by_their_speed() -> None:
     assert times.total == times.starts + times.iterations + times.production
     on_gpu = estimate_times(settings, 1000.0, on_cpu=False)
     assert (on_gpu.processes, on_gpu.iterations) == (1, pytest.approx(100_000.0))
+    alone = estimate_times(settings, 1000.0, on_cpu=True, n_processes=1)
+    assert parts_of(alone, settings) == (
+        "starts and equilibration 18.0 min, 10 iterations of 10 ns 27.8 h, production of 20 ns 5.6 h"
+    )
+    assert parts_of(alone, settings, learns=False).endswith("min, 10 ns along the CV 2.8 h")
 
 
 def test_a_measured_speed_gives_the_time() -> None:

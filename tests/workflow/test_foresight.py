@@ -74,6 +74,13 @@ def test_default_runs_of_all_systems_have_nothing_to_warn_of() -> None:
         assert foresee_loop(settings_of(system=name)) == ()
 
 
+def test_more_frames_than_are_kept_are_not_advised() -> None:
+    """200000 frames are pooled and 100000 train at most: no length gives 1e7."""
+    with pytest.raises(ForeseenError) as caught:
+        foresee_loop(settings_of("training.min_effective_frames=1e7"))
+    assert caught.value.changes == {"training.min_effective_frames": 20_000}
+
+
 def test_frames_of_the_hot_run_train_the_first_cv() -> None:
     """88 frames of dynamics and 1000 of the hot run are enough for one iteration alone, but for no second."""
     few = ("sampling.ns=0.009", "training.min_effective_frames=1", "starts.hot_ps=100", "starts.mode=auto")
@@ -159,6 +166,11 @@ def test_the_command_that_is_told_passes_the_check(tmp_path: Path) -> None:
     command = re.search(r"would do: (aecv iterate .*?)(;|$)", result.stderr)
     assert command is not None
     told = shlex.split(command[1])
+    trial = result.stderr.rpartition("about two minutes: ")[2].strip()
+    assert shlex.split(trial) == [
+        *("aecv", "iterate", "--system", "ala2", "--iters", "3", "--out", str(tmp_path / "run")),
+        *("--set", "training.restarts=3", "--quick"),
+    ]
     assert told[told.index("--ns") + 1] == "0.32"
     assert "--ns=0.05" not in told
     assert "training.restarts=3" in told

@@ -89,6 +89,15 @@ def test_it_says_everywhere_what_it_is(tiny_trial: Path) -> None:
     assert TRIAL in CliRunner().invoke(main, ["status", str(tiny_trial)]).stdout
 
 
+def test_a_run_says_at_its_start_how_long_it_will_take(small_run: Path) -> None:
+    """3 iterations of 0.02 ns and a production of 0.01: 80000 steps of 1 fs, 30 ps of hot run."""
+    (line,) = (line for line in (small_run / "run.log").read_text().splitlines() if "of dynamics at" in line)
+    assert "1 process: starts and equilibration" in line
+    assert "3 iterations of 0.02 ns" in line
+    assert "production of 0.01 ns" in line
+    assert "--quick" not in line  # it takes no ten minutes
+
+
 def test_it_is_resumed_with_its_own_numbers(tiny_trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is timed again, with or without --quick and without the lengths that were given."""
     layer = stored_trial(tiny_trial)
