@@ -34,7 +34,7 @@ class Verdict(Shown):
 
 TRIAL = "trial: lengths too short for conclusions"
 """What is said first of every run with the settings of --quick."""
-AFTER_TRIAL = "begin the run itself with the same command without --quick"
+AFTER_TRIAL = "begin the run itself with the same command without --quick, in a folder of its own"
 MOST_MISSES = 3
 """Iterations whose misses a verdict explains, the latest ones."""
 

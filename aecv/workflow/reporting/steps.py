@@ -36,7 +36,7 @@ def steps_of_loop(
     if state == "stopped":
         return (_after_the_end(ended, shlex.join([*base, "--iters", str(n), "--resume"])),)
     if settings.run.trial:
-        return (_in_earnest(),)
+        return (_in_earnest(["aecv", "iterate", "--system", settings.system.name]),)
     steps = []
     more = shlex.join([*base, "--iters", str(n + max(4, n // 2)), "--resume"])
     last = records[-1] if records else None
@@ -109,10 +109,12 @@ def steps_of_sample(
     return tuple(steps)
 
 
-def _in_earnest() -> Step:
+def _in_earnest(command: Sequence[str] = ()) -> Step:
     return Step(
         advice="This was a trial: it shows that the system runs, and its numbers mean nothing yet. Look at "
-        f"the starts, the CV and the pictures, then {AFTER_TRIAL}."
+        f"the structures, the CV and the pictures, then {AFTER_TRIAL}; aecv check says how long that takes."
+        + (" With the settings of the system alone:" if command else ""),
+        command=shlex.join(command),
     )
 
 
