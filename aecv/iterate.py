@@ -127,7 +127,7 @@ def main(
         )
     say_lines(screens.closing_words(outcome))
     made = f", {outcome.production.folder}/" if outcome.production else ""
-    say(f"results in {folder}: summary.json, pictures/, iteration_*/{made}")
+    say(f"results in {folder}: report.html, summary.json, pictures/, iteration_*/{made}")
 
 
 if __name__ == "__main__":

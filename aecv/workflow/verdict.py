@@ -34,6 +34,8 @@ class Verdict(Shown):
 
 TRIAL = "trial: lengths too short for conclusions"
 """What is said first of every run with the settings of --quick."""
+TOO_SHORT = "no trial is long enough to converge or to cover every basin; next, what this one missed"
+"""What is said of its misses."""
 AFTER_TRIAL = "begin the run itself with the same command without --quick, in a folder of its own"
 MOST_MISSES = 3
 """Iterations whose misses a verdict explains, the latest ones."""
@@ -46,7 +48,7 @@ def judge(
     found = _judged(records, settings)
     if not trial:
         return found
-    return Verdict(converged=False, sentences=(TRIAL, *found.findings, AFTER_TRIAL))
+    return Verdict(converged=False, sentences=(TRIAL, TOO_SHORT, *found.findings, AFTER_TRIAL))
 
 
 def _judged(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> Verdict:

@@ -36,7 +36,7 @@ def steps_of_loop(
     if state == "stopped":
         return (_after_the_end(ended, shlex.join([*base, "--iters", str(n), "--resume"])),)
     if settings.run.trial:
-        return (_in_earnest(["aecv", "iterate", "--system", settings.system.name]),)
+        return (_in_earnest(settings, shlex.join(["aecv", "iterate", "--system", settings.system.name])),)
     steps = []
     more = shlex.join([*base, "--iters", str(n + max(4, n // 2)), "--resume"])
     last = records[-1] if records else None
@@ -85,7 +85,7 @@ def steps_of_sample(
             Step(advice="The run stopped before its end. Continue it with the same command and --resume."),
         )
     if settings.run.trial:
-        return (_in_earnest(),)
+        return (_in_earnest(settings),)
     steps = []
     half = _half(result.delta_f_interval)
     longer = f"--ns {4.0 * result.ns:g}"
@@ -109,12 +109,13 @@ def steps_of_sample(
     return tuple(steps)
 
 
-def _in_earnest(command: Sequence[str] = ()) -> Step:
+def _in_earnest(settings: Settings, command: str = "") -> Step:
     return Step(
         advice="This was a trial: it shows that the system runs, and its numbers mean nothing yet. Look at "
-        f"the structures, the CV and the pictures, then {AFTER_TRIAL}; aecv check says how long that takes."
+        f"the structures, the CV and the pictures, then {AFTER_TRIAL}; aecv check "
+        f"{settings.system.name} says how long that takes."
         + (" With the settings of the system alone:" if command else ""),
-        command=shlex.join(command),
+        command=command,
     )
 
 
