@@ -10,7 +10,6 @@ import numpy as np
 from aecv.ground.files import read_json, write_text
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
-from aecv.workflow.records import from_json
 
 Row = dict[str, Any]
 NOT_A_NUMBER = float("nan")
@@ -111,7 +110,13 @@ def write_rows(path: Path | None, result: Row) -> None:
 
 def _numbers(record: Row) -> Row:
     """Infinities are words in JSON."""
-    return {key: from_json(value) for key, value in record.items()}
+    return {key: _number(value) for key, value in record.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_number(item) for item in value)
+    return float(value) if value in ("inf", "-inf") else value
 
 
 def _plain(value: Any) -> Any:
