@@ -244,12 +244,7 @@ def _of_trainings(settings: Settings, with_dynamics: bool, given: int | None) ->
         )
         wanted = PLENTY * max(MIN_FRAMES / PLENTY, settings.training.min_effective_frames)
         longer = rounded_up(settings.sampling.ns * wanted / max(counted, 1) * (1 + plan.n_walkers / wanted))
-        changes = {"sampling.ns": longer}
-        if settings.training.min_effective_frames > min(
-            settings.pool.max_frames, settings.training.max_frames
-        ):
-            changes = {}  # more frames would be thinned again
-        yield from _of_training(settings, place, counted, words, changes, hot)
+        yield from _of_training(settings, place, counted, words, {"sampling.ns": longer}, hot)
 
 
 def _of_given(n: int) -> str:
@@ -268,13 +263,14 @@ def _of_training(
     """
     training, pool = settings.training, settings.pool
     kept, wanted = n, max(float(MIN_FRAMES - hot), training.min_effective_frames)
-    for key, most in (("pool.max_frames", pool.max_frames), ("training.max_frames", training.max_frames)):
+    most = min(pool.max_frames, training.max_frames)
+    for key, limit in (("pool.max_frames", pool.max_frames), ("training.max_frames", training.max_frames)):
         if key == "pool.max_frames" and place == "train":
             continue
-        thinned = -(-kept // max(1, -(-kept // most)))
+        thinned = -(-kept // max(1, -(-kept // limit)))
         if thinned < wanted <= kept:
             yield Shortfall(
-                message=f"{place}: {key} = {most} thins {kept} frames to {thinned}, fewer than the "
+                message=f"{place}: {key} = {limit} thins {kept} frames to {thinned}, fewer than the "
                 f"{wanted:g} that a training needs",
                 changes={key: max(kept, MIN_FRAMES)},
             )
@@ -290,7 +286,9 @@ def _of_training(
         yield Shortfall(
             message=f"{place}: reweighted training needs >= {training.min_effective_frames:g} effective "
             f"frames (training.min_effective_frames), at most {kept} {words} count",
-            changes=longer or {"training.min_effective_frames": max(1, kept // PLENTY)},
+            # more frames than are kept would be thinned again
+            changes=(most >= training.min_effective_frames and longer)
+            or {"training.min_effective_frames": max(1, kept // PLENTY)},
         )
     elif kept < PLENTY * training.min_effective_frames and place not in ("train", "iteration 0"):
         yield Shortfall(

@@ -47,6 +47,8 @@ TOO_SHORT = (
     ("sampling.ns=1", "pool.discard=0.99"),
     ("sampling.ns=0.01", "training.min_effective_frames=2000", "training.max_frames=1000"),
     ("sampling.walkers=1000", "sampling.ns=0.05"),
+    ("sampling.ns=0.02", "sampling.frame_ps=0.5", "training.max_frames=100"),
+    ("sampling.ns=0.0002", "sampling.frame_ps=0.5", "training.max_frames=150", "sampling.walkers=3"),
 )
 
 
