@@ -16,6 +16,7 @@ from aecv.command import (
     say,
 )
 from aecv.ground.errors import SettingsError
+from aecv.ground.logs import set_up_logging
 
 
 @click.command(cls=Command)
@@ -64,17 +65,16 @@ def main(
             raise SettingsError(f"{path}: exists already; delete it or choose another name")
     files = frame_files(options)
     assert files is not None
-    from aecv import console
     from aecv.models.spec import load_system
     from aecv.results import plots
     from aecv.sampling.system import build
-    from aecv.workflow.applied import apply_built, colour_of, system_of
+    from aecv.workflow.applied import apply_built, colours_of, system_of
     from aecv.workflow.given import GivenCV
 
-    console.set_up_logging(debug=is_debugging())
+    set_up_logging(works=True, debug=is_debugging())
     system = build(load_system(system_of(cv, system_name)))
     made = GivenCV(what=cv, **{name: options[name] for name in FOREIGN})
-    found = apply_built(made(system), files, system, colours=dict(colour_of(text) for text in color))
+    found = apply_built(made(system), files, system, colours=colours_of(color))
     out.parent.mkdir(parents=True, exist_ok=True)
     found.write(out)
     if picture is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aecv.ground.errors import AecvError, ForeseenError, SettingsError, WriteError
+from aecv.ground.logs import set_up_logging
 from aecv.ground.plain_text import one_line, plain_lines
 from aecv.ground.signals import handled
 
@@ -68,6 +69,7 @@ class Command(click.Command):
         """Run the command; what it raises becomes a message and an exit code."""
         debug = ctx.meta[_DEBUG] = ctx.params.pop("debug")
         resumes = "resume" in ctx.params
+        set_up_logging(works=False, debug=debug)
         try:
             # SIGTERM as Ctrl-C: queues end jobs by it, and what is known shall be saved and the way on told
             with handled(signal.SIGTERM, signal.default_int_handler):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aecv.ground.plain_text import LineFormatter, one_line
+from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration
 from aecv.ground.settings import ConvergenceSettings
 from aecv.workflow.record_table import COLUMNS, UNITS, as_judged
@@ -19,16 +19,6 @@ logger = logging.getLogger(__name__)
 
 REPORT_S = 60.0
 """Seconds between lines of progress where there is no terminal for a bar."""
-_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
-
-
-def set_up_logging(*, debug: bool = False) -> None:
-    """INFO of aecv to standard error; what developers want to know, too, where they ask for it."""
-    logger = logging.getLogger("aecv")
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter(_FORMAT, datefmt="%H:%M:%S"))
-    logger.addHandler(handler)
 
 
 @contextmanager

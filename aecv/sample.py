@@ -22,6 +22,7 @@ from aecv.command import (
     system_option,
     workers_of,
 )
+from aecv.ground.logs import set_up_logging
 
 
 @click.command(cls=Command)
@@ -85,7 +86,7 @@ def main(
     folder = run_folder(out, f"{spec.name}_{_slug(what)}{'_trial' if quick else ''}")
     from aecv import console
 
-    console.set_up_logging(debug=is_debugging())
+    set_up_logging(works=True, debug=is_debugging())
     spec = quick_spec(
         spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
         n_processes=options["workers"], learns=False,

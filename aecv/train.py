@@ -17,6 +17,7 @@ from aecv.command import (
     spec_of,
     system_option,
 )
+from aecv.ground.logs import set_up_logging
 
 
 @click.command(cls=Command)
@@ -68,11 +69,11 @@ def main(
     assert files is not None
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import console, screens
-    from aecv.workflow.applied import colour_of
+    from aecv.workflow.applied import colours_of
     from aecv.workflow.offline import train
 
-    console.set_up_logging(debug=is_debugging())
-    colours = dict(colour_of(text) for text in color)
+    set_up_logging(works=True, debug=is_debugging())
+    colours = colours_of(color)
     trained = train(spec, files, out, power=power, colours=colours, progress=console.bars)
     say_lines(screens.trained_text(trained))
     say(

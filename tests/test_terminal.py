@@ -1,5 +1,6 @@
 """What files and arguments say does not reach the terminal as a command, and a message stays one line."""
 
+import logging
 import shutil
 import unicodedata
 from pathlib import Path
@@ -23,6 +24,23 @@ def run(*arguments: str) -> Result:
 
 def unseen(text: str) -> list[str]:
     return [c for c in text if c != "\n" and unicodedata.category(c) in UNSEEN]
+
+
+@pytest.mark.parametrize(
+    ("debug", "shown"), [((), ["WARNING"]), (("--debug",), ["DEBUG", "INFO", "WARNING"])]
+)
+def test_what_any_command_logs_is_cleaned(debug: tuple[str, ...], shown: list[str]) -> None:
+    """Commands that do not tell how far they are log warnings alone, of files whose names anybody chose."""
+
+    @click.command(cls=Command)
+    def look() -> None:
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger("aecv.somewhere").log(level, "of %s", HOSTILE)
+
+    for _ in range(2):  # a second command of the process has no second line
+        found = CliRunner().invoke(look, debug)
+    assert [line.split()[1] for line in found.stderr.strip().split("\n")] == shown
+    assert unseen(found.output) == []
 
 
 def assert_one_line(result: Result) -> None:

@@ -98,8 +98,13 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         yield folder
     try:
         os.replace(place, old)
-        os.replace(new, place)
+        try:
+            os.replace(new, place)
+        except OSError:
+            os.replace(old, place)
+            raise
     except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
         raise cannot_write(path, error) from error
     shutil.rmtree(old, ignore_errors=True)
 

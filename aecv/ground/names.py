@@ -26,8 +26,11 @@ def check_folder_name(name: str) -> str:
     """A system's name, which its run's folder gets.
 
     Raises:
-        ValueError: when it is too long, or one that some file systems do not take.
+        ValueError: when it is no plain word, too long, or one that some file systems do not take.
     """
+    # not re.match, whose $ takes a line end
+    if not re.fullmatch(NAME, name):
+        raise ValueError("needs to begin with a letter and to have letters, digits, _ and - alone")
     if len(name) > MOST_LETTERS:
         raise ValueError(f"needs at most {MOST_LETTERS} letters, has {len(name)}")
     if name.lower() in _DEVICES:
@@ -43,7 +46,6 @@ def check_observable_names(names: Collection[str]) -> None:
     """
     for name in names:
         folded = _folded(name)
-        # not re.match, whose $ takes a line end
         if not re.fullmatch(NAME, name) or folded in RESERVED or folded.startswith(_PREFIXES):
             raise ValueError(
                 f"observables.{name}: needs a name of letters, digits, _ and - that is none of "

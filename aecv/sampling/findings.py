@@ -1,5 +1,6 @@
 """What looks wrong about a structure, in sentences that say what to do."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def missing_hydrogens(topology: app.Topology, path: Path) -> Iterator[str]:
         yield (
             f"missing hydrogens: {len(bare)} of {len(residues)} residues have none "
             f"({_listed([residue_title(residue) for residue in bare])}); X-ray structures come without; let "
-            f"aecv add them, in a new folder: aecv init NAME --pdb {path} --add-hydrogens"
+            f"aecv add them, in a new folder: aecv init NAME --pdb {shlex.quote(str(path))} --add-hydrogens"
         )
 
 

@@ -109,14 +109,13 @@ def find_starts(
         settings: the [starts] section.
         seed: root seed >= 0; the same seed gives the same arrays on the Reference platform, also where the
             search was stopped and went on.
-        means: platform, workers, and where pieces are kept; None for this process and the settings' platform.
+        means: platform, workers, and where pieces are kept.
 
     Raises:
         ExplosionError: when the hot run explodes, with half the time step too. SimulationError: when a
             minimisation does, or no minimum keeps its stereochemistry.
         MolecularSystemError: when a given start does not fit the structure.
     """
-    means = means or Means()
     recipe = MinimiserRecipe(system=molecular_system, platform=means.platform)
     candidates = molecular_system.start_positions
     if settings.mode == "given" and molecular_system.spec.settings.particle is None:

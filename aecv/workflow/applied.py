@@ -1,6 +1,6 @@
 """A CV on a user's frames: its values, with what else is known of each frame."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -213,7 +213,25 @@ def draw_applied(found: Applied, folder: Path) -> None:
     )
 
 
-def colour_of(text: str) -> tuple[str, ColourFile]:
+def colours_of(texts: Sequence[str]) -> dict[str, ColourFile]:
+    """Name -> file and column of every `FILE` or `FILE:COLUMN`.
+
+    Raises:
+        SettingsError: when two have one name.
+    """
+    found: dict[str, ColourFile] = {}
+    for text in texts:
+        name, place = _colour_of(text)
+        if name in found:
+            raise SettingsError(
+                f"--color {text}: '{name}' is the name of another one, too; copy one of the files to another "
+                "name, or rename the column in its header"
+            )
+        found[name] = place
+    return found
+
+
+def _colour_of(text: str) -> tuple[str, ColourFile]:
     """Name, file and column of `FILE` or `FILE:COLUMN`, as a command line has them."""
     path, separator, column = text.rpartition(":")
     if not separator or Path(text).is_file():
@@ -265,6 +283,9 @@ def system_of(cv: CV | str | Path, system: str | Path | None) -> str | Path:
 
 
 def _own_system(path: Path) -> str:
+    from aecv.models.archive import metadata_inside
     from aecv.models.cv_files import load_cv
 
-    return load_cv(path).system if path.exists() else ""
+    if not path.exists() or (path.suffix == ".pt" and metadata_inside(path) is None):
+        return ""  # observables, or the model of another program
+    return load_cv(path).system

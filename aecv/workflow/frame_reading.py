@@ -2,6 +2,7 @@
 read."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -228,12 +229,13 @@ def _keeping(path: Path, n_whole: int) -> str:
     """`; the whole frames alone: COMMAND`; mdtraj's mdconvert reads an .xtc to its end, and fails there."""
     kind = ending(path)
     if kind == ".dcd":
-        return f"; the whole frames alone: mdconvert -i :{n_whole} -o whole.dcd {path}"
+        return f"; the whole frames alone: mdconvert -i :{n_whole} -o whole.dcd {shlex.quote(str(path))}"
     if kind in (".xtc", ".trr"):
         code = (
-            f"import mdtraj as m; r = m.open('{path}').read({n_whole}); m.open('whole{kind}', 'w').write(*r)"
+            f"import mdtraj as m; r = m.open({str(path)!r}).read({n_whole}); "
+            f"m.open('whole{kind}', 'w').write(*r)"
         )
-        return f'; the whole frames alone: python -c "{code}"'
+        return f"; the whole frames alone: python -c {shlex.quote(code)}"
     return ""
 
 

@@ -1,7 +1,6 @@
 """A new system's folder: written beside its place, completed where that helps, tried, then put there."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from aecv.ground.errors import (
     WriteError,
 )
 from aecv.ground.files import new_folder, replaced_folder, write_text
-from aecv.ground.names import NAME
+from aecv.ground.names import check_folder_name
 from aecv.ground.shown import Shown
 from aecv.models.solvent import SOLVENT, WATER
 from aecv.models.spec import load_system, shipped_systems
@@ -189,10 +188,10 @@ def _in_the_users_words(arguments: tuple[Any, ...], place: Path, sources: Source
 
 def _check_name(folder: Path) -> None:
     name = folder.resolve().name
-    if not re.match(NAME, name):
-        raise MolecularSystemError(
-            f"'{name}': a system's name needs to begin with a letter and to have letters, digits, _, -"
-        )
+    try:
+        check_folder_name(name)
+    except ValueError as error:
+        raise MolecularSystemError(f"'{name}': a system's name {error}") from error
     if name in shipped_systems():
         raise MolecularSystemError(f"'{name}' is the name of a system that comes with aecv; choose another")
 

@@ -1,5 +1,6 @@
 """Grid, seeds, files and settings."""
 
+import errno
 import json
 import os
 import tomllib
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from aecv.ground import seeds
-from aecv.ground.errors import GridError, SettingsError, StoreError
+from aecv.ground.errors import GridError, SettingsError, StoreError, WriteError
 from aecv.ground.files import (
     StoredArrays,
     read_arrays,
     read_json,
+    replaced_folder,
     replacing,
     write_arrays,
     write_json,
@@ -82,6 +84,24 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         fail_half_way()
     assert read_json(path) == {"a": 1}
     assert os.listdir(tmp_path) == ["data.json"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, replace = tmp_path / "mine", os.replace
+    place.mkdir()
+    (place / "kept").touch()
+
+    def refusing(source: Path, target: Path) -> None:
+        if str(source).endswith("new"):
+            raise OSError(errno.EACCES, "no")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(WriteError, match="mine"), replaced_folder(place) as folder:
+        (folder / "new").touch()
+    assert [str(item.relative_to(tmp_path)) for item in sorted(tmp_path.rglob("*"))] == ["mine", "mine/kept"]
 
 
 def test_json_holds_no_nan(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def test_names_that_look_alike_but_are_not_pass() -> None:
     check_observable_names([])
 
 
-@pytest.mark.parametrize("name", ["con", "NUL", "com1", "x" * 61])
+@pytest.mark.parametrize("name", ["con", "NUL", "com1", "x" * 61, "ala2\n", "../ala2", "2ala", ""])
 def test_folders_that_some_systems_do_not_make(name: str) -> None:
-    with pytest.raises(ValueError, match=r"device|at most 60"):
+    with pytest.raises(ValueError, match=r"device|at most 60|begin with a letter"):
         check_folder_name(name)
     assert check_folder_name("ala2") == "ala2"
 

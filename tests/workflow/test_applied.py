@@ -5,6 +5,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 import aecv
@@ -40,6 +41,24 @@ def folder(trajectory: mdtraj.Trajectory, tmp_path_factory: pytest.TempPathFacto
     rows = "".join(f" {time:f} {0.01 * time:.6f} {time**2:.6f}\n" for time in range(300))
     (folder / "COLVAR").write_text(f"#! FIELDS time opes.bias square\n{rows}")
     return folder
+
+
+def test_two_colours_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    arguments = ["phi,psi", str(folder / "traj.xtc"), "--system", "ala2", "--out", str(tmp_path / "xi.dat")]
+    colours = ["--color", f"{folder}/COLVAR:square", "--color", "elsewhere/COLVAR:square"]
+    found = CliRunner().invoke(main, [*arguments, *colours])
+    assert found.exit_code == 1
+    assert "'square' is the name of another one" in found.stderr
+
+
+def test_the_model_of_another_program_needs_a_system_to_be_applied(folder: Path, tmp_path: Path) -> None:
+    """What helps is --system, not an argument of Python."""
+    module = torch.jit.script(torch.nn.Flatten())
+    torch.jit.save(module, str(tmp_path / "theirs.pt"))
+    arguments = [str(tmp_path / "theirs.pt"), str(folder / "traj.xtc"), "--atoms", "4,6"]
+    found = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "xi.dat")])
+    assert found.exit_code == 1
+    assert "name it (--system)" in found.stderr
 
 
 def test_values_time_and_weights_of_every_frame(

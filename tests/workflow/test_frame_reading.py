@@ -82,17 +82,19 @@ def test_a_file_that_was_cut_off_is_refused(
         assert f"cut off or damaged after frame {whole}" in said
 
 
+@pytest.mark.parametrize("name", ["x", "it's my file; touch gone"])
 @pytest.mark.parametrize("suffix", [".dcd", ".xtc", ".trr"])
 def test_the_command_that_keeps_the_whole_frames_works(
-    suffix: str, system: MolecularSystem, frames: mdtraj.Trajectory, tmp_path: Path
+    suffix: str, name: str, system: MolecularSystem, frames: mdtraj.Trajectory, tmp_path: Path
 ) -> None:
-    path = tmp_path / f"x{suffix}"
+    path = tmp_path / f"{name}{suffix}"
     frames.save(str(path))
     path.write_bytes(path.read_bytes()[:-40])
     command = refused(path, system).partition("the whole frames alone: ")[2]
     scripts = str(Path(sys.executable).parent), str(Path(mdtraj.__file__).parents[4] / "bin")
     places = {**os.environ, "PATH": os.pathsep.join((*scripts, os.environ["PATH"]))}
     subprocess.run(command, shell=True, check=True, cwd=tmp_path, env=places, capture_output=True)
+    assert not (tmp_path / "gone").exists()
     found = read(tmp_path / f"whole{suffix}", system)
     np.testing.assert_allclose(found.positions, frames.xyz[:39, system.cv_atom_indices], atol=6e-4)
 
