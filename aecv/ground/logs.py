@@ -12,7 +12,7 @@ class _Terminal(logging.StreamHandler[TextIO]):
     """What `set_up_logging` set up, to be found again."""
 
 
-def set_up_logging(*, works: bool, debug: bool = False) -> None:
+def set_up_logging(*, works: bool = True, debug: bool = False) -> None:
     """Log lines of aecv to standard error, cleaned: INFO where a command works, else warnings.
 
     Args:
