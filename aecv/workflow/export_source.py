@@ -152,7 +152,7 @@ def _title(folder: Path | None, settings: Settings) -> str:
         return title
     if re.fullmatch(r"(iteration|production)_\d+", folder.name):
         return f"{title}, iteration {_number(folder)}"
-    if folder.name == ALONG and (folder / "sampled.json").is_file():
+    if folder.name == ALONG and checked(folder / "sampled.json").is_file():
         names = cv_name(folder).split(", ")
         if set(names) <= settings.observables.keys():
             return f"CV {' and '.join(names)} of {settings.system.name}"
