@@ -19,6 +19,8 @@ from aecv.ground.toml_text import MOST_CHARACTERS, MOST_PARTS, parse_toml
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 """Settings laid over a system's, as texts or as a mapping."""
+_UNSEEN = re.compile("[\x80-\x9f\xad]")
+"""What a terminal gets as \\x80, which TOML does not know; of other such characters it knows the spelling."""
 Layer = tuple[str, Mapping[str, Any]]
 """Where settings come from, for messages, and what was said there."""
 
@@ -199,6 +201,7 @@ def _section_lines(section: BaseModel, path: str) -> Iterator[str]:
             below += [(f"{name}.{key}", item) for key, item in value.items()]
         elif value is not None:
             line = tomli_w.dumps({name: section.model_dump(mode="json")[name]}, indent=2).rstrip()
+            line = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
             if field.description and "\n" in line:
                 yield f"# {field.description}"
             yield f"{line}  # {field.description}" if field.description and "\n" not in line else line

@@ -23,6 +23,8 @@ from aecv.ground.files import (
 )
 from aecv.ground.grid import Grid
 from aecv.ground.layers import differences, load_toml, merge, override, parse_override, to_toml, validate
+from aecv.ground.plain_text import plain_lines
+from aecv.ground.toml_text import parse_toml
 from aecv.models.spec import load_system
 
 GRID = Grid(lower=(-1.0, 0.0), upper=(1.0, 3.0), n_bins=(4, 3))
@@ -153,6 +155,17 @@ def test_settings_survive_toml() -> None:
 def test_toml_without_an_end_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"/dev/zero: .* more than 16000000 characters"):
         load_toml(Path("/dev/zero"))
+
+
+def test_what_is_printed_is_read_again_whatever_is_in_it() -> None:
+    """A terminal gets no control characters; spelt as Python spells them they were no TOML."""
+    said = "a\x80\x9b\xad\u2028\u202e\U000e0001\t\x1b\x7fé"
+    fields = {
+        "system": {"name": "x", "description": said, "structure": "x.pdb", "forcefield": ["x"]},
+        "cv": {"atoms": "all"},
+    }
+    printed = plain_lines(to_toml(validate(fields, source="here")))
+    assert parse_toml(printed)["system"]["description"] == said
 
 
 def test_overrides_are_read_as_toml_or_text() -> None:
