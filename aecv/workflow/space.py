@@ -110,30 +110,33 @@ def check_space(
 
     def is_enough(tried: Settings) -> bool:
         need = need_of(tried)
-        return all(
-            there is None or of < _LIKELY * there for of, there in ((need.disk, free), (need.memory, total))
-        )
+        return not (_is_more(need.disk, free, _LIKELY) or _is_more(need.memory, total, _LIKELY))
 
     if is_enough(settings):
         return
     need, advice = need_of(settings), "write frames less often (sampling.frame_ps)"
     lacking = []
-    if free is not None and need.disk >= _LIKELY * free:
+    if free is not None and _is_more(need.disk, free, _LIKELY):
         advice += ", run shorter or choose another --out"
         lacking.append(
             f"{out}: {need.n_frames} frames of {system.n_frame_atoms} atoms need {need.disk / _GB:.3g} GB or "
             f"more, free are {free / _GB:.3g} GB"
         )
-    if total is not None and need.memory >= _LIKELY * total:
+    if total is not None and _is_more(need.memory, total, _LIKELY):
         advice += ", or lower pool.max_frames"
         lacking.append(
             f"memory: one process needs {need.memory / _GB:.3g} GB or more, this machine has "
             f"{total / _GB:.3g} GB"
         )
     message = f"{'; '.join(lacking)}: {advice}"
-    if need.disk > (free or need.disk) or need.memory > (total or need.memory):
+    if _is_more(need.disk, free) or _is_more(need.memory, total):
         raise ForeseenError(message, None if done else _rarer(settings, is_enough, fits))
     logger.warning("%s", message)
+
+
+def _is_more(needed: float, there: float | None, share: float = 1.0) -> bool:
+    """Whether more is needed than a share of what there is; not where that is not known."""
+    return there is not None and needed > share * there
 
 
 def _rarer(
@@ -157,9 +160,11 @@ def free_bytes(out: Path) -> float | None:
     """Free space of the file system that a folder is or will be on; None where that is not told."""
     there = next((path for path in (out.absolute(), *out.absolute().parents) if path.is_dir()), None)
     try:
-        return None if there is None else float(shutil.disk_usage(there).free)
+        usage = None if there is None else shutil.disk_usage(there)
     except OSError:
         return None
+    # a file system that does not count says 0 of 0; a full one has a size
+    return None if usage is None or not usage.total else float(usage.free)
 
 
 def memory_bytes() -> float | None:
@@ -169,4 +174,4 @@ def memory_bytes() -> float | None:
         found.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
     with suppress(OSError, ValueError):  # no container, or "max"
         found.append(float(_CGROUP.read_text()))
-    return min(found, default=None)
+    return min((size for size in found if size > 0), default=None)  # -1 is sysconf's "not known"

@@ -201,6 +201,33 @@ def test_disk_and_memory_are_looked_at_first(tmp_path: Path, monkeypatch: pytest
         check_space(system, tmp_path / "run", samplings_of_loop, foresee_loop)
 
 
+def test_a_full_disk_is_known_and_one_that_does_not_tell_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """0 bytes free are none, of a disk that has a size; some file systems say 0 of 0."""
+    system = build(load_system("ala2"))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 0))
+    with pytest.raises(ForeseenError, match="GB or more, free are 0 GB"):
+        check_space(system, tmp_path / "run", samplings_of_loop)
+    # nothing is left to write
+    check_space(system, tmp_path / "run", lambda _: {})
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: Usage(0, 0, 0))
+    check_space(system, tmp_path / "run", samplings_of_loop)
+    assert not caplog.records
+
+
+def test_memory_that_is_not_told_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sysconf gives -1 for what it does not know; that is no memory of -4096 bytes, and none is not all."""
+    monkeypatch.setattr(space, "_CGROUP", tmp_path / "none")
+    monkeypatch.setattr(space.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else -1)
+    assert space.memory_bytes() is None
+    system = build(load_system("ala2"))
+    check_space(system, tmp_path / "run", samplings_of_loop)
+    monkeypatch.setattr(space, "memory_bytes", lambda: 0.0)
+    with pytest.raises(ForeseenError, match="this machine has 0 GB"):
+        check_space(system, tmp_path / "run", samplings_of_loop)
+
+
 def test_what_a_resumed_run_has_is_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system = build(load_system("ala2", overrides=SMALL))
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: Usage(10**9, 0, 10**6))
