@@ -111,13 +111,13 @@ def sample_along(
     spec = as_system(spec) if ns is None else with_settings(as_system(spec), {"sampling.ns": ns})
     cv = GivenCV(what=str(cv)) if isinstance(cv, str | Path) else cv
     settings, workers = spec.settings, workers or ThisProcess()
-    warnings = foresee_sample(settings)
+    foresee_sample(settings)
     engine_versions = require_engine(settings.sampling.engine)
     with early_records() as early:
         system = build(spec)
         platform = choose_platform(system.system, settings.dynamics.platform, devices=workers.devices)
         cv = _cv_for(system, cv, ranges)
-    _foresee(system, cv, Path(out))
+        warnings = _foresee(system, cv, Path(out))
     plan = given_plan(settings, cv.n_components)
     open_run = RunDirectory.resume if resume else RunDirectory.create
     with (
@@ -166,10 +166,10 @@ def _cv_for(
     return cv
 
 
-def _foresee(system: MolecularSystem, cv: CV, out: Path) -> None:
-    """Refuse what arithmetic tells of the CV, the disk and the memory, before anything is written."""
+def _foresee(system: MolecularSystem, cv: CV, out: Path) -> tuple[str, ...]:
+    """What arithmetic warns of, of the CV; what is sure to fail, disk and memory too, is refused."""
     settings, d = system.spec.settings, cv.n_components
-    foresee_sample(settings, n_components=d)
+    warnings = foresee_sample(settings, n_components=d)
     open_ends = np.flatnonzero(~np.isfinite(cv.cv_range).all(axis=1))
     if len(open_ends):
         foresee_range(settings, f"CV {cv.source}: component {open_ends[0] + 1}")
@@ -179,6 +179,7 @@ def _foresee(system: MolecularSystem, cv: CV, out: Path) -> None:
         return {ALONG: plan.frames_per_walker * plan.n_walkers}
 
     check_space(system, out, samplings, partial(foresee_sample, n_components=d))
+    return warnings
 
 
 def _sample(

@@ -18,10 +18,12 @@ from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
+from aecv.sampling.system import build
 from aecv.workflow.exporting import export
 from aecv.workflow.plain import sample_along
 from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.space import space_needed
 from aecv.workflow.status import status
 from tests.results.plumed_reader import evaluate, read_actions
 
@@ -184,6 +186,31 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="200 for each of 2 components are 40000 bins"):
         sample_along(many, ("phi", "psi"), tmp_path / "d")
     assert not any(tmp_path.iterdir())
+
+
+def test_what_may_fail_is_said_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """41.6 kJ/mol are 500 kT at 10 K, less than the ceiling; the dynamics themselves do not matter here."""
+
+    def stop(*_: object) -> CV:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aecv.workflow.plain._sample", stop)
+    overrides = (
+        *SMALL,
+        "sampling.ns=0.02",
+        "dynamics.temperature_k=10",
+        "eabf.sigma_bins=0.05",
+        "eabf.bins=50",
+    )
+    spec = load_system("ala2", overrides=overrides)
+    need = space_needed(build(spec), spec.settings, {"along": 1000})
+    monkeypatch.setattr("aecv.workflow.space.memory_bytes", lambda: need.memory / 0.9)
+    with pytest.raises(KeyboardInterrupt):
+        sample_along(spec, "phi,psi", tmp_path / "run")
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert "more than 500 kT" in log
+    assert "eabf.sigma_bins 0.05 with 50 bins in each of 2 components" in log
+    assert "memory: one process needs" in log
 
 
 def test_an_observable_without_a_range_gets_that_of_the_hot_run(tmp_path: Path) -> None:
