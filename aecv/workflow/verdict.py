@@ -36,7 +36,11 @@ TRIAL = "trial: lengths too short for conclusions"
 """What is said first of every run with the settings of --quick."""
 TOO_SHORT = "no trial is long enough to converge or to cover every basin; next, what this one missed"
 """What is said of its misses."""
-AFTER_TRIAL = "begin the run itself with the same command without --quick, in a folder of its own"
+AFTER_TRIAL = (
+    "begin the run itself with the same command without --quick, and with another --out where that named the "
+    "folder of the trial"
+)
+"""A verdict does not know whether --out was given; without it the run has a folder of its own."""
 MOST_MISSES = 3
 """Iterations whose misses a verdict explains, the latest ones."""
 

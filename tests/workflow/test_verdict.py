@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from aecv.ground.settings import ConvergenceSettings
+from aecv.models.spec import load_system
 from aecv.workflow.records import IterationRecord, required_score
+from aecv.workflow.reporting.steps import steps_of_loop
 from aecv.workflow.reporting.words import table_of
-from aecv.workflow.verdict import judge
+from aecv.workflow.verdict import TRIAL, judge
 from tests.workflow.hand import record
 
 MISSED = "hardly entered from elsewhere: the basin of start 1 (0 times)"
@@ -41,6 +43,21 @@ def test_converged_and_held() -> None:
         LOOK,
     )
     assert verdict.as_dict() == {"converged": True, "sentences": list(verdict.sentences)}
+
+
+def test_a_trial_is_followed_by_a_run_in_another_folder() -> None:
+    """The same command with the trial's --out finds a run there, and with --resume goes on with the trial."""
+    verdict = judge(run(0.99, 0.99), ConvergenceSettings(), trial=True)
+    assert not verdict.converged
+    assert verdict.sentences[0] == TRIAL
+    advice = "without --quick, and with another --out where that named the folder of the trial"
+    assert verdict.sentences[-1].endswith(advice)
+    settings = load_system("ala2", overrides=["run.trial=true"]).settings
+    (step,) = steps_of_loop(
+        run(0.99), settings, folder="mine", state="finished", converged=False, production=None
+    )
+    assert advice in step.advice
+    assert step.command == "aecv iterate --system ala2"
 
 
 def test_missed_again_in_the_end_is_not_converged() -> None:
