@@ -132,11 +132,9 @@ def _of_loop(settings: Settings, with_dynamics: bool, given: int | None) -> Iter
     iterations = settings.run.iterations
     n_biased = iterations - 1
     if n_biased or with_dynamics:
-        yield from _without_frames(settings, lambda s: plan_of(s, 0), "sampling.ns", settings.sampling.ns)
+        yield from _without_frames(settings, lambda s: plan_of(s, 0), "sampling.ns")
     if settings.production_ns:
-        yield from _without_frames(
-            settings, lambda s: production_plan(s, 0), "production.ns", settings.production_ns
-        )
+        yield from _without_frames(settings, lambda s: production_plan(s, 0), "production.ns")
     yield from _of_trainings(settings, with_dynamics, given)
     yield from _of_region(settings)
     if n_biased or settings.production_ns:
@@ -146,7 +144,7 @@ def _of_loop(settings: Settings, with_dynamics: bool, given: int | None) -> Iter
 def _of_sample(
     settings: Settings, n_components: int | None, names: Sequence[str], n_ranges: int
 ) -> Iterator[Shortfall]:
-    yield from _without_frames(settings, lambda s: given_plan(s, 1), "sampling.ns", settings.sampling.ns)
+    yield from _without_frames(settings, lambda s: given_plan(s, 1), "sampling.ns")
     yield from _of_region(settings)
     open_ends = [name for name in names if settings.observables[name].kind != "dihedral"]
     if names:
@@ -206,9 +204,7 @@ def n_hot_frames(settings: Settings) -> int:
     return starts.candidates * max(1, per_candidate)
 
 
-def _without_frames(
-    settings: Settings, plan: Callable[[Settings], object], key: str, ns: float
-) -> Iterator[Shortfall]:
+def _without_frames(settings: Settings, plan: Callable[[Settings], object], key: str) -> Iterator[Shortfall]:
     """A sampling whose walkers would not get a single frame."""
     try:
         plan(settings)

@@ -56,7 +56,7 @@ class GivenCV:
         if set(names) <= set(system.observables.names) or not is_place:
             return self._observables(names, system)
         ours = path.is_dir() or path.suffix in (".json", ".npz") or metadata_inside(path) is not None
-        return self._ours(path, system) if ours else self._of_others(path, system)
+        return self._ours(path) if ours else self._of_others(path, system)
 
     def _observables(self, names: tuple[str, ...], system: MolecularSystem) -> CV:
         self._refuse(self.what, "names of observables", ("atoms", "features", "periodic", "input_shape"))
@@ -68,7 +68,7 @@ class GivenCV:
             )
         return observable_cv(system.observables, names, ranges=dict(zip(wide, self.ranges, strict=False)))
 
-    def _ours(self, path: Path, system: MolecularSystem) -> CV:
+    def _ours(self, path: Path) -> CV:
         self._refuse(path, "a CV of aecv", ("atoms", "features", "periodic", "input_shape"))
         cv = load_cv(path)
         if not self.ranges:

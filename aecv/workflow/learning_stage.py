@@ -110,7 +110,7 @@ def learn(
         time.perf_counter() - began,
     )
     write_json(folder / "record.json", record.as_dict())
-    _warn(record, samples)
+    _warn(record)
 
 
 def weigh(
@@ -254,7 +254,7 @@ def _record(
     )
 
 
-def _warn(record: IterationRecord, samples: Samples) -> None:
+def _warn(record: IterationRecord) -> None:
     """Say what a person should know about an iteration's frames."""
     for problem in record.problems:
         logger.warning("iteration %d: %s", record.index, problem)

@@ -126,14 +126,14 @@ class Resampled:
         points = np.asarray(values, dtype=float).reshape(len(self.weights), -1)
         shape = tuple(len(axis) - 1 for axis in edges)
         bins, size = _flat_bins(points, edges), int(np.prod(shape))
-        estimate = self._free_energy(bins, self.weights, size, edges)
+        estimate = self._free_energy(bins, self.weights, size)
         known = self.course.effective_visits(bins, self.weights, size) >= max(self.least_visits, 1e-9)
         estimate -= np.min(estimate, where=known, initial=np.inf) if known.any() else 0.0
         some = bins[self.replicates.frames]
-        draws = np.array([self._free_energy(some, row, size, edges) for row in self.replicates.replicates])
+        draws = np.array([self._free_energy(some, row, size) for row in self.replicates.replicates])
         floor = self._profile_floor(bins, size)
         # A bin that the thinned frames never see has no spread to take an error from.
-        seen = np.isfinite(self._free_energy(some, self.replicates.weights, size, edges))
+        seen = np.isfinite(self._free_energy(some, self.replicates.weights, size))
         draws = np.where(seen, aligned(draws, estimate, kt=self.kt), np.nan)
         return self._interval(estimate, draws, floor).where(known).reshape(shape)
 
@@ -150,9 +150,7 @@ class Resampled:
             estimate, draws, n_units=self.replicates.n_units, n_strata=self.replicates.n_strata, floor=floor
         )
 
-    def _free_energy(
-        self, bins: IntArray, weights: FloatArray, size: int, edges: Sequence[FloatArray]
-    ) -> FloatArray:
+    def _free_energy(self, bins: IntArray, weights: FloatArray, size: int) -> FloatArray:
         """-kT ln(weight per bin), NaN in empty bins; bins are even, so that no volume enters."""
         mass = np.bincount(bins[bins >= 0], weights[bins >= 0], minlength=size)
         result = np.full(size, np.nan)
