@@ -4,6 +4,7 @@
 """
 
 import errno
+import logging
 import shlex
 import signal
 import traceback
@@ -20,10 +21,14 @@ from aecv.ground.plain_text import one_line, plain_lines
 from aecv.ground.signals import handled
 
 if TYPE_CHECKING:
+    from aecv.models.cv import CV
     from aecv.models.spec import SystemSpec
+    from aecv.sampling.system import MolecularSystem
     from aecv.sampling.workers import Workers
     from aecv.workflow.input_frames import FrameFiles
     from aecv.workflow.input_weights import Weights
+
+logger = logging.getLogger(__name__)
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -429,8 +434,8 @@ def quick_spec(
     texts: Sequence[str],
     quick: bool,
     resume: bool,
-    n_processes: int | None,
-    learns: bool = True,
+    options: Mapping[str, Any],
+    cv: "Callable[[MolecularSystem], CV] | None" = None,
 ) -> "SystemSpec":
     """The system with the settings of --quick: measured ones, or those of the trial that is resumed.
 
@@ -438,8 +443,8 @@ def quick_spec(
         spec: the system without them, which is given back where neither is asked.
         folder: of the run.
         texts: as in `spec_of`.
-        n_processes: what --workers says.
-        learns: whether it is a run of the loop.
+        options: those of `workers_of`.
+        cv: as in `load_trial`.
     """
     if not (quick or resume):
         return spec
@@ -448,11 +453,22 @@ def quick_spec(
     from aecv.workflow.trial import load_trial, stored_trial
 
     if not resume:
-        return load_trial(system_name, config=config, overrides=texts, learns=learns, n_processes=n_processes)
+        with workers_of(options, spec) as workers:
+            return load_trial(
+                system_name, config=config, overrides=texts, cv=cv,
+                n_processes=workers.count(), devices=workers.devices,
+            )  # fmt: skip
     stored = stored_trial(folder)
     if stored is None and quick and (folder / "run.json").is_file():
         raise SettingsError(f"{folder}: was begun without --quick; leave it out to resume it")
-    return spec if stored is None else load_system(system_name, config=config, overrides=texts, trial=stored)
+    if stored is None:
+        return spec
+    if not quick:
+        logger.info(
+            "%s: is a trial (--quick) and goes on as one; begin the run itself with another --out",
+            folder,
+        )
+    return load_system(system_name, config=config, overrides=texts, trial=stored)
 
 
 def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":

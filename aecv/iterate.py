@@ -104,7 +104,7 @@ def main(
     set_up_logging(works=True, debug=is_debugging())
     spec = quick_spec(
         spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
-        n_processes=options["workers"],
+        options=options,
     )  # fmt: skip
     if print_config:
         return print_settings(spec)

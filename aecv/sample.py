@@ -1,8 +1,9 @@
 """`aecv sample`: extended ABF along a CV that is given."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +24,9 @@ from aecv.command import (
     workers_of,
 )
 from aecv.ground.logs import set_up_logging
+
+if TYPE_CHECKING:
+    from aecv.workflow.given import GivenCV
 
 
 @click.command(cls=Command)
@@ -89,7 +93,7 @@ def main(
     set_up_logging(works=True, debug=is_debugging())
     spec = quick_spec(
         spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
-        n_processes=options["workers"], learns=False,
+        options=options, cv=lambda system: _given(what, options)(system),
     )  # fmt: skip
     if print_config:
         return print_settings(spec)
@@ -100,16 +104,19 @@ def main(
     foresee_sample(spec.settings, names=names if known else (), n_ranges=len(options["ranges"]))
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv import screens
-    from aecv.workflow.given import GivenCV
     from aecv.workflow.plain import sample_along
 
-    given = GivenCV(
-        what=what,
-        **{name: options[name] for name in (*FOREIGN, "ranges", "periodic")},
-    )
+    given = _given(what, options)
     with workers_of(options, spec) as workers:
         result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)
     say_lines(screens.sampled_table(result, spec.settings))
+
+
+def _given(what: str, options: Mapping[str, Any]) -> "GivenCV":
+    """What the options say about the CV."""
+    from aecv.workflow.given import GivenCV
+
+    return GivenCV(what=what, **{name: options[name] for name in (*FOREIGN, "ranges", "periodic")})
 
 
 def _slug(what: str) -> str:

@@ -73,6 +73,10 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         self._client = self._local = None
         self._exit.close()
 
+    def count(self) -> int:
+        """Local processes, which need not run yet, or those of a cluster, which this joins."""
+        return self._n_local if self._address is None else len(self._started().nthreads())
+
     def executor(self, recipe: EngineRecipe) -> Executor:
         """Jobs become tasks; what a worker raises is raised here."""
         sent: list[Future] = []

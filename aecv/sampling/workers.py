@@ -68,6 +68,10 @@ class Workers(Protocol):
     @property
     def n_processes(self) -> int | None: ...
 
+    def count(self) -> int:
+        """Processes that there are now, those of other machines, too."""
+        ...
+
     def executor(self, recipe: EngineRecipe) -> Executor:
         """What runs the jobs of one engine."""
         ...
@@ -91,6 +95,10 @@ class ThisProcess:
     def __init__(self, devices: Sequence[str] = ()) -> None:
         self.devices = tuple(devices)
         self.n_processes: int | None = 1
+
+    def count(self) -> int:
+        """This one."""
+        return 1
 
     def executor(self, recipe: EngineRecipe) -> Executor:
         """The engine is made at the first job."""

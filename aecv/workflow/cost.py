@@ -46,17 +46,26 @@ class Times:
 
 
 def estimate_times(
-    settings: Settings, steps_per_s: float, *, on_cpu: bool, n_processes: int | None = None
+    settings: Settings,
+    steps_per_s: float,
+    *,
+    on_cpu: bool,
+    n_processes: int | None = None,
+    n_devices: int = 1,
 ) -> Times:
     """Times of `iterate`.
 
     Args:
         settings: of the run.
         steps_per_s: of one process, without bias.
-        on_cpu: whether processes run side by side; walkers take their turns on one GPU.
+        on_cpu: whether processes run side by side; walkers take their turns on a GPU.
         n_processes: that work; None for one per core.
+        n_devices: GPUs that processes take in turn; fewer than one count as one.
     """
-    processes = min(settings.sampling.walkers, n_processes or usable_cores()) if on_cpu else 1
+    side_by_side = n_processes or usable_cores()
+    if not on_cpu:
+        side_by_side = min(side_by_side, max(1, n_devices))
+    processes = min(settings.sampling.walkers, side_by_side)
     per_ps = 1.0 / (settings.dynamics.timestep_ps * steps_per_s)
     production = settings.production_ns
     hot_ps = settings.starts.hot_ps if settings.starts.mode == "auto" else 0.0
@@ -102,7 +111,9 @@ def log_times(
         speed = measure_speed(system, platform, seconds=_MEASURE_S).steps_per_s
     except SimulationError:  # the run itself tells it, with the stage
         return
-    times = estimate_times(settings, speed, on_cpu=platform.on_cpu, n_processes=n)
+    times = estimate_times(
+        settings, speed, on_cpu=platform.on_cpu, n_processes=n, n_devices=len(workers.devices)
+    )
     total = times.total if learns else times.starts + times.iterations / settings.run.iterations
     trial = "; --quick tries the system in about two minutes" if total > LONG_S else ""
     logger.info(

@@ -6,16 +6,20 @@ its files to the report.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aecv.ground.files import read_json
 from aecv.ground.layers import Overrides, load_toml, merge, override, override_layers
 from aecv.ground.settings import Settings
 from aecv.models.spec import SystemSpec, load_system
 from aecv.workflow.cost import estimate_times
+
+if TYPE_CHECKING:  # OpenMM takes seconds to load: only where there is something to time
+    from aecv.models.cv import CV
+    from aecv.sampling.system import MolecularSystem
 
 KEYS = (
     "run.trial",
@@ -39,7 +43,7 @@ KEYS = (
     "production.ns",
     "production.replicates",
 )
-"""Settings that a trial has values of its own for."""
+"""Settings that a trial has values of its own for; one along a CV that is given has them of fewer."""
 
 ITERATIONS = 3
 _PRODUCTION = 1.5
@@ -81,15 +85,18 @@ def load_trial(
     *,
     config: str | Path | None = None,
     overrides: Overrides = (),
-    learns: bool = True,
+    cv: "Callable[[MolecularSystem], CV] | None" = None,
     n_processes: int | None = None,
+    devices: Sequence[str] = (),
 ) -> SystemSpec:
     """A system with the settings of a trial of about two minutes; dynamics are timed for a second.
 
     Args:
         name_or_path, config, overrides: as `load_system`; these win over the trial's.
-        learns: whether the loop is tried; else one sampling along a CV that is given.
+        cv: makes the CV of a sampling along one that is given, such as `aecv.workflow.given.GivenCV`; None
+            where the loop is tried.
         n_processes: that are going to run walkers; None for one per core.
+        devices: indices of the GPUs that they are going to take in turn; empty for OpenMM's choice.
 
     Raises:
         AecvError: as `load_system`, and for a system that cannot be built or run.
@@ -103,20 +110,22 @@ def load_trial(
         >>> outcome.verdict.sentences[0]  # doctest: +SKIP
         'trial: lengths too short for conclusions'
     """
-    # OpenMM takes seconds to load: only where there is something to time
     from aecv.sampling.platforms import choose_platform
     from aecv.sampling.speed import measure_speed
     from aecv.sampling.system import build
 
     plain = load_system(name_or_path, config=config, overrides=overrides)
     system = build(plain)
-    platform = choose_platform(system.system, plain.settings.dynamics.platform)
+    n_components = None if cv is None else cv(system).n_components
+    platform = choose_platform(system.system, plain.settings.dynamics.platform, devices=devices)
     speed = measure_speed(system, platform).steps_per_s
-    times = estimate_times(plain.settings, speed, on_cpu=platform.on_cpu, n_processes=n_processes)
+    times = estimate_times(
+        plain.settings, speed, on_cpu=platform.on_cpu, n_processes=n_processes, n_devices=len(devices)
+    )
     pace = Pace(steps_per_s=speed, processes=times.processes)
     layers = [] if config is None else [load_toml(Path(config))]
     given = merge({}, *layers, *(fields for _, fields in override_layers(overrides)))
-    layer = trial_layer(plain.settings, pace, given, learns=learns)
+    layer = trial_layer(plain.settings, pace, given, n_components=n_components)
     return load_system(name_or_path, config=config, overrides=overrides, trial=layer)
 
 
@@ -138,7 +147,7 @@ def stored_trial(folder: Path) -> dict[str, Any] | None:
 
 
 def trial_layer(
-    settings: Settings, pace: Pace, given: Mapping[str, Any], *, learns: bool = True
+    settings: Settings, pace: Pace, given: Mapping[str, Any], *, n_components: int | None = None
 ) -> dict[str, Any]:
     """Settings of a trial, as nested fields.
 
@@ -146,7 +155,7 @@ def trial_layer(
         settings: of the run without a trial.
         pace: how fast it runs.
         given: what --config and --set say, which wins; lengths that are left follow from it.
-        learns: as in `load_trial`.
+        n_components: of the CV that is given; None for the loop, which learns its own.
     """
     chosen: dict[str, Any] = {}
 
@@ -159,8 +168,8 @@ def trial_layer(
 
     timestep, walkers = settings.dynamics.timestep_ps, settings.sampling.walkers
     choose("run.trial", True)
-    iterations = choose("run.iterations", ITERATIONS)
-    n_parts = iterations + _PRODUCTION if learns else 1.0
+    learns = n_components is None
+    n_parts = choose("run.iterations", ITERATIONS) + _PRODUCTION if learns else 1.0
     steps = max(_SAMPLING_S * pace.biased / n_parts, _LEAST_FRAMES * _LEAST_STEPS)
     asked_ns = _at(given, "sampling.ns")
     if asked_ns is not None:
@@ -169,10 +178,12 @@ def trial_layer(
     frame_ps = choose("sampling.frame_ps", _length(frame_steps, timestep))
     per_walker = max(_rounded(steps * timestep / frame_ps / walkers), -(-_LEAST_FRAMES // walkers))
     ns = choose("sampling.ns", _short(per_walker * walkers * frame_ps / 1000.0))
-    choose("production.ns", _short(_PRODUCTION * ns))
     _choose_pieces(choose, settings, per_walker, frame_ps)
     _choose_starts(choose, settings, pace)
-    _choose_learning(choose, settings, ns / timestep * 1000.0)
+    _choose_bias(choose, settings, ns / timestep * 1000.0, n_components or settings.autoencoder.n_biased)
+    if learns:
+        choose("production.ns", _short(_PRODUCTION * ns))
+        _choose_learning(choose, settings)
     return merge({}, *(override(key.split("."), value) for key, value in chosen.items()))
 
 
@@ -204,11 +215,15 @@ def _choose_starts(choose: Any, settings: Settings, pace: Pace) -> None:
         choose("barostat.equilibration_ps", _short(max(least, at_pressure)))
 
 
-def _choose_learning(choose: Any, settings: Settings, steps: float) -> None:
-    """Grid, training and bootstrap for so many steps of all walkers in an iteration."""
-    d = settings.autoencoder.n_biased
+def _choose_bias(choose: Any, settings: Settings, steps: float, d: int) -> None:
+    """Grid of d components and error bars for so many steps of all walkers."""
     bins = choose("eabf.bins", min(settings.eabf.bins, {1: 50, 2: 25}.get(d, 12)))
     choose("eabf.full_samples", max(5, min(settings.eabf.full_samples, _rounded(steps / bins**d / 4.0))))
+    choose("production.replicates", min(settings.production.replicates, 50))
+
+
+def _choose_learning(choose: Any, settings: Settings) -> None:
+    """Training and bootstrap of s_min."""
     training = settings.training
     choose("training.restarts", min(training.restarts, 4))
     choose("training.max_epochs", min(training.max_epochs, 10))
@@ -216,7 +231,6 @@ def _choose_learning(choose: Any, settings: Settings, steps: float) -> None:
     choose("training.validation_blocks", min(training.validation_blocks, 20))
     choose("training.min_effective_frames", 1.0)
     choose("convergence.replicas", min(settings.convergence.replicas, 4))
-    choose("production.replicates", min(settings.production.replicates, 50))
 
 
 def _at(fields: Mapping[str, Any], key: str) -> Any:

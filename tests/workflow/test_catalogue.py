@@ -82,6 +82,10 @@ def test_the_time_of_a_job_is_its_steps_by_their_speed() -> None:
     assert times.total == times.starts + times.iterations + times.production
     on_gpu = estimate_times(settings, 1000.0, on_cpu=False)
     assert (on_gpu.processes, on_gpu.iterations) == (1, pytest.approx(100_000.0))
+    # each process has a GPU of its own, and no more work side by side than there are
+    for n_devices, n_processes, n in ((2, 4, 2), (2, 1, 1), (8, 8, 4)):
+        found = estimate_times(settings, 1.0, on_cpu=False, n_processes=n_processes, n_devices=n_devices)
+        assert found.processes == n
     alone = estimate_times(settings, 1000.0, on_cpu=True, n_processes=1)
     assert parts_of(alone, settings) == (
         "starts and equilibration 18.0 min, 10 iterations of 10 ns 27.8 h, production of 20 ns 5.6 h"

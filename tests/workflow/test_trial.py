@@ -1,13 +1,20 @@
 """A trial of two minutes: its lengths follow from the speed, what is given wins, and it says what it is."""
 
 import json
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from aecv.cli import main
+from aecv.models.plain_cv import observable_cv, write_cv
 from aecv.models.spec import load_system
+from aecv.sampling.dask_workers import DaskWorkers
+from aecv.sampling.speed import Speed
+from aecv.sampling.system import build
 from aecv.workflow import trial
 from aecv.workflow.foresight import foresee_loop, foresee_sample
 from aecv.workflow.lengths import plan_of
@@ -110,6 +117,8 @@ def test_it_is_resumed_with_its_own_numbers(tiny_trial: Path, monkeypatch: pytes
     for more in ([], ["--quick"]):
         result = CliRunner().invoke(main, [*words, *more])
         assert result.exit_code == 0, result.output
+        # who wanted the run itself is told that this is not it
+        assert ("is a trial (--quick) and goes on as one" in result.stderr) == (not more)
 
 
 def test_another_run_is_not_resumed_as_a_trial(small_run: Path) -> None:
@@ -127,6 +136,75 @@ def test_its_settings_can_be_looked_at_first() -> None:
     assert result.exit_code == 0, result.output
     assert "trial = true" in result.stdout
     assert "iterations = 2" in result.stdout
+
+
+@pytest.fixture
+def known_speed(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Steps per second of one process, instead of measured ones."""
+    monkeypatch.setattr("aecv.sampling.speed.measure_speed", lambda *_: Speed(steps_per_s=1e5, share=1.0))
+    return 1e5
+
+
+def printed(*words: str) -> dict[str, Any]:
+    result = CliRunner().invoke(main, [*words, "--system", "ala2", "--quick", "--print-config"])
+    assert result.exit_code == 0, result.output
+    return tomllib.loads(result.stdout)
+
+
+@pytest.mark.parametrize(("words", "n"), [("--workers 1", 1), ("--workers 3", 3), ("--dask tcp://host:1", 4)])
+def test_it_counts_on_the_processes_that_will_run_it(
+    known_speed: float, monkeypatch: pytest.MonkeyPatch, words: str, n: int
+) -> None:
+    """Those of a cluster, too: four of its five have a walker. More processes, longer iterations."""
+    monkeypatch.setattr(DaskWorkers, "count", lambda workers: workers.n_processes or 5)
+    layer = trial_layer(load_system("ala2").settings, Pace(steps_per_s=known_speed, processes=n), {})
+    assert printed("iterate", *words.split())["sampling"]["ns"] == layer["sampling"]["ns"]
+
+
+def test_it_is_timed_on_the_device_that_will_run_it(
+    known_speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And two GPUs take two walkers side by side. ala2 of 22 atoms runs on Reference, which has none."""
+    words = ["iterate", "--system", "ala2", "--quick", "--workers", "4", "--devices", "1,0", "--print-config"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert "--devices: needs a platform with devices" in result.stderr
+
+    def choice(*_: object, devices: tuple[str, ...]) -> SimpleNamespace:
+        assert devices == ("1", "0")
+        return SimpleNamespace(on_cpu=False)
+
+    monkeypatch.setattr("aecv.sampling.platforms.choose_platform", choice)
+    layer = trial_layer(load_system("ala2").settings, Pace(steps_per_s=known_speed, processes=2), {})
+    assert printed(*words[:1], *words[4:8])["sampling"]["ns"] == layer["sampling"]["ns"]
+
+
+@pytest.mark.parametrize(("cv", "bins"), [("phi", 50), ("phi, psi", 25), ("file", 50)])
+def test_the_grid_of_a_sampling_is_that_of_its_cv(
+    known_speed: float, tmp_path: Path, cv: str, bins: int
+) -> None:
+    """ala2 learns two components; a CV in a file is counted once it is read. Nothing is trained."""
+    if cv == "file":
+        system = build(load_system("ala2"))
+        write_cv(observable_cv(system.observables, ("psi",)), tmp_path, system="ala2", system_hash="")
+        cv = str(tmp_path / "cv.json")
+    settings, plain = printed("sample", "--cv", cv), load_system("ala2").settings
+    assert settings["eabf"]["bins"] == bins
+    per_bin = settings["sampling"]["ns"] * 1e6 / bins ** (1 if bins == 50 else 2)  # steps of 1 fs
+    assert settings["eabf"]["full_samples"] <= max(5, min(plain.eabf.full_samples, per_bin / 4))
+    assert settings["training"]["restarts"] == plain.training.restarts
+    assert settings["convergence"]["replicas"] == plain.convergence.replicas
+    assert settings["run"]["iterations"] == plain.run.iterations
+    assert "ns" not in settings["production"]
+
+
+def test_a_trial_along_a_cv_takes_the_grid_that_was_given() -> None:
+    plain = load_system("ala2").settings
+    pace = Pace(steps_per_s=1e5, processes=1)
+    layer = trial_layer(plain, pace, {"eabf": {"bins": 40}}, n_components=3)
+    assert "bins" not in layer["eabf"]
+    assert trial_layer(plain, pace, {}, n_components=3)["eabf"]["bins"] == 12
+    assert not {"training", "convergence"} & set(layer)
 
 
 def test_every_key_of_a_trial_is_a_setting() -> None:

@@ -315,6 +315,7 @@ def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe) -> None:
     with users_cluster(2) as cluster:
         with DaskWorkers(address=cluster.scheduler_address) as theirs:
             there = theirs.executor(recipe)(asked)
+            assert theirs.count() == 2
         with distributed.Client(cluster) as client:  # they are the user's: still there, without our engines
             assert list(client.run(lambda: len(dask_tasks._MADE)).values()) == [0, 0]
     for one, other in zip(ThisProcess().executor(recipe)(asked), there, strict=True):
