@@ -5,18 +5,10 @@ from typing import Any
 
 import click
 
-from aecv.command import (
-    FOREIGN,
-    Command,
-    color_option,
-    foreign_options,
-    frame_files,
-    frame_options,
-    is_debugging,
-    say,
-)
+from aecv.command import Command, is_debugging, say
 from aecv.ground.errors import SettingsError
 from aecv.ground.logs import set_up_logging
+from aecv.options import FOREIGN, color_option, foreign_options, frame_files, frame_options
 
 
 @click.command(cls=Command)

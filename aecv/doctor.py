@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aecv.command import ENGINES, EXIT_ERROR, Command, say
+from aecv.command import EXIT_ERROR, Command, say
 from aecv.ground.cores import usable_cores
 from aecv.ground.versions import versions
+from aecv.options import ENGINES
 
 if TYPE_CHECKING:
     from aecv.sampling.trial import Trial

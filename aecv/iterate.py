@@ -6,25 +6,21 @@ from typing import Any
 
 import click
 
-from aecv.command import (
-    Command,
+from aecv.command import Command, is_debugging, run_folder, say, say_lines
+from aecv.ground.logs import set_up_logging
+from aecv.options import (
     bias_components_option,
     frame_files,
     frame_options,
-    is_debugging,
     overrides,
     print_settings,
     quick_spec,
     resume_option,
-    run_folder,
     run_options,
-    say,
-    say_lines,
     spec_of,
     system_option,
     workers_of,
 )
-from aecv.ground.logs import set_up_logging
 
 _SHORT_FOR = {
     "iters": "run.iterations",

@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.command import (
+from aecv.command import Command, is_debugging, run_folder, say_lines
+from aecv.ground.logs import set_up_logging
+from aecv.options import (
     FOREIGN,
-    Command,
     foreign_options,
-    is_debugging,
     overrides,
     print_settings,
     quick_spec,
     resume_option,
-    run_folder,
     run_options,
-    say_lines,
     spec_of,
     system_option,
     workers_of,
 )
-from aecv.ground.logs import set_up_logging
 
 if TYPE_CHECKING:
     from aecv.workflow.given import GivenCV

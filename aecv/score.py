@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, frame_files, frame_options, say_lines
+from aecv.command import Command, say_lines
 from aecv.ground.errors import SettingsError
+from aecv.options import frame_files, frame_options
 
 
 @click.command(cls=Command)

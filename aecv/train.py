@@ -5,19 +5,16 @@ from typing import Any
 
 import click
 
-from aecv.command import (
-    Command,
+from aecv.command import Command, is_debugging, say, say_lines
+from aecv.ground.logs import set_up_logging
+from aecv.options import (
     bias_components_option,
     color_option,
     frame_files,
     frame_options,
-    is_debugging,
-    say,
-    say_lines,
     spec_of,
     system_option,
 )
-from aecv.ground.logs import set_up_logging
 
 
 @click.command(cls=Command)

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aecv.cli import COMMANDS, main
-from aecv.command import ENGINES, Command
+from aecv.command import Command
 from aecv.ground.errors import SettingsError
+from aecv.options import ENGINES
 from aecv.sampling.engines.choice import engine_names
 from tests.conftest import REPOSITORY
 

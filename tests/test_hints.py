@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 
 import aecv
 from aecv.cli import COMMANDS
-from aecv.command import Command, resume_option, run_folder
+from aecv.command import Command, run_folder
 from aecv.ground.files import new_folder, write_text
 from aecv.models.spec import load_system
+from aecv.options import resume_option
 from tests.conftest import REPOSITORY
 from tests.test_pages import OF_OTHERS, options_of
 

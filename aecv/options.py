@@ -1,0 +1,351 @@
+"""Options that commands share, and what is made of them: settings, frames, a system, workers."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aecv.command import SHORT_FOR, say_lines
+from aecv.ground.errors import SettingsError
+
+if TYPE_CHECKING:
+    from aecv.models.cv import CV
+    from aecv.models.spec import SystemSpec
+    from aecv.sampling.system import MolecularSystem
+    from aecv.sampling.workers import Workers
+    from aecv.workflow.input_frames import FrameFiles
+    from aecv.workflow.input_weights import Weights
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("native", "plumed", "torchforce")
+"""What --engine takes; the settings check it again, but their import takes longer than a help text may."""
+system_option = click.option(
+    "--system",
+    "system_name",
+    required=True,
+    help="A shipped system (ala2, mueller_brown), or a folder with a system.toml.",
+)
+bias_components_option = click.option(
+    "--bias-components",
+    metavar="I,J|auto",
+    help="Components of the bottleneck that are the CV, up to three, 0 the most important; auto: the best "
+    "two.  [default: all of up to three, else auto]",
+)
+_RUN_OPTIONS = (
+    click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers."),
+    click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP."),
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="What runs the biased dynamics.  [default: native]",
+    ),
+    click.option("--walkers", type=click.IntRange(min=1), help="Walkers, which share one bias."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes that run the walkers; they change no result.  [default: one per core]",
+    ),
+    click.option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Run the walkers on the workers of this Dask scheduler, or scheduler file.",
+    ),
+    click.option(
+        "--devices",
+        metavar="0,1,...",
+        help="GPUs that worker processes take in turn.",
+    ),
+    click.option(
+        "--starts",
+        type=click.Choice(["auto", "one", "given"]),
+        help="Starting structures: found by a hot run, the one of the system, or its list.",
+    ),
+    click.option(
+        "--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings."
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="One setting, for example training.restarts=8; may be repeated.",
+    ),
+    click.option(
+        "--quick",
+        is_flag=True,
+        help="A trial of about two minutes from start to report: all lengths short, by the system's speed.",
+    ),
+    click.option("--print-config", is_flag=True, help="Print all settings as TOML and stop."),
+)
+_SHORT_FOR = {
+    "seed": "run.seed",
+    "platform": "dynamics.platform",
+    "engine": "sampling.engine",
+    "starts": "starts.mode",
+    "walkers": "sampling.walkers",
+}
+
+
+_FOREIGN_OPTIONS = (
+    click.option(
+        "--atoms",
+        metavar="SELECTION",
+        help="Atoms of another program's model: an mdtraj selection, or 0-based indices 4,6,8 in its order.",
+    ),
+    click.option(
+        "--features",
+        type=click.Path(path_type=Path),
+        help="What another program's model takes instead of positions: a TOML or JSON list, see "
+        "docs/howto/own_cv.md.",
+    ),
+    click.option(
+        "--length-unit",
+        type=click.Choice(["nm", "angstrom"]),
+        default="nm",
+        show_default=True,
+        help="Of another program's positions and distances.",
+    ),
+    click.option(
+        "--input-shape",
+        metavar="SHAPE",
+        help="Of another program's model: '(F, n, 3)', '(F, 3n)', '(n, 3)', ...  [default: found by trying]",
+    ),
+)
+FOREIGN = ("atoms", "features", "length_unit", "input_shape")
+"""What `foreign_options` give, by the names of `GivenCV`."""
+color_option = click.option(
+    "--color",
+    metavar="FILE[:COLUMN]",
+    multiple=True,
+    help="A number per frame that colours a picture of them, as --weights from a file; may be repeated.",
+)
+
+
+def foreign_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What another program's model needs to be told."""
+    for option in reversed(_FOREIGN_OPTIONS):
+        function = option(function)
+    return function
+
+
+def frame_options(
+    *, required: bool, named: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--frames, --top, --stride and those of their weights: frames that a user brings; see `frame_files`.
+
+    Args:
+        required: whether there have to be frames.
+        named: whether --frames names them; else an argument `frames` of the command does.
+    """
+    instead = "" if required else ", in place of dynamics or of a run"
+    options = (
+        click.option(
+            "--frames",
+            multiple=True,
+            required=required,
+            type=click.Path(path_type=Path),
+            help=f"A trajectory (.xtc, .dcd, .nc, ...) of the system's atoms{instead}; may be repeated.",
+        ),
+        click.option(
+            "--top",
+            type=click.Path(path_type=Path),
+            help="The topology of --frames (.pdb, .gro, .prmtop, ...).  [default: the system's]",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="A weight per frame: text, COLVAR, .csv, .xvg, .npy or .npz; rows with times belong to the "
+            "frames of these times.  [default: equal]",
+        ),
+        click.option(
+            "--weights-column",
+            metavar="NAME|N",
+            help="Column of --weights, by its name or its number from 1; needed where there are several.",
+        ),
+        click.option("--log-weights", is_flag=True, help="The column holds ln w."),
+        click.option(
+            "--bias-column",
+            metavar="NAME[,NAME...]",
+            help="Columns of --weights that hold a bias V in place of weights: w = exp(+V/kT).",
+        ),
+        click.option(
+            "--bias-unit",
+            type=click.Choice(["kJ/mol", "kcal/mol", "eV", "kT"]),
+            help="Of the bias.  [default: kJ/mol]",
+        ),
+        click.option(
+            "--bias-temperature",
+            metavar="K",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Of the biased run.  [default: the system's dynamics.temperature_k]",
+        ),
+        click.option(
+            "--stride", type=click.IntRange(min=1), default=1, help="Take every n-th frame.  [default: 1]"
+        ),
+    )
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options if named else options[1:]):
+            function = option(function)
+        return function
+
+    return add
+
+
+def frame_files(options: Mapping[str, Any]) -> "FrameFiles | None":
+    """What `frame_options` say; None without --frames.
+
+    Raises:
+        SettingsError: when something is said about frames that are not given.
+    """
+    if not options["frames"]:
+        told = [f"--{name}" for name in ("top", "weights") if options[name] is not None]
+        told += _told_of_weights(options)
+        told += ["--stride"] if options["stride"] != 1 else []
+        if told:
+            raise SettingsError(f"{', '.join(told)}: needs a trajectory; name it with --frames")
+        return None
+    from aecv.workflow.input_frames import FrameFiles
+
+    return FrameFiles(
+        trajectories=tuple(options["frames"]),
+        topology=options["top"],
+        weights=_weights_of(options),
+        stride=options["stride"],
+    )
+
+
+_OF_WEIGHTS = ("weights_column", "log_weights", "bias_column", "bias_unit", "bias_temperature")
+
+
+def _told_of_weights(options: Mapping[str, Any]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in _OF_WEIGHTS if options[name] not in (None, False)]
+
+
+def _weights_of(options: Mapping[str, Any]) -> "Weights | None":
+    told = _told_of_weights(options)
+    if options["weights"] is None:
+        if told:
+            raise SettingsError(f"{', '.join(told)}: needs a file of weights; name it with --weights")
+        return None
+    from aecv.workflow.input_weights import Weights
+
+    return Weights(
+        source=options["weights"],
+        column=options["weights_column"],
+        is_log=options["log_weights"],
+        bias=options["bias_column"] or (),
+        bias_unit=options["bias_unit"] or "kJ/mol",
+        temperature_k=options["bias_temperature"],
+    )
+
+
+def resume_option(may_change: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--resume, whose help says what may differ from the run so far."""
+    return click.option("--resume", is_flag=True, help=f"Continue the run in --out. {may_change}".rstrip())
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that commands which simulate a system share, besides `system_option`."""
+    for option in reversed(_RUN_OPTIONS):
+        function = option(function)
+    return function
+
+
+def spec_of(
+    system_name: str, *, config: Path | None, texts: Sequence[str], print_config: bool
+) -> "SystemSpec | None":
+    """The system with its settings; None when these were to be printed, which is done then.
+
+    Args:
+        texts: settings as --set has them; later ones win.
+    """
+    from aecv.models.spec import load_system
+
+    spec = load_system(system_name, config=config, overrides=texts)
+    if not print_config:
+        return spec
+    print_settings(spec)
+    return None
+
+
+def print_settings(spec: "SystemSpec") -> None:
+    """What --print-config prints."""
+    from aecv.ground.layers import to_toml
+
+    say_lines(to_toml(spec.settings), nl=False)
+
+
+def quick_spec(
+    spec: "SystemSpec",
+    system_name: str,
+    folder: Path,
+    *,
+    config: Path | None,
+    texts: Sequence[str],
+    quick: bool,
+    resume: bool,
+    options: Mapping[str, Any],
+    cv: "Callable[[MolecularSystem], CV] | None" = None,
+) -> "SystemSpec":
+    """The system with the settings of --quick: measured ones, or those of the trial that is resumed.
+
+    Args:
+        spec: the system without them, which is given back where neither is asked.
+        folder: of the run.
+        texts: as in `spec_of`.
+        options: those of `workers_of`.
+        cv: as in `load_trial`.
+    """
+    if not (quick or resume):
+        return spec
+    # what a trial is made of is timed, which takes seconds: only when one is asked
+    from aecv.models.spec import load_system
+    from aecv.workflow.trial import load_trial, stored_trial
+
+    if not resume:
+        with workers_of(options, spec) as workers:
+            return load_trial(
+                system_name, config=config, overrides=texts, cv=cv,
+                n_processes=workers.count(), devices=workers.devices,
+            )  # fmt: skip
+    stored = stored_trial(folder)
+    if stored is None and quick and (folder / "run.json").is_file():
+        raise SettingsError(f"{folder}: was begun without --quick; leave it out to resume it")
+    if stored is None:
+        return spec
+    if not quick:
+        logger.info(
+            "%s: is a trial (--quick) and goes on as one; begin the run itself with another --out",
+            folder,
+        )
+    return load_system(system_name, config=config, overrides=texts, trial=stored)
+
+
+def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":
+    """The processes that --workers, --dask and --devices ask for."""
+    from aecv.sampling.workers import open_workers
+
+    return open_workers(
+        spec.settings.sampling.walkers,
+        n_local=options["workers"],
+        address=options["dask"],
+        devices=options["devices"] or "",
+    )
+
+
+def overrides(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[str]:
+    """Options that are short for a setting, as --set has them; `keys` maps option to setting."""
+    texts, both = [], {**_SHORT_FOR, **keys}
+    click.get_current_context().meta[SHORT_FOR] = {
+        key: f"--{option.replace('_', '-')}" for option, key in both.items()
+    }
+    for option, key in both.items():
+        value = options[option]
+        if value is not None:
+            texts.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")
+    return texts
