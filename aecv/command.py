@@ -4,7 +4,6 @@
 """
 
 import errno
-import logging
 import shlex
 import signal
 import traceback
@@ -22,8 +21,6 @@ from aecv.ground.signals import handled
 
 if TYPE_CHECKING:
     pass
-
-logger = logging.getLogger(__name__)
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
