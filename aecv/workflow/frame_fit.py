@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.frame_fit import ratio_bounds, volume_signs
+from aecv.numerics.frame_fit import outside, ratio_bounds, volume_signs
 from aecv.sampling.bond_lengths import BondLengths, bond_lengths
 from aecv.sampling.system import MolecularSystem
 
@@ -30,6 +30,9 @@ _CUT_NM = 0.8
 """Bonds longer than this are cut by a box rather than taken between other atoms nearby."""
 _EVERY = 64
 """One frame in so many is looked at, besides the first and the last of each piece."""
+_UNLIKE_NM = 0.5
+"""Marks of a frame that leave the range of the looked-at ones by more have it looked at, too: a box that cuts
+a molecule moves its parts by the length of an edge."""
 _FLAT = 0.2
 """Volume of three unit vectors to neighbours below which an atom has no handedness."""
 
@@ -46,6 +49,16 @@ class Misfit(NamedTuple):
 def some_of(n_frames: int) -> IntArray:
     """Numbers of the frames that are looked at of a piece: the first, the last, and a spread in between."""
     return np.unique(np.append(np.arange(0, n_frames, _EVERY), n_frames - 1)).astype(np.int64)
+
+
+def unlike(marks: Frames, rows: IntArray) -> IntArray:
+    """Numbers of the frames with a mark far outside the range that it has in some of them.
+
+    Args:
+        marks: see `numerics.timeline.frame_marks`, shape (n_frames, n_marks) [nm].
+        rows: the frames that span the range, shape (n_rows,).
+    """
+    return np.flatnonzero(outside(marks, rows, _UNLIKE_NM))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +189,21 @@ class FrameFit:
             f"around {names[0]}{more} {', '.join(a.name for a in names[1:])} have the other handedness "
             f"than in the structure, in {int(n_mirrored[most[0]])} of {n_frames} frames; give frames of the "
             "same isomer with the same names"
+        )
+
+    def told_handedness(self, place: str, n_mirrored: IntArray, n_frames: int) -> str | None:
+        """A sentence on centres of the other handedness in some of the frames that were looked at; None
+        without any. Alpha carbons are counted in every frame, and told, by `StereoReference`."""
+        is_counted = np.isin(self.centres[:, 0], self.system.stereo.centres[:, 1])
+        some = np.flatnonzero((n_mirrored > 0) & ~is_counted)
+        if not len(some):
+            return None
+        worst = some[np.argmax(n_mirrored[some])]
+        names = [self.system.mdtraj_topology.atom(int(i)) for i in self.centres[worst]]
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        return (
+            f"{place}: around {names[0]}{more} {', '.join(a.name for a in names[1:])} have another handedness"
+            f" than in the structure, in {int(n_mirrored[worst])} of {n_frames} frames that were looked at"
         )
 
     def _within(self, frames: Frames) -> tuple[IntArray, FloatArray]:

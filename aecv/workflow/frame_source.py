@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.numerics.timeline import frame_marks
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.atom_order import names_agree, order_by_names
-from aecv.workflow.frame_fit import FrameFit, Misfit, some_of
+from aecv.workflow.frame_fit import FrameFit, Misfit, some_of, unlike
 from aecv.workflow.frame_reading import (
     OWN_TOPOLOGY,
     Piece,
@@ -37,12 +38,14 @@ class Fitted:
         first: number of the first one in it.
         positions: whole molecules, atoms in the system's order, shape (n, N, 3) [nm].
         times_ps: shape (n,) [ps]; NaN where they are not known.
+        marks: distances by which frames are known again, see `numerics.timeline`, shape (n, n_marks) [nm].
     """
 
     place: str
     first: int
     positions: NDArray[np.float32]
     times_ps: FloatArray
+    marks: NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,11 +56,13 @@ class FrameSource:
         source: the file, or the frames.
         topology: its own one, where that was named; None for the system's.
         fit: what its frames are held against.
+        marked: atoms between which the distances are that mark a frame, shape (n_marked,).
     """
 
     source: Source
     topology: mdtraj.Topology | None
     fit: FrameFit
+    marked: IntArray
 
     @property
     def place(self) -> str:
@@ -91,12 +96,8 @@ class FrameSource:
             if piece.first == 0:
                 order = self._order(piece, notes)
             frames = self._whole(piece, order)
-            rows = some_of(len(frames))
-            usual = not torn and self.fit.is_usual(frames, rows)
-            sample = frames if torn or usual else frames[rows]
-            if not (torn or usual) and (misfit := self.fit.misfit(sample)) is not None:
-                raise self._unfit(misfit, piece)
-            if torn or (not usual and self.fit.torn(sample).any()):
+            marks = frame_marks(frames[:, self.marked])
+            if torn or not self._is_whole(piece, frames, marks):
                 bad = self.fit.torn(frames)
                 if not torn:
                     at = int(np.argmax(bad))
@@ -104,7 +105,7 @@ class FrameSource:
                 n_torn += int(bad.sum())
             n_seen += len(frames)
             if not torn:
-                yield Fitted(place=self.place, first=piece.first, positions=frames, times_ps=piece.times_ps)
+                yield self._fitted(piece, frames, marks)
         if torn:
             raise self._cut(n_torn, n_seen, *torn[0], has_box=_box_of(piece) is not None)
 
@@ -124,7 +125,27 @@ class FrameSource:
             raise self._unfit(misfit, piece)
         if self.fit.torn(frames)[0]:
             raise self._cut(1, 1, piece.first, *self.fit.tear(frames[0]), has_box=_box_of(piece) is not None)
-        return Fitted(place=self.place, first=piece.first, positions=frames, times_ps=piece.times_ps)
+        return self._fitted(piece, frames, frame_marks(frames[:, self.marked]))
+
+    def _fitted(self, piece: Piece, frames: NDArray[np.float32], marks: NDArray[np.floating]) -> Fitted:
+        return Fitted(
+            place=self.place, first=piece.first, positions=frames, times_ps=piece.times_ps, marks=marks
+        )
+
+    def _is_whole(self, piece: Piece, frames: NDArray[np.float32], marks: NDArray[np.floating]) -> bool:
+        """Whether no frame is torn among a spread of them and those that are unlike all of the spread.
+
+        Raises:
+            SamplingError: when they are of another unit, order or molecule.
+        """
+        rows = some_of(len(frames))
+        if not self.fit.is_usual(frames, rows):
+            if (misfit := self.fit.misfit(frames[rows])) is not None:
+                raise self._unfit(misfit, piece)
+            if self.fit.torn(frames[rows]).any():
+                return False
+        odd = unlike(marks, rows)
+        return not len(odd) or self.fit.is_usual(frames, odd) or not self.fit.torn(frames[odd]).any()
 
     def _unfit(self, misfit: Misfit, piece: Piece) -> SamplingError:
         if self.topology is not None:

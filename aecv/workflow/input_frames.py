@@ -15,7 +15,7 @@ from aecv.ground.errors import SamplingError
 from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.shown import Shown
-from aecv.numerics.timeline import Timeline, frame_marks, timeline
+from aecv.numerics.timeline import Timeline, timeline
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.frame_fit import FrameFit, some_of
 from aecv.workflow.frame_reading import Source, check_there, name_of, read_topology
@@ -132,7 +132,6 @@ class _Read:
     positions: list[NDArray[np.float32]] = field(default_factory=list)
     observables: list[dict[str, FloatArray]] = field(default_factory=list)
     changes: list[NDArray[np.bool_]] = field(default_factory=list)
-    mirrored: list[NDArray[np.bool_]] = field(default_factory=list)
     times: list[FloatArray] = field(default_factory=list)
     marks: list[NDArray[np.floating]] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -158,16 +157,18 @@ def read_frames(files: Frames, system: MolecularSystem, *, atoms: IntArray | Non
     """
     files = frame_files(files)
     fit = FrameFit(system=system)
-    chosen = system.cv_atom_indices if atoms is None else atoms
     read = _Read(stride=files.stride)
-    for source in _sources(files, fit):
-        _read_source(source, fit, chosen, read)
+    for source in _sources(files, fit, system.cv_atom_indices if atoms is None else atoms):
+        _read_source(source, read)
     if not read.positions:
         raise SamplingError(f"{name_of(files.sources[0])}: needs at least one frame, there is none")
-    mirrored = np.concatenate(read.mirrored)
-    fit.check_handedness(name_of(files.sources[0]), mirrored.sum(axis=0), len(mirrored))
     line, times = timeline(read.times, read.marks), np.concatenate(read.times)
     kept = line.kept[line.kept % files.stride == 0]
+    if not len(kept):
+        raise SamplingError(
+            f"{name_of(files.sources[0])}: needs at least one frame, a stride of {files.stride} leaves none "
+            f"of {len(line.kept)}; take a shorter one"
+        )
     rows = kept // files.stride
     weights = _weights(files, times, kept, system.spec.settings.dynamics.temperature_k)
     changes = np.concatenate(read.changes)[rows].sum(axis=0)
@@ -201,7 +202,7 @@ def check_frames(files: Frames, system: MolecularSystem) -> None:
     if files.weights is not None:
         check_weights(as_weights(files.weights))
     fit = FrameFit(system=system)
-    for source in _sources(files, fit):
+    for source in _sources(files, fit, system.cv_atom_indices):
         n_frames, n_mirrored = 0, np.zeros(len(fit.centres), dtype=np.int64)
         for piece in source.ends():
             rows = np.arange(len(piece.positions))
@@ -210,37 +211,42 @@ def check_frames(files: Frames, system: MolecularSystem) -> None:
         fit.check_handedness(source.place, n_mirrored, n_frames)
 
 
-def _sources(files: FrameFiles, fit: FrameFit) -> Iterator[FrameSource]:
+def _sources(files: FrameFiles, fit: FrameFit, chosen: IntArray) -> Iterator[FrameSource]:
     path = files.topology_path
     topology = None if path is None else read_topology(path)
     for source in files.sources:
         named = topology if isinstance(source, Path) else None
-        yield FrameSource(source=source, topology=named, fit=fit)
+        yield FrameSource(source=source, topology=named, fit=fit, marked=chosen)
 
 
-def _read_source(source: FrameSource, fit: FrameFit, chosen: IntArray, read: _Read) -> None:
+def _read_source(source: FrameSource, read: _Read) -> None:
     """Add the frames of one file; every n-th of all files together is kept, as the weights are."""
-    system = fit.system
+    system, fit = source.system, source.fit
+    mirrored: list[NDArray[np.bool_]] = []
     times: list[FloatArray] = []
     marks: list[NDArray[np.floating]] = []
     for piece in source.pieces(notes=read.notes):
         everything = piece.positions
         frames = everything[-read.n_frames % read.stride :: read.stride]
         times.append(piece.times_ps)
-        marks.append(frame_marks(everything[:, chosen]))
+        marks.append(piece.marks)
         if len(frames):
             _check_finite(source.place, piece.first + (-read.n_frames % read.stride), read.stride, frames)
-            read.positions.append(frames[:, chosen])
+            read.positions.append(frames[:, source.marked])
             read.observables.append(system.observables.compute(frames))
             read.changes.append(
                 np.stack([system.stereo.inverted(frames), system.stereo.turned(frames)], axis=1)
             )
-        read.mirrored.append(fit.mirrored(everything, some_of(len(everything))))
+        mirrored.append(fit.mirrored(everything, some_of(len(everything))))
         read.n_frames += len(everything)
     if marks:
         read.times.append(np.concatenate(times))
         read.marks.append(np.concatenate(marks))
         read.places.append(source.place)
+        found = np.concatenate(mirrored)
+        fit.check_handedness(source.place, found.sum(axis=0), len(found))
+        if (note := fit.told_handedness(source.place, found.sum(axis=0), len(found))) is not None:
+            read.notes.append(note)
 
 
 def _check_finite(place: str, first: int, stride: int, frames: NDArray[np.float32]) -> None:

@@ -1,5 +1,6 @@
 """Frames held against the molecule: another order, another unit, cut molecules, another hand."""
 
+import re
 from pathlib import Path
 
 import mdtraj
@@ -9,7 +10,7 @@ import pytest
 from aecv.ground.errors import SamplingError
 from aecv.models.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
-from aecv.workflow.frame_fit import USUAL, FrameFit
+from aecv.workflow.frame_fit import USUAL, FrameFit, some_of, unlike
 from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames
 
 
@@ -113,6 +114,29 @@ def test_cut_molecules_need_a_box(system: MolecularSystem, right: mdtraj.Traject
     np.testing.assert_allclose(ranges, np.ptp(right.xyz[:, system.cv_atom_indices], axis=1), atol=1e-5)
 
 
+def test_cut_frames_between_the_looked_at_ones_are_found(
+    system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    """Frames 128 and 192 are looked at, those in between by their marks; one of them is enough."""
+    for torn in (slice(130, 190), slice(150, 151)):
+        cut = right[:]
+        cut.xyz[torn, :6, 0] += 3.0
+        cut.save(str(tmp_path / "x.dcd"))
+        n_torn = len(range(200)[torn])
+        match = rf"bonds of {n_torn} of 200 frames are longer.*in frame {torn.start}; .* need their box"
+        refused(tmp_path / "x.dcd", system, match)
+
+
+def test_frames_far_outside_the_range_of_the_looked_at_ones_are_unlike_them() -> None:
+    marks = np.full((200, 3), 1.0)
+    assert len(unlike(marks, some_of(200))) == 0
+    marks[[7, 30, 31, 150]] += [[2.0, 0, 0], [0, -0.6, 0], [0, 0.4, 0], [0, 0, np.nan]]
+    marks[64] = np.nan  # one of the looked-at ones
+    assert unlike(marks, some_of(200)).tolist() == [7, 30]
+    marks[128] += [2.0, 0, 0]  # with it the range holds frame 7
+    assert unlike(marks, some_of(200)).tolist() == [30]
+
+
 def test_a_mirror_image_is_refused_and_some_inverted_frames_are_told(
     system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
 ) -> None:
@@ -126,6 +150,44 @@ def test_a_mirror_image_is_refused_and_some_inverted_frames_are_told(
     found = read_frames(FrameFiles(trajectories=(tmp_path / "y.dcd",)), system)
     assert found.n_inverted == 20
     assert "of 200 frames 20 have another chirality, 0 another cis-trans state" in found.notes[0]
+
+
+def test_another_isomer_is_named_with_its_own_file(
+    system: MolecularSystem, right: mdtraj.Trajectory, tmp_path: Path
+) -> None:
+    """The good file is longer: together less than half of the frames would be of the other hand."""
+    right.save(str(tmp_path / "good.dcd"))
+    bad = mdtraj.Trajectory(right.xyz[:70] * np.float32([1, 1, -1]), right.topology)
+    bad.save(str(tmp_path / "bad.dcd"))
+    files = FrameFiles(trajectories=(tmp_path / "good.dcd", tmp_path / "bad.dcd"))
+    with pytest.raises(SamplingError, match=r"bad\.dcd: needs .* around ALA2-CA"):
+        read_frames(files, system)
+
+
+def test_another_hand_of_any_centre_in_some_frames_is_told(tmp_path: Path) -> None:
+    """Threonine has its second centre at CB, which is no alpha carbon: nothing else counts it."""
+    chain = build(load_system("chignolin"))
+    fit = FrameFit(system=chain)
+    topology = chain.mdtraj_topology
+    beta = next(row for row in fit.centres if str(topology.atom(int(row[0]))).endswith("-CB"))
+    pairs = [pair for pair in topology.bonds if beta[0] in (pair[0].index, pair[1].index)]
+    (hydrogen,) = (atom.index for pair in pairs for atom in pair if atom.element.symbol == "H")
+    shaken = chain.positions + 0.004 * np.random.default_rng(6).standard_normal((200, chain.n_atoms, 3))
+    # CB through the plane of its heavy neighbours, the hydrogen after it
+    heavy = shaken[80:, beta[1:]]
+    normal = np.cross(heavy[:, 1] - heavy[:, 0], heavy[:, 2] - heavy[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    for atom in (beta[0], hydrogen):
+        height = ((shaken[80:, atom] - heavy[:, 0]) * normal).sum(axis=1, keepdims=True)
+        shaken[80:, atom] -= 2 * height * normal
+    mdtraj.Trajectory(shaken[:100].astype(np.float32), topology).save(str(tmp_path / "x.dcd"))
+    found = read_frames(tmp_path / "x.dcd", chain)
+    assert found.n_inverted == 0
+    (note,) = found.notes
+    assert re.search(r"x.dcd: around THR\d+-CB .* have another handedness .* in 1 of 3 frames", note)
+    right = mdtraj.Trajectory(shaken[:80].astype(np.float32), topology)
+    right.save(str(tmp_path / "y.dcd"))
+    assert read_frames(tmp_path / "y.dcd", chain).notes == ()
 
 
 def test_exchanged_neighbours_change_the_hand() -> None:

@@ -76,6 +76,66 @@ def test_files_follow_each_other_and_a_stride_thins_them(
     np.testing.assert_allclose(found.weights, chosen / 20.0)
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_what_a_restart_wrote_twice_counts_once(
+    is_turned: bool, stride: int, system: MolecularSystem, frames: Path, tmp_path: Path
+) -> None:
+    """Part 2 begins at frame 80 of the 0 .. 119 of part 1; numbers are those of all frames in the order
+    given, and of these every n-th is taken."""
+    run = loaded(system, frames)[:200]
+    run.time = 50.0 + 2.0 * np.arange(200)
+    parts = {"part1": range(120), "part2": range(80, 200)}
+    for name, numbers in parts.items():
+        run[list(numbers)].save(str(tmp_path / f"{name}.xtc"))
+    given = sorted(parts, reverse=is_turned)
+    read = np.concatenate([parts[name] for name in given])  # of every frame its number in the run
+    weights = 1.0 + np.random.default_rng(3).random(240)
+    np.savetxt(tmp_path / "w.txt", weights)
+    paths = tuple(tmp_path / f"{name}.xtc" for name in given)
+    files = FrameFiles(trajectories=paths, weights=tmp_path / "w.txt", stride=stride)
+    found = read_frames(files, system)
+    counted = np.arange(0, 240, stride)
+    is_dropped = (read[counted] >= 80) & (read[counted] < 120) & ((counted < 120) != is_turned)
+    counted = counted[~is_dropped]
+    counted = counted[np.argsort(read[counted])]
+    assert found.n_frames == len(counted) == (200 if stride == 1 else 67)
+    assert (np.diff(found.times_ps) > 0).all()
+    np.testing.assert_array_equal(found.kept, counted)
+    np.testing.assert_allclose(found.times_ps, 50.0 + 2.0 * read[counted])
+    chosen = run.xyz[read[counted]][:, system.cv_atom_indices]
+    np.testing.assert_allclose(found.positions, chosen, atol=6e-4)
+    np.testing.assert_allclose(found.weights, weights[counted] / weights[counted].sum(), rtol=1e-12)
+    told = [note.replace(str(tmp_path), "") for note in found.notes if "count once" in note]
+    assert told == ["/part1.xtc: 40 frames from 210 to 288 ps, which /part2.xtc holds as well, count once"]
+    assert ("frames: their parts were put in the order of time" in found.notes) == is_turned
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("order", [("part1", "part2"), ("part2", "part1")])
+def test_the_shared_restart_is_1001_frames(
+    order: tuple[str, str], stride: int, system: MolecularSystem, shared_cases: Path
+) -> None:
+    paths = tuple(shared_cases / "frames_overlap" / f"{name}.xtc" for name in order)
+    found = read_frames(FrameFiles(trajectories=paths, stride=stride), system)
+    assert found.n_frames == pytest.approx(1001 / stride, abs=0 if stride == 1 else 1)
+    assert (np.diff(found.times_ps) > 0).all()
+    assert any("201 frames from" in note for note in found.notes)
+
+
+def test_a_stride_that_takes_only_what_is_dropped_is_refused(
+    system: MolecularSystem, frames: Path, tmp_path: Path
+) -> None:
+    """The first file lies within the second, which holds its frames as well."""
+    run = loaded(system, frames)[:50]
+    run.time = 2.0 * np.arange(50)
+    run[:10].save(str(tmp_path / "a.xtc"))
+    run.save(str(tmp_path / "b.xtc"))
+    files = FrameFiles(trajectories=(tmp_path / "a.xtc", tmp_path / "b.xtc"), stride=100)
+    with pytest.raises(SamplingError, match="a stride of 100 leaves none of 50; take a shorter one"):
+        read_frames(files, system)
+
+
 def test_molecules_that_the_box_cut_are_whole(system: MolecularSystem, frames: Path, tmp_path: Path) -> None:
     few = loaded(system, frames)[:10]
     few.unitcell_lengths, few.unitcell_angles = np.full((10, 3), 3.0), np.full((10, 3), 90.0)
