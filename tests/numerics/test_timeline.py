@@ -108,6 +108,22 @@ def test_times_in_float32_are_equal_up_to_rounding() -> None:
     assert len(found.kept) == 1000
 
 
+def test_formats_round_but_a_restart_from_elsewhere_is_not_the_same() -> None:
+    """An .xtc keeps 0.001 nm of a position; a structure minimised anew is some 0.01 nm away."""
+    positions = 2.0 * np.random.default_rng(11).random((1000, 10, 3))
+    # another origin, so that it rounds otherwise
+    again = frame_marks(np.round(positions + np.array([0.0123, 0.0371, 0.0519]) / 7, 3))
+    marks = frame_marks(np.round(positions, 3))
+    differ = np.abs(marks - again).max(axis=1)
+    begin = 300 + int(np.argmax(differ[300:700]))  # the frame by which the restart is known
+    assert 0.0015 < differ[begin] < 0.0035  # 2 sqrt(3) 0.001 nm at most
+    one, other = slice(0, 800), slice(begin, 1000)
+    found = timeline([TIMES[one], TIMES[other]], [marks[one], again[other]])
+    np.testing.assert_array_equal(found.kept, [*range(begin), *range(800, 1800 - begin)])
+    elsewhere = timeline([TIMES[one], TIMES[other]], [marks[one], marks[other] + 0.01])
+    assert (len(elsewhere.kept), elsewhere.repeats, elsewhere.apart) == (1800 - begin, (), ((0, 1),))
+
+
 @pytest.mark.parametrize("n_atoms", [1, 2, 3, 4, 5, 9, 50])
 def test_marks_stay_under_rotation_and_tell_frames_apart(n_atoms: int) -> None:
     frames = np.random.default_rng(9).standard_normal((20, n_atoms, 3))
