@@ -12,8 +12,8 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 """What may become part of a path, a column or a TOML key."""
 MOST_LETTERS = 60
 """Of a name: files are called by two of them, and many file systems end at 255."""
-RESERVED = ("time", "weight", "walker", "xi")
-"""Columns of colvar.dat and keys of the record that an observable must not take."""
+RESERVED = ("time", "frame", "weight", "walker", "xi")
+"""Columns of colvar.dat and of `aecv apply`, and keys of the record, that an observable must not take."""
 _PREFIXES = ("xi_", "lam_", "lambda_")
 """Of columns and files of the CV and its extended variable."""
 _PICTURES = ("delta_f", "profiles", "walkers")

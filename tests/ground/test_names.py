@@ -29,7 +29,20 @@ def test_what_would_overwrite_another_is_named_with_it(names: tuple[str, ...], o
 @pytest.mark.parametrize(
     "name",
     [
-        *("xi", "Xi", "xi_1", "XI_2", "lam_1", "lambda_1", "time", "Time", "weight", "walker"),
+        *(
+            "xi",
+            "Xi",
+            "xi_1",
+            "XI_2",
+            "lam_1",
+            "lambda_1",
+            "time",
+            "Time",
+            "frame",
+            "Frame",
+            "weight",
+            "walker",
+        ),
         *("", "a/b", "../a", "a.b", "phi\n", "phi psi", "é", "1phi", "a\x00", "x" * 61),
     ],
 )
