@@ -1,8 +1,8 @@
 """Numbers per frame from files that a user brings: text of any program, COLVAR, .csv, .xvg, .npy and .npz.
 
 Columns have names where the file gives them: in a header line, in the last comment before the numbers (as
-numpy writes it), in PLUMED's `#! FIELDS`, in the legends of an .xvg, or as keys of an .npz. Else they are
-counted from 1.
+numpy writes it), in PLUMED's `#! FIELDS`, in the legends and axes of an .xvg, or as keys of an .npz. Else
+they are counted from 1.
 """
 
 import re
@@ -17,9 +17,10 @@ from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray
 from aecv.results.tables import parse_rows, read_last_line_too
 
-_TIME = re.compile(r"time[\s_/(\[]*(fs|ps|ns|us)?[\s)\]]*", re.IGNORECASE)
-_PS = {None: 1.0, "fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
+_TIME = re.compile(r"time(?:[\s_/(\[]+(fs|ps|ns|us|µs|ms|s))?[\s)\]]*", re.IGNORECASE)
+_PS = {None: 1.0, "fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "µs": 1e6, "ms": 1e9, "s": 1e12}
 _LEGEND = re.compile(r'@\s*s(\d+)\s+legend\s+"(.*)"')
+_AXIS = re.compile(r'@\s*([xy])axis\s+label\s+"(.*)"')
 _SHOWN = 12
 """Names that a message lists."""
 
@@ -68,7 +69,8 @@ class UserTable:
     def time_ps(self) -> FloatArray | None:
         """The column named time, shape (n,) [ps]; None where there is none.
 
-        A unit behind the name counts: `time (ns)`; PLUMED's and GROMACS's is ps.
+        A unit behind the name counts, as GROMACS writes it at the axis of an .xvg: `time (ns)`; else it is
+        ps.
         """
         if self.is_named:
             for name, values in self.columns.items():
@@ -141,6 +143,7 @@ def _text(path: Path) -> UserTable:
     names: list[str] = []
     comment: list[str] = []
     legends: dict[int, str] = {}
+    axes: dict[str, str] = {}
     rows: list[str] = []
     numbers: list[int] = []
     is_colvar = False
@@ -151,8 +154,11 @@ def _text(path: Path) -> UserTable:
             names = _same_header(path, number, names, words[2:])
         elif found := _LEGEND.match(line.strip()):
             legends[int(found[1])] = found[2]
+        elif found := _AXIS.match(line.strip()):
+            axes[found[1]] = found[2]
         elif not words or words[0].startswith(("#", "@", "&")):
-            comment = _words(line.strip().lstrip("#@& \t")) if words and not rows else comment
+            is_comment = bool(words) and not rows and words[0].startswith("#")
+            comment = _words(line.strip().lstrip("# \t")) if is_comment else comment
         elif not any(map(_is_number, words)):
             names = _same_header(path, number, names or (["numbers"] if rows else []), words)
         else:
@@ -164,8 +170,7 @@ def _text(path: Path) -> UserTable:
         raise SamplingError(f"{path}: needs .npy or text with one number per frame, got: no line of numbers")
     n_columns = len(names) or len(rows[0].split())
     table = parse_rows(path, rows, numbers, n_columns=n_columns, kind="text")
-    if not names and legends and max(legends) + 2 == n_columns:
-        names = ["time", *(legends.get(index, f"s{index}") for index in range(n_columns - 1))]
+    names = names or _of_xvg(axes, legends, n_columns)
     if not names and len(comment) == n_columns and not any(map(_is_number, comment)):
         names = comment
     if len(set(names)) != len(names):
@@ -177,6 +182,16 @@ def _text(path: Path) -> UserTable:
         is_named=bool(names),
         n_cut=n_cut,
     )
+
+
+def _of_xvg(axes: dict[str, str], legends: dict[int, str], n_columns: int) -> list[str]:
+    """Names of the columns of an .xvg: what stands at its axes, and in its legends; empty of other files."""
+    known = max(legends, default=-1) + 2
+    if n_columns < 2 or known > n_columns or ("x" not in axes and known != n_columns):
+        return []
+    one = axes.get("y", "") if n_columns == 2 else ""
+    others = [legends.get(index) or one or f"s{index}" for index in range(n_columns - 1)]
+    return [axes.get("x", "time") or "x", *others]
 
 
 def _words(line: str) -> list[str]:

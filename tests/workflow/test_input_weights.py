@@ -99,6 +99,59 @@ def test_a_column_by_its_name(
     assert "needs a column '9'" in said(Weights(source=path, column=9), 2)
 
 
+XVG = '# gmx rms -tu ns\n@    title "RMSD"\n@    xaxis  label "{}"\n@    yaxis  label "RMSD (nm)"\n@TYPE xy\n'
+
+
+@pytest.mark.parametrize("legend", ["", '@ s0 legend "w"\n'])
+@pytest.mark.parametrize(
+    ("label", "factor"),
+    [("Time (ps)", 1.0), ("Time (ns)", 1e3), ("Time (us)", 1e6), ("Time (fs)", 1e-3), ("Time (ms)", 1e9),
+     ("Time", 1.0), ("Residue", None), ("Times", None), ("Time steps", None), ("", None)],
+)  # fmt: skip
+def test_the_axis_of_an_xvg_tells_its_times(
+    label: str, factor: float | None, legend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.xvg"
+    path.write_text(XVG.format(label) + legend + " 0 1\n 0.5 3\n")
+    found = read_user_table(path)
+    assert list(found.columns) == [label or "x", "w" if legend else "RMSD (nm)"]
+    if factor is None:
+        assert found.time_ps is None
+    else:
+        np.testing.assert_allclose(found.time_ps, [0.0, 0.5 * factor])
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "names"),
+    [
+        (
+            '@ xaxis label "Time (ns)"\n@ s0 legend "w"\n',
+            "1 2 3",
+            ["Time (ns)", "w", "s1"],
+        ),  # a band of errors
+        ('@ xaxis label "Time (ns)"\n@ yaxis label "nm"\n', "1", ["1"]),
+        ('@ yaxis label "nm"\n@TYPE xy\n', "1 2", ["1", "2"]),  # TYPE and xy name no columns
+        ('@ xaxis label "Time"\n@ s5 legend "w"\n', "1 2 3", ["1", "2", "3"]),
+    ],
+)
+def test_columns_of_an_xvg_without_legends_of_all(
+    head: str, row: str, names: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "w.xvg"
+    path.write_text(f"{head} {row}\n {row}\n")
+    assert list(read_user_table(path).columns) == names
+
+
+def test_rows_of_an_xvg_in_ns_are_found_by_time(tmp_path: Path) -> None:
+    """Frames at 0, 500 and 1000 ps of rows at 0, 0.25 ... 1 ns."""
+    path = tmp_path / "w.xvg"
+    path.write_text(XVG.format("Time (ns)") + "".join(f"{0.25 * i} {i + 1.0}\n" for i in range(5)))
+    weights = Weights(source=path, column="RMSD (nm)")
+    np.testing.assert_allclose(
+        taken(weights, 3, times=np.array([0.0, 500.0, 1000.0])), np.array([1.0, 3.0, 5.0]) / 9.0
+    )
+
+
 def test_a_bias_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "COLVAR").write_text("#! FIELDS time opes.bias\n 0 1\n 1 2\n")
     text = said(tmp_path / "COLVAR", 2)
