@@ -101,7 +101,7 @@ def reads_or_says(read: Callable[[Path], Any], path: Path, content: str | bytes)
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     path.write_bytes(data)
     said = problem_of(lambda: read(path))
-    assert said is None or path.stem in said
+    assert said is None or path.name in said
 
 
 def problem_of(work: Callable[[], Any]) -> str | None:

@@ -21,11 +21,11 @@ import mdtraj
 import pytest
 import tomli_w
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aecv.cli import main
-from aecv.ground.layers import load_toml
+from aecv.ground.layers import load_toml, validate
 from aecv.models.features import read_features
 from aecv.models.spec import load_system
 from aecv.sampling.system import build
@@ -346,15 +346,20 @@ def test_features_of_a_model(data: st.DataObject, suffix: str, tmp_path: Path) -
 
 @EFFORT
 @given(texts=st.lists(ASSIGNMENTS, min_size=1, max_size=2))
+@example(texts=["dynamics.temperature_k=310", "cv.atoms=['index 4', 'index 6', 'index 8', 'index 14']"])
 def test_set_on_the_command_line(texts: list[str]) -> None:
-    """Settings that are printed are those of a system again; an error is one line."""
+    """Settings that are printed are those of the system, with what was set; an error is one line."""
     arguments = ["iterate", "--system", "ala2", "--print-config", *(f"--set={text}" for text in texts)]
     done = CliRunner().invoke(main, arguments)
     assert done.exception is None or isinstance(done.exception, SystemExit)
     assert done.exit_code in (0, 1, 2)
     if done.exit_code == 0:
         Path("printed.toml").write_text(done.output, encoding="utf-8")
-        assert load_toml(Path("printed.toml"))
+        settings = load_system("ala2", overrides=texts).settings.model_dump(mode="json", exclude_none=True)
+        assert (
+            validate(load_toml(Path("printed.toml")), source="x").model_dump(mode="json", exclude_none=True)
+            == settings
+        )
     else:
         assert done.output.strip()
         assert all(character.isprintable() or character == "\n" for character in done.output)
