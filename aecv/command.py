@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from aecv.ground.errors import AecvError, ForeseenError, WriteError
 from aecv.ground.logs import set_up_logging
 from aecv.ground.plain_text import one_line, plain_lines
 from aecv.ground.signals import handled
-
-if TYPE_CHECKING:
-    pass
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
