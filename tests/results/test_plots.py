@@ -174,6 +174,18 @@ class TestFramesInPlane:
         assert sorted(biased.compressed()) == [1, 3]
         np.testing.assert_allclose(sorted(reweighted.compressed()), [0.0, KT * np.log(9)])
 
+    def test_a_bin_that_one_heavy_frame_fills_is_unknown(self):
+        """Its weight is the largest of all bins; the others are visited ten times each, in turn."""
+        x, y = np.append(np.tile([-1.0, 1.0], 10), 2.5), np.zeros(21)
+        weights = np.append(np.tile([3.0, 1.0], 10), 100.0)
+        figure = plots.frames_in_plane(x, y, weights, kt=KT, least_visits=3.0, **PLANE)
+        grey, reweighted = (item.get_array() for item in shown_panels(figure)[1].collections[:2])
+        assert grey.count() == 1
+        np.testing.assert_allclose(sorted(reweighted.compressed()), [0.0, KT * np.log(3)])
+        every = plots.frames_in_plane(x, y, weights, kt=KT, **PLANE)
+        reweighted = shown_panels(every)[1].collections[0].get_array()
+        np.testing.assert_allclose(sorted(reweighted.compressed()), KT * np.log([1, 100 / 30, 10]))
+
     def test_axes_titles_and_region(self):
         rng = np.random.default_rng(3)
         x, y = rng.uniform(-np.pi, np.pi, (2, 1000))

@@ -59,6 +59,32 @@ def by_hand_passages(samples: Samples, since: float) -> int:
     return found
 
 
+def by_hand_effective_visits(
+    values: ArrayLike, weights: ArrayLike, walker: ArrayLike, *, bins: int
+) -> np.ndarray:
+    """Effective visits of even bins from -pi to pi, of frames in the order of time of each walker.
+
+    Args:
+        values: angles, shape (n,) or (n, d).
+        bins: per angle.
+    """
+    places = np.floor((np.asarray(values).reshape(len(np.asarray(weights)), -1) + np.pi) / (2 * np.pi) * bins)
+    visits: dict[tuple[int, ...], list[float]] = {}
+    before = None
+    for place, weight, who in zip(places.clip(0, bins - 1).astype(int), weights, walker, strict=True):
+        here = tuple(place)
+        if before == (here, who):
+            visits[here][-1] += weight
+        else:
+            visits.setdefault(here, []).append(weight)
+        before = (here, who)
+    found = np.zeros((bins,) * places.shape[1])
+    for here, masses in visits.items():
+        if sum(masses) > 0:
+            found[here] = sum(masses) ** 2 / sum(mass**2 for mass in masses)
+    return found
+
+
 def system_with(*periodic: str, overrides: tuple[str, ...] = ()) -> Any:
     """Stands for a MolecularSystem where nothing but its settings and names matter."""
     spec = load_system("double_well_circle", overrides=overrides)

@@ -12,13 +12,22 @@ from aecv import load_cv
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
+from aecv.models.spec import load_system
+from aecv.numerics.free_energy import czar_gradient, integrate_gradient
+from aecv.results import plots
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
+from aecv.sampling.system import build
+from aecv.workflow import pictures
+from aecv.workflow.finished import FinishedRun
+from aecv.workflow.profiles import free_energy
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.verdict import judge
-from tests.workflow.hand import by_hand_delta_f, by_hand_passages
+from tests.results.drawn import panels
+from tests.workflow.conftest import SMALL
+from tests.workflow.hand import by_hand_delta_f, by_hand_effective_visits, by_hand_passages
 
 N_FRAMES = 1000
 
@@ -66,13 +75,20 @@ def test_grids_add_up(small_run: Path) -> None:
     _, gradient, _ = read_multicolumn(folder / "abf.grad")
     visited = bias.total.n_lam > 0
     np.testing.assert_allclose(gradient[visited], bias.total.mean_force[visited], rtol=1e-6)
-    fes = read_fes(folder / "fes_xi_abf.dat")
     # all that is integrated, but where fewer than free_energy.least_samples stand behind it
-    known = np.isfinite(fes.values.ravel())
-    assert bias.total.n_lam[known].min() >= 50
-    assert bias.total.n_lam[known].sum() > 0.8 * n_steps
-    difference = (fes.values.ravel() - bias.total.free_energy().on_main())[known]
-    np.testing.assert_allclose(difference, difference[0], rtol=1e-6, atol=1e-6)
+    total = bias.total
+    czar = integrate_gradient(
+        czar_gradient(total.n_xi, total.sum_xi, bias.grid, kt=bias.extended.kt), total.n_xi, bias.grid
+    )
+    for name, counts, found in (("abf", total.n_lam, total.free_energy()), ("czar", total.n_xi, czar)):
+        values = read_fes(folder / f"fes_xi_{name}.dat").values.ravel()
+        known = np.isfinite(values)
+        assert counts[known].min() >= 50, name
+        assert counts[known].sum() > 0.8 * n_steps, name
+        assert np.nanmin(values) == 0.0, name
+        difference = (values - found.on_main())[known]
+        np.testing.assert_allclose(difference, difference[0], rtol=1e-6, atol=1e-6, err_msg=name)
+        assert difference[0] == pytest.approx(-np.min(found.on_main(), where=known, initial=np.inf), abs=1e-6)
     # walkers keep their own counts, and the history ends with their sum
     assert [inc.n_lam.sum() for inc in bias.increments] == [n_steps / 2] * 2
     np.testing.assert_allclose(bias.history.samples[-1], bias.total.samples, rtol=1e-12)
@@ -145,6 +161,43 @@ def test_numbers_of_a_record_follow_from_the_files(small_run: Path, iteration: i
     assert record.delta_f_kj_mol == pytest.approx(pool, abs=1e-3)
     begin = Bias.load(folder / "bias.npz").begin(0.2)
     assert record.passages == by_hand_passages(samples, begin)
+
+
+@pytest.mark.parametrize("iteration", [1, 2])
+def test_bins_are_known_from_three_effective_visits_on(small_run: Path, iteration: int) -> None:
+    """Of the pool, which is the iteration's own frames, and so of these alone; in files and afterwards."""
+    folder = small_run / f"iteration_{iteration:02d}"
+    samples, stored = Samples.load(folder / "samples.npz"), read_arrays(folder / "weights.npz")
+    frames = stored["frame"]
+    assert set(stored["iteration"]) == {iteration}
+    order = np.argsort(frames)
+    frames, weights = frames[order], stored["weights"][order]
+    walker = samples.walker[frames]
+    for name in ("phi", "psi"):
+        values = samples.observables[name][frames]
+        visits = by_hand_effective_visits(values, weights, walker, bins=90)
+        known = np.isfinite(read_fes(folder / f"fes_{name}.dat").values)
+        np.testing.assert_array_equal(known, visits >= 3)
+        assert 0.5 * np.sum(visits > 0) < known.sum() < np.sum(visits > 0)
+        alone = free_energy(small_run, (name,), place=iteration, alone=True, replicates=20)
+        np.testing.assert_array_equal(np.isfinite(alone.profile.estimate), visits >= 3)
+
+
+def test_the_picture_of_an_iteration_is_grey_where_the_free_energy_is_unknown(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path, **_: drawn.setdefault(path.name, figure))
+    system = build(load_system("ala2", overrides=SMALL))
+    pictures._draw_iteration(FinishedRun(small_run), 2, system)  # type: ignore[arg-type]
+    folder = small_run / "iteration_02"
+    samples, stored = Samples.load(folder / "samples.npz"), read_arrays(folder / "weights.npz")
+    plane = np.stack([samples.observables["phi"], samples.observables["psi"]], axis=1)
+    visits = by_hand_effective_visits(plane, stored["last_weights"], samples.walker, bins=72)
+    grey, coloured, *_ = panels(drawn["frames_phi_psi.png"])[1].collections
+    for image, chosen in ((grey, (visits > 0) & (visits < 3)), (coloured, visits >= 3)):
+        assert chosen.sum() > 20
+        np.testing.assert_array_equal(~np.ma.getmaskarray(image.get_array()).reshape(72, 72).T, chosen)
 
 
 def test_pictures_are_there(small_run: Path) -> None:

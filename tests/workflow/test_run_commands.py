@@ -1,15 +1,20 @@
 """Commands on runs and frames that are there: what they print and write."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from aecv.cli import main
-from aecv.ground.files import read_json
+from aecv.ground.files import read_arrays, read_json
+from aecv.ground.ledger import write_sealed
 from aecv.models.cv_files import load_cv
 from aecv.results.fes import read_fes
+from aecv.workflow.samples import Samples
+from tests.workflow.hand import by_hand_effective_visits
 
 
 def run(*arguments: object) -> Result:
@@ -41,6 +46,47 @@ def test_fes(small_run: Path, tmp_path: Path) -> None:
     clash = run("fes", small_run, "--along", "phi", "--out", tmp_path / "f.png")
     assert "its picture gets .png beside it" in clash.output
     assert not (tmp_path / "f.png").exists()
+
+
+def test_fes_knows_bins_by_the_threshold_of_the_run_or_of_the_command(
+    small_run: Path, tmp_path: Path
+) -> None:
+    """Bins with any weight at 0, fewer from 3 effective visits on: 3 is what a run has, and 0 may be asked."""
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    samples = Samples.load(folder / "iteration_02" / "samples.npz")
+    stored = read_arrays(folder / "iteration_02" / "weights.npz")
+    order = np.argsort(stored["frame"])
+    frames, weights = stored["frame"][order], stored["weights"][order]
+    phi, walker = samples.observables["phi"][frames], samples.walker[frames]
+    visits = by_hand_effective_visits(phi, weights, walker, bins=90)
+    assert 0 < np.sum(visits >= 8) < np.sum(visits >= 3) < np.sum(visits > 0)
+    manifest = read_json(folder / "run.json")
+    for least_of_run in (3.0, 0.0):
+        manifest["settings"]["free_energy"]["least_visits"] = least_of_run
+        write_sealed(folder / "run.json", manifest)
+        for options, least in (
+            ((), least_of_run),
+            (("--least-visits", 0), 0.0),
+            (("--least-visits", 8), 8.0),
+        ):
+            out = tmp_path / f"{least_of_run:g}_{len(options)}_{least:g}.dat"
+            asked = (
+                "fes",
+                folder,
+                "--along",
+                "phi",
+                "--place",
+                2,
+                "--replicates",
+                20,
+                "--out",
+                out,
+                *options,
+            )
+            known = (visits > 0) & (visits >= least)
+            assert f"{known.sum()} of 90 bins are known" in run(*asked).output
+            np.testing.assert_array_equal(np.isfinite(read_fes(out).values), known)
 
 
 def test_score(small_run: Path) -> None:
