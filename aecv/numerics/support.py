@@ -4,6 +4,7 @@ F of a bin is -kT ln of the sum of its weights. Where few frames fall, or one of
 that sum says nothing, however many digits it has: such a bin is unknown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,48 @@ class Course:
         scaled = np.divide(mass, top[where], out=np.zeros(len(mass)), where=top[where] > 0)
         total, squares = np.bincount(where, scaled, size), np.bincount(where, scaled**2, size)
         return np.divide(total**2, squares, out=np.zeros(size), where=squares > 0)
+
+
+def flat_bins(points: FloatArray, edges: Sequence[FloatArray]) -> IntArray:
+    """Flat index of each point's bin, -1 outside; the upper edge of the last bin belongs to it.
+
+    Args:
+        points: shape (n, d).
+        edges: of the bins per coordinate, rising.
+    """
+    flat = np.zeros(len(points), dtype=np.int64)
+    outside = np.zeros(len(points), dtype=bool)
+    for dim, axis in enumerate(edges):
+        place = np.searchsorted(axis, points[:, dim], side="right") - 1
+        place[points[:, dim] == axis[-1]] = len(axis) - 2
+        outside |= (place < 0) | (place > len(axis) - 2) | ~np.isfinite(points[:, dim])
+        flat = flat * (len(axis) - 1) + np.clip(place, 0, len(axis) - 2)
+    return np.where(outside, -1, flat)
+
+
+def minus_log(
+    points: FloatArray, edges: Sequence[FloatArray], weights: FloatArray, course: Course, least: float
+) -> tuple[FloatArray, BoolArray]:
+    """-ln of the weight of every bin that is known, minimum 0, and the bins whose weight says too little.
+
+    Args:
+        points: shape (n, d).
+        edges: of the bins per coordinate, rising.
+        weights: >= 0, any normalisation, shape (n,).
+        course: the way of the walkers through the points.
+        least: effective visits under which a bin is unknown; see `Course.effective_visits`.
+
+    Returns:
+        values, NaN where not known, and where there is a weight and no value; both of the bins' shape.
+    """
+    shape = tuple(len(axis) - 1 for axis in edges)
+    bins, size = flat_bins(points, edges), int(np.prod(shape))
+    mass = np.bincount(bins[bins >= 0], weights[bins >= 0], minlength=size)
+    known = (mass > 0) & (course.effective_visits(bins, weights, size) >= least)
+    values = np.full(size, np.nan)
+    np.log(mass, out=values, where=known)
+    values = np.max(values, where=known, initial=-np.inf) - values if known.any() else values
+    return values.reshape(shape), ((mass > 0) & ~known).reshape(shape)
 
 
 def supported(found: FreeEnergy, counts: ArrayLike, least: float) -> FloatArray:

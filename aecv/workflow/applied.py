@@ -42,6 +42,7 @@ class Applied(Shown):
         periodic: names of columns that are angles.
         labels: name -> what a picture calls an observable, with its unit.
         notes: sentences on frames that were left out or are odd.
+        least_visits: effective visits under which -ln p of a bin is unknown: free_energy.least_visits.
     """
 
     cv: str
@@ -54,6 +55,7 @@ class Applied(Shown):
     periodic: tuple[str, ...]
     labels: dict[str, str]
     notes: tuple[str, ...] = ()
+    least_visits: float = 0.0
 
     @property
     def n_frames(self) -> int:
@@ -116,6 +118,7 @@ class Applied(Shown):
             self.weights,
             periodic=angles,
             title=f"{self.system}, {self.n_frames} frames",
+            least_visits=self.least_visits,
         )
 
     def __repr__(self) -> str:
@@ -190,6 +193,7 @@ def applied_to(
         periodic=(*angles, *turns),
         labels={name: system.observables.label(name) for name in system.observables.names},
         notes=found.notes,
+        least_visits=system.spec.settings.free_energy.least_visits,
     )
 
 

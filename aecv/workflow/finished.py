@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aecv.ground.errors import StoreError, suggestion
 from aecv.ground.layers import validate
+from aecv.ground.ledger import RESUME
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
@@ -20,37 +21,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """A run's folder, whatever it holds so far; nothing is written into it.
+class FinishedStages:
+    """What a run's folder holds, by the records that its stages leave at their ends; of any format.
 
     Args:
         path: the folder.
-
-    Raises:
-        StoreError: when it holds no run, or one of another format.
     """
 
     path: Path
-
-    def __post_init__(self) -> None:
-        if not (self.path / "run.json").is_file():
-            there = self.path if self.path.is_dir() else self.path.parent
-            names = [item.parent.name for item in there.glob("*/run.json")]
-            raise StoreError(
-                f"{self.path}: needs the folder of a run, with run.json, there is none"
-                f"{suggestion(self.path.name, names)}"
-            )
-        _ = self.manifest
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """run.json."""
-        return read_manifest(self.path)
-
-    @cached_property
-    def settings(self) -> Settings:
-        """What the run was made with."""
-        return validate(self.manifest.settings, source=f"{self.path}/run.json")
 
     def iteration_dir(self, place: Place) -> Path:
         """Folder of an iteration, or of another place by its name."""
@@ -68,31 +46,19 @@ class FinishedRun:
         return sorted(int(number) for number in numbers if number.isdecimal())
 
     @property
-    def last_place(self) -> Place:
-        """Where the best free energies are: the run along a given CV, the production, the last iteration.
-
-        Raises:
-            StoreError: when nothing biased is finished.
-        """
-        if self.is_done(ALONG, "analysis"):
-            return ALONG
-        numbers = [number for number in self.iterations if number > 0]
-        for number in reversed(self.iterations):
-            if self.is_done(f"production_{number:02d}", "analysis"):
-                return f"production_{number:02d}"
-        if not numbers:
-            raise StoreError(
-                f"{self.path}: needs a finished biased iteration, there is none; continue it with --resume"
-            )
-        return numbers[-1]
-
-    @property
     def missing(self) -> tuple[str, ...]:
         """Records of stages that are not there, such as iteration_01/sampling.done, though later ones are."""
         order = [f"{place}/{stage}.done" for place, stage in self._order()]
         is_done = [(self.path / name).is_file() for name in order]
         last = max((k for k, done in enumerate(is_done) if done), default=0)
         return tuple(name for name, done in zip(order[:last], is_done[:last], strict=True) if not done)
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """A sentence on each of these, with what to do."""
+        return tuple(
+            f"{name}: is missing, later stages are finished; restore it, or {RESUME}" for name in self.missing
+        )
 
     @property
     def unfinished(self) -> str:
@@ -119,6 +85,57 @@ class FinishedRun:
 
     def _productions(self) -> list[Path]:
         return list(self.path.glob("production_*/"))
+
+
+@dataclass(frozen=True)
+class FinishedRun(FinishedStages):
+    """A run's folder, whatever it holds so far; nothing is written into it.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        StoreError: when it holds no run, or one of another format.
+    """
+
+    def __post_init__(self) -> None:
+        if not (self.path / "run.json").is_file():
+            there = self.path if self.path.is_dir() else self.path.parent
+            names = [item.parent.name for item in there.glob("*/run.json")]
+            raise StoreError(
+                f"{self.path}: needs the folder of a run, with run.json, there is none"
+                f"{suggestion(self.path.name, names)}"
+            )
+        _ = self.manifest
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """run.json."""
+        return read_manifest(self.path)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the run was made with."""
+        return validate(self.manifest.settings, source=f"{self.path}/run.json")
+
+    @property
+    def last_place(self) -> Place:
+        """Where the best free energies are: the run along a given CV, the production, the last iteration.
+
+        Raises:
+            StoreError: when nothing biased is finished.
+        """
+        if self.is_done(ALONG, "analysis"):
+            return ALONG
+        numbers = [number for number in self.iterations if number > 0]
+        for number in reversed(self.iterations):
+            if self.is_done(f"production_{number:02d}", "analysis"):
+                return f"production_{number:02d}"
+        if not numbers:
+            raise StoreError(
+                f"{self.path}: needs a finished biased iteration, there is none; continue it with --resume"
+            )
+        return numbers[-1]
 
     def cv(self, iteration: int) -> CV:
         """The CV that an iteration learned."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aecv.ground.ledger import RESUME, damages
+from aecv.ground.ledger import damages
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
 from aecv.sampling.pieces import (
@@ -25,8 +25,6 @@ from aecv.workflow.records import IterationRecord, converged_at, records_datafra
 from aecv.workflow.sampled import STARTS, is_sample_run
 from aecv.workflow.store import ALONG, name_of
 from aecv.workflow.verdict import TRIAL, Verdict, judge
-
-GAP = f"is missing, later stages are finished; restore it, or {RESUME}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ def status(path: Path | str) -> Status:
         ended=read_end(run.path) if state == "stopped" else None,
         idle_s=_idle(run.path),
         convergence=run.settings.convergence,
-        damaged=(*(f"{name}: {GAP}" for name in run.missing), *damages(run.path)),
+        damaged=(*run.gaps, *damages(run.path)),
     )
 
 

@@ -22,7 +22,7 @@ from aecv.numerics.intervals import (
     interval,
     profile_crossing_error,
 )
-from aecv.numerics.support import Course
+from aecv.numerics.support import Course, flat_bins
 from aecv.numerics.units import block_units
 from aecv.workflow.pool import BiasedSample
 
@@ -122,10 +122,14 @@ class Resampled:
             shape (n_bins_0, ...), minimum 0 of the estimate, NaN where the weights of fewer than
             `least_visits` effective visits fell; inf as the error of a bin that is known and whose error is
             not. Errors are relative to the populated bins, not to the lowest one: see `intervals.aligned`.
+            These are all bins with a weight, the unknown ones among them: the errors are those of -kT ln p,
+            p being the share of a bin in all of the weight on the grid. A heavy frame in an unknown bin
+            widens the errors of the others by the noise of its share, and `least_visits` changes no number
+            of a bin that stays known.
         """
         points = np.asarray(values, dtype=float).reshape(len(self.weights), -1)
         shape = tuple(len(axis) - 1 for axis in edges)
-        bins, size = _flat_bins(points, edges), int(np.prod(shape))
+        bins, size = flat_bins(points, edges), int(np.prod(shape))
         estimate = self._free_energy(bins, self.weights, size)
         known = self.course.effective_visits(bins, self.weights, size) >= max(self.least_visits, 1e-9)
         estimate -= np.min(estimate, where=known, initial=np.inf) if known.any() else 0.0
@@ -141,7 +145,7 @@ class Resampled:
         """Which bins hold a frame with a weight, shape (n_bins_0, ...); arguments as of `profile`."""
         points = np.asarray(values, dtype=float).reshape(len(self.weights), -1)
         shape = tuple(len(axis) - 1 for axis in edges)
-        bins = _flat_bins(points, edges)
+        bins = flat_bins(points, edges)
         held = np.bincount(bins[(bins >= 0) & (self.weights > 0)], minlength=int(np.prod(shape))) > 0
         return held.reshape(shape)
 
@@ -238,15 +242,3 @@ def _odds(inside: BoolArray, weights: FloatArray, kt: float) -> float:
         return delta_f(inside, weights, kt=kt)
     except SamplingError:
         return float("nan")
-
-
-def _flat_bins(points: FloatArray, edges: Sequence[FloatArray]) -> IntArray:
-    """Flat index of each point's bin, -1 outside; the upper edge of the last bin belongs to it."""
-    flat = np.zeros(len(points), dtype=np.int64)
-    outside = np.zeros(len(points), dtype=bool)
-    for dim, axis in enumerate(edges):
-        place = np.searchsorted(axis, points[:, dim], side="right") - 1
-        place[points[:, dim] == axis[-1]] = len(axis) - 2
-        outside |= (place < 0) | (place > len(axis) - 2) | ~np.isfinite(points[:, dim])
-        flat = flat * (len(axis) - 1) + np.clip(place, 0, len(axis) - 2)
-    return np.where(outside, -1, flat)

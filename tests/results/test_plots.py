@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from aecv.ground.errors import GridError, StoreError
 from aecv.ground.grid import Grid
 from aecv.results import plots
+from tests.results.drawn import render
 
 KT = 2.494
 PLANE = {"names": ("phi", "psi"), "periodic": (True, True)}
@@ -210,6 +211,42 @@ class TestFramesInPlane:
     def test_without_weight_the_panel_says_so(self):
         figure = plots.frames_in_plane(np.zeros(3), np.zeros(3), np.zeros(3), kt=KT, **PLANE)
         assert "nothing visited" in shown_panels(figure)[1].texts[0].get_text()
+
+
+def shown_density(figure: Figure, n_components: int) -> tuple[int, np.ndarray]:
+    """Number of grey bins, and -ln p of the others, of the first panel of a latent map."""
+    axis = shown_panels(figure)[0]
+    if n_components == 1:
+        grey, line = (patch.get_data().values for patch in axis.patches)
+        return int(grey.sum()), np.sort(line[np.isfinite(line)])
+    images = [image.get_array() for image in axis.collections]
+    return sum(image.count() for image in images[:-1]), np.sort(images[-1].compressed())
+
+
+class TestLatentMap:
+    @pytest.mark.parametrize("n_components", [1, 2])
+    def test_a_bin_that_one_heavy_frame_fills_is_grey_and_not_the_zero(self, n_components):
+        """Two places visited 200 times each, in turn, 3 to 1; one frame has nearly all of the weight."""
+        x = np.append(np.tile([0.0, 1.0], 200), 3.0)
+        weights = np.append(np.tile([3.0, 1.0], 200), 1e4)
+        xi = np.stack([x] * n_components, axis=1)
+        shares = weights / weights.sum()
+        figure = plots.latent_map(xi, {}, shares, periodic={}, least_visits=3.0)
+        n_grey, values = shown_density(figure, n_components)
+        assert n_grey == 1
+        np.testing.assert_allclose(values, [0.0, np.log(3)], atol=1e-12)
+        n_grey, values = shown_density(plots.latent_map(xi, {}, shares, periodic={}), n_components)
+        assert n_grey == 0
+        np.testing.assert_allclose(values, np.log([1.0, 1e4 / 600, 1e4 / 200]), atol=1e-12)
+
+    @pytest.mark.parametrize("n_components", [1, 2, 3])
+    def test_where_nothing_is_known_all_is_grey(self, n_components):
+        xi = np.random.default_rng(0).normal(size=(5, n_components))
+        figure = plots.latent_map(xi, {"phi": xi[:, 0]}, np.full(5, 0.2), periodic={}, least_visits=9.0)
+        render(figure)
+        n_grey, values = shown_density(figure, min(n_components, 2))
+        assert n_grey > 2
+        assert values.size == 0
 
 
 class TestScoreHistory:

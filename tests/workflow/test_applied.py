@@ -94,6 +94,21 @@ def test_values_time_and_weights_of_every_frame(
     assert list(found.to_dataframe()) == list(back)
 
 
+def test_a_picture_of_frames_is_grey_where_one_weight_tells(trajectory: mdtraj.Trajectory) -> None:
+    """Bins of one frame each are among them, unless the system asks for any."""
+    for least, is_grey in ((3, True), (1, False)):
+        spec = load_system("ala2", overrides=(f"free_energy.least_visits={least}",))
+        found = aecv.apply("phi,psi", trajectory, system=spec)
+        texts = [axis.get_ylabel() for axis in found.plot().axes]
+        assert r"$-\ln p$, weighted (grey: unknown)" in texts
+        *grey, shown = found.plot().axes[0].collections
+        assert bool(grey) == is_grey
+        n_frames = np.histogram2d(*found.xi.T, bins=shown.get_array().shape)[0]
+        assert shown.get_array().count() == np.sum(n_frames > 0) - sum(g.get_array().count() for g in grey)
+        if is_grey:
+            assert grey[0].get_array().count() >= np.sum((n_frames > 0) & (n_frames < 3))
+
+
 def test_frames_without_times_are_counted(trajectory: mdtraj.Trajectory) -> None:
     """A column of frames' numbers is not called time: nobody shall take it for ps."""
     untimed = mdtraj.Trajectory(trajectory.xyz, trajectory.topology)

@@ -14,6 +14,7 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.ledger import write_sealed
 from aecv.ground.observable_settings import UNITS, ObservableSettings
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
@@ -35,6 +36,7 @@ from aecv.workflow.reporting.places import MOST_NUMBERS, Source, chosen_places, 
 from aecv.workflow.reporting.reading import read_story
 from aecv.workflow.reporting.steps import steps_of_loop
 from aecv.workflow.samples import Samples
+from aecv.workflow.status import status
 from tests.results.report_reader import Page
 from tests.workflow import hand
 from tests.workflow.hand import reseal
@@ -199,6 +201,44 @@ def test_a_truncated_file_costs_its_part_alone(
     assert left <= page.slots
 
 
+@pytest.mark.parametrize(
+    ("name", "n_finished", "is_gap"),
+    [
+        ("production_02/analysis.done", 3, False),
+        ("production_02/sampling.done", 3, True),
+        ("iteration_02/learning.done", 2, True),
+        ("iteration_01/sampling.done", 3, True),
+        ("iteration_00/starts.done", 3, True),
+    ],
+)
+def test_a_lost_record_of_a_stage_is_told_by_the_report_as_by_status(
+    copied: Path, tmp_path: Path, name: str, n_finished: int, is_gap: bool
+) -> None:
+    """Files of the stage are there: it is finished by its record alone."""
+    assert (read_story(copied).state, read_story(copied).missing) == ("finished", ())
+    (copied / name).unlink()
+    found, story = status(copied), read_story(copied)
+    assert (found.state, story.state) == ("stopped", "stopped")
+    told = [text for text in found.damaged if "later stages are finished" in text]
+    assert [text.partition(":")[0] for text in told] == [name] * is_gap
+    assert story.missing == tuple(found.damaged)
+    page = page_of(copied, tmp_path / "page.html")
+    assert f"stopped after {n_finished} of 3 iterations" in page.text
+    assert (f"{name}: is missing" in page.text) == is_gap
+    places = page.data["groups"]["places"]["labels"]
+    assert ("production" in places) == (
+        name not in ("production_02/analysis.done", "iteration_02/learning.done")
+    )
+
+
+def test_a_run_that_was_made_longer_is_not_finished(copied: Path) -> None:
+    """Its production is that of the shorter run."""
+    manifest = read_json(copied / "run.json")
+    manifest["settings"]["run"]["iterations"] = 10
+    write_sealed(copied / "run.json", manifest)
+    assert (status(copied).state, read_story(copied).state) == ("stopped", "stopped")
+
+
 def test_a_run_of_given_frames_is_repeated_with_them(copied: Path) -> None:
     assert "--frames" not in read_story(copied).command
     write_json(copied / "iteration_00" / "timing.json", {"wall_s": 1.0, "simulated": False})
@@ -278,6 +318,8 @@ def test_a_given_cv_has_its_report(tmp_path: Path) -> None:
     np.testing.assert_allclose(z, found.values.T, atol=6e-4, equal_nan=True)
     assert f"{result.n_effective:.0f}" in page.text
     assert "--cv 'phi, psi'" in page.text
+    (run / "along" / "analysis.done").unlink()
+    assert (status(run).state, read_story(run).state) == ("stopped", "stopped")
     shutil.rmtree(run / "along")
     assert "--resume" in page_of(run, tmp_path / "page.html").text
 

@@ -293,6 +293,21 @@ def test_the_numbers_of_bins_that_stay_known_do_not_change() -> None:
         assert np.array_equal(getattr(every, name)[kept], getattr(known, name)[kept]), name
 
 
+def test_errors_are_those_of_a_bins_share_in_all_weight() -> None:
+    """Also in that of an unknown bin, whose one frame has half or three quarters of the weight by turns.
+
+    The two other bins share the rest evenly in every replicate: both go up and down by kT ln 2 together.
+    """
+    x = np.array([0.5, *np.tile([1.5, 2.5], 10)])
+    weights, heavy = (np.array([share, *np.full(20, (1 - share) / 20)]) for share in (0.5, 0.75))
+    found = resampled(weights.tolist(), np.array([weights, heavy] * 20), None, None)
+    every, known = (replace(found, least_visits=least).profile(x, [np.arange(4.0)]) for least in (0.0, 3.0))
+    np.testing.assert_allclose(known.estimate, [np.nan, 0.0, 0.0], atol=1e-12)
+    spread = KT * np.log(2.0) * np.std([0.0, 1.0] * 20, ddof=1)
+    np.testing.assert_allclose(known.standard_error, [np.nan, spread, spread])
+    np.testing.assert_allclose(every.standard_error[1:], known.standard_error[1:], rtol=1e-12)
+
+
 def test_the_zero_of_a_profile_is_not_a_bin_that_is_unknown() -> None:
     """One frame has half of all weight: its bin would be the lowest."""
     weights = np.array([0.5, *np.full(10, 0.03), *np.full(10, 0.02)])

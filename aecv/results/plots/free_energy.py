@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import Grid, IntArray
-from aecv.numerics.support import Course
+from aecv.numerics.support import Course, minus_log
 from aecv.results.plots import style, surface
 from aecv.results.plots.style import FloatArray
 
@@ -118,7 +118,6 @@ def frames_in_plane(
     """
     bounds = [style.limits(v, periodic=p) for v, p in zip((x, y), periodic, strict=True)]
     frames, x_edges, y_edges = np.histogram2d(x, y, bins=n_bins, range=bounds)
-    mass, _, _ = np.histogram2d(x, y, bins=n_bins, range=bounds, weights=weights)
     figure, axes = style.panels(1, 2, width=4.4, height=3.6)
     left, right = axes[0]
     counts = left.pcolormesh(
@@ -131,12 +130,9 @@ def frames_in_plane(
     left.set_title(f"{x.size:,} frames", fontsize=10, color=style.INK)
     surface.bar(figure, counts, [left], "frames per bin")
     course = Course.of(np.zeros(len(x)), np.zeros(len(x)) if walker is None else walker, np.arange(len(x)))
-    bins = _flat_bins(x, y, x_edges, y_edges)
-    visits = course.effective_visits(bins, weights, mass.size).reshape(mass.shape)
-    with np.errstate(divide="ignore"):
-        energy = np.where((mass > 0) & (visits >= least_visits), -kt * np.log(mass), np.nan)
-    energy -= np.nanmin(energy) if np.isfinite(energy).any() else 0.0
-    surface.greyed(right, x_edges, y_edges, (mass > 0) & np.isnan(energy))
+    values, unknown = minus_log(np.stack([x, y], axis=1), [x_edges, y_edges], weights, course, least_visits)
+    energy = kt * values
+    surface.greyed(right, x_edges, y_edges, unknown)
     image = surface.bands(right, x_edges, y_edges, energy, surface.energy_levels([energy], ceiling))
     right.set_title(
         f"reweighted, $n_\\mathrm{{eff}}$ = {_effective(weights):,.0f} (grey: unknown)",
@@ -166,16 +162,6 @@ def _check(panels: Sequence[tuple[str, Grid, FloatArray]]) -> None:
             raise GridError(
                 f"{title}: needs {panels[0][1].n_dims} dimensions like the first, got {grid.n_dims}"
             )
-
-
-def _flat_bins(x: FloatArray, y: FloatArray, x_edges: FloatArray, y_edges: FloatArray) -> IntArray:
-    """Flat index of the bin of every point, -1 outside, as numpy's histogram2d counts them."""
-    places = []
-    for values, edges in ((x, x_edges), (y, y_edges)):
-        place = np.searchsorted(edges, values, side="right") - 1
-        place[values == edges[-1]] = len(edges) - 2
-        places.append(np.where((place < 0) | (place > len(edges) - 2), -1, place))
-    return np.where(np.minimum(*places) < 0, -1, places[0] * (len(y_edges) - 1) + places[1])
 
 
 def _effective(weights: FloatArray) -> float:

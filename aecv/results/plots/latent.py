@@ -1,19 +1,26 @@
 """What a CV makes of frames: their density in it, and frames coloured by what else is known of them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from aecv.results.plots import maps, style
+from aecv.numerics.support import Course, minus_log
+from aecv.results.plots import maps, style, surface
 from aecv.results.plots.style import FloatArray
+
+BoolArray = NDArray[np.bool_]
 
 _COLUMNS = 4
 _BINS = (60, 48)
-"""Bins of a profile, and per axis of a map."""
+"""Bins of a profile, and per axis of a map: at most."""
+_FEWEST, _PER_BIN = 8, 10
+"""Bins of few frames: wide enough for some to hold several, since one alone tells nothing."""
 _CEILING_KT = 8.0
 
 
@@ -24,6 +31,7 @@ def latent_map(
     *,
     periodic: Mapping[str, bool],
     title: str = "",
+    least_visits: float = 0.0,
 ) -> Figure:
     """-ln p of frames along the CV, and the frames in it, a panel for each quantity that colours them.
 
@@ -32,11 +40,12 @@ def latent_map(
     equilibrium.
 
     Args:
-        xi: shape (n, d), d from 1 to 3.
+        xi: in the order of time, shape (n, d), d from 1 to 3.
         colours: name -> values [rad for angles], shape (n,); NaN where unknown.
         weights: sum 1, shape (n,).
         periodic: name -> whether it is an angle in (-pi, pi].
         title: above all panels.
+        least_visits: effective visits under which -ln p of a bin is unknown; see `Course.effective_visits`.
     """
     pairs = list(combinations(range(xi.shape[1]), 2)) or [(0, 0)]
     n_panels = len(pairs) * (1 + len(colours))
@@ -45,7 +54,8 @@ def latent_map(
     panels: Iterator[Axes] = iter(axes.flat)
     shown = maps.shown_frames(len(xi))
     for first, second in pairs:
-        _density(figure, next(panels), xi, weights, first, second)
+        known = _Known.of(xi[:, list(dict.fromkeys((first, second)))], weights, least_visits)
+        _density(figure, next(panels), xi, known, first, second)
         for name, values in colours.items():
             axis, angle = next(panels), periodic.get(name, False)
             if xi.shape[1] == 1:
@@ -63,32 +73,44 @@ def latent_map(
     return figure
 
 
-def _density(
-    figure: Figure, axis: Axes, xi: FloatArray, weights: FloatArray, first: int, second: int
-) -> None:
-    """-ln p, its minimum 0; white where no frame is."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Known:
+    """-ln p of the bins of one or two components, minimum 0, NaN where unknown."""
+
+    edges: list[FloatArray]
+    values: FloatArray
+    unknown: BoolArray
+
+    @classmethod
+    def of(cls, points: FloatArray, weights: FloatArray, least_visits: float) -> "_Known":
+        n, d = points.shape
+        n_bins = int(np.clip((n / _PER_BIN) ** (1 / d), _FEWEST, _BINS[d - 1]))
+        edges = [np.histogram_bin_edges(points[:, c], n_bins) for c in range(d)]
+        course = Course.of(np.zeros(n), np.zeros(n), np.arange(n))
+        values, unknown = minus_log(points, edges, weights, course, least_visits)
+        return cls(edges=edges, values=values, unknown=unknown)
+
+
+def _density(figure: Figure, axis: Axes, xi: FloatArray, known: _Known, first: int, second: int) -> None:
+    """-ln p; grey where too few frames tell, white where none is."""
+    label = r"$-\ln p$, weighted (grey: unknown)"
     if xi.shape[1] == 1:
-        p, edges = np.histogram(xi[:, 0], bins=_BINS[0], weights=weights)
-        axis.stairs(_minus_log(p), edges, color=style.LINES[0], baseline=None)
+        (edges,) = known.edges
+        across = axis.get_xaxis_transform()
+        axis.stairs(known.unknown.astype(float), edges, fill=True, color=style.FAINT, transform=across)
+        axis.stairs(known.values, edges, color=style.LINES[0], baseline=None)
         style.open_frame(axis)
         axis.set_xlabel(style.component(0))
-        axis.set_ylabel(r"$-\ln p$, weighted", color=style.INK)
+        axis.set_ylabel(label, color=style.INK)
         return
-    p, x_edges, y_edges = np.histogram2d(xi[:, first], xi[:, second], bins=_BINS[1], weights=weights)
-    image = axis.pcolormesh(
-        x_edges, y_edges, np.ma.masked_invalid(_minus_log(p)).T, cmap="viridis", vmin=0.0, vmax=_CEILING_KT
-    )
+    x_edges, y_edges = known.edges
+    surface.greyed(axis, x_edges, y_edges, known.unknown)
+    values = np.ma.masked_invalid(known.values).T
+    image = axis.pcolormesh(x_edges, y_edges, values, cmap="viridis", vmin=0.0, vmax=_CEILING_KT)
     _name_axes(axis, xi, first, second)
     bar = figure.colorbar(image, ax=axis, aspect=25, pad=0.02, extend="max")
-    bar.set_label(r"$-\ln p$, weighted", color=style.INK)
+    bar.set_label(label, color=style.INK)
     bar.ax.tick_params(labelsize=9, colors=style.INK)
-
-
-def _minus_log(p: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore"):
-        values = -np.log(p)
-    values[p <= 0] = np.nan
-    return np.asarray(values - np.nanmin(values))
 
 
 def _name_axes(axis: Axes, xi: FloatArray, first: int, second: int) -> None:

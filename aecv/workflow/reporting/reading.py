@@ -14,6 +14,7 @@ from aecv.ground.settings import Settings
 from aecv.results.report.content import Place, State, Story
 from aecv.workflow.ended import FILE_NAME as ENDED
 from aecv.workflow.ended import Ended, read_end
+from aecv.workflow.finished import FinishedStages
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.manifest import Manifest, read_manifest
 from aecv.workflow.production import Production, folder_name
@@ -62,6 +63,7 @@ class _Reader:
 
     def __init__(self, run: Path, manifest: Manifest, settings: Settings, state: State | None) -> None:
         self._run = run
+        self._stages = FinishedStages(run)
         self._manifest = manifest
         self._settings = settings
         self._state = state
@@ -72,14 +74,14 @@ class _Reader:
         story = self._sampled() if is_sample_run(self._run) else self._iterated()
         told = " ".join(self._missing)
         rest = [words for words in damages(self._run) if words.partition(":")[0] not in told]
-        return replace(story, missing=(*self._missing, *rest))
+        return replace(story, missing=(*self._stages.gaps, *self._missing, *rest))
 
     def _iterated(self) -> Story:
         settings = self._settings
         records = self._records()
         production = self._production(records)
         verdict = judge(records, settings.convergence, trial=settings.run.trial)
-        state = self._state or self._found_state(records, production is not None)
+        state = self._state or self._found_state(records)
         starts = self._run / name_of(0)
         sources = [
             Source(folder=self._run / name_of(record.index), name=f"iteration {record.index}")
@@ -135,11 +137,11 @@ class _Reader:
 
     def _sampled(self) -> Story:
         folder, settings = self._run / ALONG, self._settings
-        is_done = (folder / "sampled.json").is_file()
+        is_done = self._stages.is_done(ALONG, "analysis")
         result = self._part("result", lambda: Sampled.load(folder)) if is_done else None
         name = f"along {result.cv}" if result else "along the given CV"
         source = Source(folder=folder, name=name)
-        state = self._state or self._found_state((), is_done)
+        state = self._state or self._found_state(())
         story = self._frame(
             what=f"Extended ABF {name}",
             state=state,
@@ -202,21 +204,26 @@ class _Reader:
         timing = self._part(f"{folder.name}/timing.json", lambda: Timing.load(folder))
         return timing is not None and not timing.simulated
 
-    def _found_state(self, records: Sequence[IterationRecord], has_result: bool) -> State:
+    def _found_state(self, records: Sequence[IterationRecord]) -> State:
         if is_in_use(self._run):
             return "running"
-        settings = self._settings
-        if is_sample_run(self._run) or settings.production_ns > 0.0:
-            return "finished" if has_result else "stopped"
-        is_whole = len(records) >= settings.run.iterations
-        if not is_whole and settings.convergence.stop:
-            is_whole = converged_at(records, settings.convergence) is not None
-        return "finished" if is_whole else "stopped"
+        settings, stages = self._settings, self._stages
+        if is_sample_run(self._run):
+            is_whole = stages.is_done(ALONG, "analysis")
+        else:
+            is_whole = len(records) >= settings.run.iterations
+            if not is_whole and settings.convergence.stop:
+                is_whole = converged_at(records, settings.convergence) is not None
+            if settings.production_ns > 0.0:
+                last = folder_name((stages.iterations or [0])[-1])
+                is_whole = is_whole and stages.is_done(last, "analysis")
+        return "finished" if is_whole and not stages.missing else "stopped"
 
     def _records(self) -> list[IterationRecord]:
         """Of the finished iterations, from the first one on without a gap."""
         records: list[IterationRecord] = []
-        while (path := self._run / name_of(len(records)) / "record.json").is_file():
+        while self._stages.is_done(len(records), "learning"):
+            path = self._run / name_of(len(records)) / "record.json"
             record = self._part(str(path.relative_to(self._run)), partial(read_record, path))
             if record is None:
                 break
@@ -226,7 +233,7 @@ class _Reader:
     def _production(self, records: Sequence[IterationRecord]) -> Production | None:
         """That along the CV of the last iteration; an older one tells of a shorter run."""
         folder = self._run / folder_name(records[-1].index) if records else None
-        if folder is None or not (folder / "production.json").is_file():
+        if folder is None or not self._stages.is_done(folder.name, "analysis"):
             return None
         return self._part(f"{folder.name}/production.json", lambda: read_production(folder))
 
