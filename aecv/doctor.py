@@ -78,7 +78,7 @@ def _writable(folder: Path) -> str:
         with tempfile.TemporaryFile(dir=folder):
             return "writable"
     except OSError as error:
-        return f"NOT WRITABLE ({error.strerror}): give --out another place"
+        return f"NOT WRITABLE ({error.strerror}): work in another folder"
 
 
 def _numba_cache() -> str:

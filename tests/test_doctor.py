@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refused)
-    assert doctor._writable(tmp_path) == "NOT WRITABLE (Permission denied): give --out another place"
+    assert doctor._writable(tmp_path) == "NOT WRITABLE (Permission denied): work in another folder"
 
 
 def test_the_cache_of_compiled_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -100,7 +100,9 @@ def _load(path: Path) -> CV:
     """The CV of a file or folder, where it is one that can be exported."""
     if path.name == ALONG and not checked(path / "cv.pt").is_file():
         if not checked(path / "sampled.json").is_file():
-            raise CVError(f"{path}: needs a finished run to export its CV; continue it with --resume")
+            raise CVError(
+                f"{path}: needs a finished run to export its CV; continue it with aecv sample --resume"
+            )
         raise CVError(_FUNCTION.format(cv=cv_name(path)))
     file = path / "cv.pt" if path.is_dir() and not (path / "cv.json").is_file() else path
     if file.is_file() and file.suffix == ".pt" and metadata_inside(file) is None:
