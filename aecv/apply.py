@@ -10,6 +10,8 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.logs import set_up_logging
 from aecv.options import FOREIGN, color_option, foreign_options, frame_files, frame_options
 
+PICTURES = (".png", ".pdf", ".svg")
+
 
 @click.command(cls=Command)
 @click.argument("cv")
@@ -55,6 +57,8 @@ def main(
     for path in (out, picture):
         if path is not None and path.exists():
             raise SettingsError(f"{path}: exists already; delete it or choose another name")
+    if picture is not None and picture.suffix.lower() not in PICTURES:
+        raise SettingsError(f"--picture {picture}: needs one of {', '.join(PICTURES)} as its ending")
     files = frame_files(options)
     assert files is not None
     from aecv.models.spec import load_system

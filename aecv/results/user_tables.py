@@ -42,15 +42,19 @@ class UserTable:
     n_cut: int = 0
 
     def column(self, name: str) -> FloatArray:
-        """A column by its name, or by its number from 1.
+        """A column by its name, or by its number from 1; the errors are those of `name_of`."""
+        return self.columns[self.name_of(name)]
+
+    def name_of(self, name: str) -> str:
+        """The name of a column that is given by it, or by its number from 1.
 
         Raises:
             SamplingError: for one that is not there.
         """
         if name in self.columns:
-            return self.columns[name]
+            return name
         if name.isdecimal() and 0 < int(name) <= len(self.columns):
-            return list(self.columns.values())[int(name) - 1]
+            return list(self.columns)[int(name) - 1]
         raise SamplingError(
             f"{self.path}: needs a column '{name}', has {self.listed}{suggestion(name, self.columns)}"
         )
@@ -78,6 +82,11 @@ class UserTable:
                     unit = found[1].lower() if found[1] else None
                     return values * _PS[unit]
         return None
+
+
+def is_time(name: str) -> bool:
+    """Whether a column is called as times are."""
+    return _TIME.fullmatch(name) is not None
 
 
 def read_user_table(path: Path) -> UserTable:

@@ -279,7 +279,7 @@ def system_of(cv: CV | str | Path, system: str | Path | None) -> str | Path:
     raise CVError(
         f"{cv.source if isinstance(cv, CV) else cv}: needs the system of the frames: "
         + (
-            f"whose name '{name}' is none that comes with aecv; name its folder (--system)"
+            f"'{name}' is none that comes with aecv; name its folder (--system)"
             if name
             else "name it (--system)"
         )

@@ -18,6 +18,7 @@ from aecv.ground.ledger import checked
 from aecv.numerics.correlation import burn_in
 from aecv.numerics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
 from aecv.sampling.system import MolecularSystem
+from aecv.workflow.estimates import inside_region
 from aecv.workflow.samples import Bias, Samples
 
 FloatArray = NDArray[np.float64]
@@ -103,6 +104,7 @@ def assess(samples: Samples, bias: Bias | None, n_starts: int, system: Molecular
     growth = {name: _growth(values, samples, periodic) for name, values, periodic in series}
     counted = basin_visits(samples.basin[settled], samples.walker[settled], n_starts)
     problems = () if bias is None else tuple(_problems(counted, mixing, growth, n_starts))
+    problems = (*problems, *_one_sided(samples, settled, system, is_biased=bias is not None))
     problems = (*problems, *_torn(samples, is_biased=bias is not None))
     return Coverage(
         visits=visits,
@@ -172,6 +174,15 @@ def _growth(values: FloatArray, samples: Samples, periodic: bool) -> float:
         return float(range_growth(values, samples.progress, periodic=periodic)[-1])
     except SamplingError:
         return float("nan")
+
+
+def _one_sided(
+    samples: Samples, settled: NDArray[np.bool_], system: MolecularSystem, *, is_biased: bool
+) -> Iterable[str]:
+    """Delta F between a region and the rest is infinite where one of them was not visited."""
+    inside = inside_region(samples.observables, system)
+    if is_biased and inside is not None and len(np.unique(inside[settled])) == 1:
+        yield f"the region of [delta_f] was never {'left' if inside[settled].any() else 'visited'}"
 
 
 def _torn(samples: Samples, *, is_biased: bool) -> Iterable[str]:

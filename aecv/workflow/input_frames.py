@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -170,17 +170,18 @@ def read_frames(files: Frames, system: MolecularSystem, *, atoms: IntArray | Non
             f"of {len(line.kept)}; take a shorter one"
         )
     rows = kept // files.stride
-    weights = _weights(files, times, kept, system.spec.settings.dynamics.temperature_k)
+    observables = {
+        name: np.concatenate([values[name] for values in read.observables])[rows]
+        for name in system.observables.names
+    }
+    weights = _weights(files, times, kept, observables, system.spec.settings.dynamics.temperature_k)
     changes = np.concatenate(read.changes)[rows].sum(axis=0)
     notes = (*read.notes, *_told(line, read.places), *_told_changes(changes, len(kept)))
     for note in notes:
         logger.warning("%s", note)
     return InputFrames(
         positions=np.concatenate(read.positions)[rows],
-        observables={
-            name: np.concatenate([values[name] for values in read.observables])[rows]
-            for name in system.observables.names
-        },
+        observables=observables,
         weights=weights,
         times_ps=times[kept],
         kept=kept,
@@ -294,13 +295,26 @@ def _told_changes(changes: IntArray, n_frames: int) -> Iterator[str]:
         )
 
 
-def _weights(files: FrameFiles, times_ps: FloatArray, kept: IntArray, temperature_k: float) -> FloatArray:
+def _weights(
+    files: FrameFiles,
+    times_ps: FloatArray,
+    kept: IntArray,
+    observables: Mapping[str, FloatArray],
+    temperature_k: float,
+) -> FloatArray:
     """Weights with sum 1 of the frames that are kept.
 
     Args:
         times_ps: of all frames of all files in the order given, shape (n_frames,) [ps]; NaN where not known.
         kept: numbers of the frames that count, in their order, shape (n_kept,).
+        observables: of these.
     """
     if files.weights is None:
         return np.full(len(kept), 1.0 / len(kept))
-    return frame_weights(as_weights(files.weights), kept=kept, times_ps=times_ps, temperature_k=temperature_k)
+    return frame_weights(
+        as_weights(files.weights),
+        kept=kept,
+        times_ps=times_ps,
+        temperature_k=temperature_k,
+        observables=observables,
+    )

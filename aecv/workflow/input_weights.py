@@ -1,9 +1,10 @@
 """Weights of a user's frames: from a column of numbers, of their logarithms, or of the bias of a run."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.units import BOLTZMANN_KJ_MOL_K
 from aecv.numerics.weights import effective_sample_size
-from aecv.results.user_tables import UserTable, read_user_table
+from aecv.results.user_tables import UserTable, is_time, read_user_table
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,12 @@ def check_weights(weights: Weights) -> None:
 
 
 def frame_weights(
-    weights: Weights, *, kept: IntArray, times_ps: FloatArray, temperature_k: float
+    weights: Weights,
+    *,
+    kept: IntArray,
+    times_ps: FloatArray,
+    temperature_k: float,
+    observables: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> FloatArray:
     """Weights of frames, sum 1, shape (n_kept,).
 
@@ -127,6 +133,8 @@ def frame_weights(
         kept: numbers of the frames that count among those that were read, shape (n_kept,).
         times_ps: of all frames that were read [ps], NaN where they have none, shape (n_read,).
         temperature_k: for kT of a bias, unless the weights name their own.
+        observables: of the frames that count, name -> shape (n_kept,) [nm or rad]; a column of the file
+            that has the name of one and other values is warned of: it may be the file of other frames.
 
     Raises:
         SamplingError: when they are not one number per frame, finite, not negative and not all zero.
@@ -135,6 +143,7 @@ def frame_weights(
     columns = _chosen(weights, table)
     rows = rows_of_frames(table, len(columns[0]), kept=kept, times_ps=times_ps, what="weight")
     numbers = np.stack(columns)[:, rows]
+    _compare(table, rows, observables)
     if not weights.bias and not weights.is_log:
         return _normalised(weights, numbers[0])
     logarithms = _energies(weights, numbers, temperature_k).sum(axis=0) if weights.bias else numbers[0]
@@ -145,6 +154,27 @@ def frame_weights(
         raise SamplingError(f"{weights.name}: needs {what}; {_extent(logarithms, fits)}")
     # the largest is 1: exp of a bias of 2000 kT overflows
     return _normalised(weights, np.exp(logarithms - logarithms.max()))
+
+
+def _compare(table: UserTable | None, rows: IntArray, observables: Mapping[str, FloatArray]) -> None:
+    """Warn of columns that are called like an observable and have other values than it."""
+    if table is None or not table.is_named:
+        return
+    other = []
+    for name, values in observables.items():
+        if name in table.columns and len(table.columns[name]) > rows.max():
+            apart = np.abs(table.columns[name][rows] - values)
+            apart = np.minimum(apart, np.abs(2.0 * np.pi - apart))  # of an angle, through the seam
+            width = np.abs(values - np.median(values))
+            # coordinates of 0.001 nm give an angle to 0.02 rad; of other frames this is 1.4 widths
+            if np.median(apart) > 0.03 + 0.3 * np.median(width):
+                other.append(f"{name} (by {np.median(apart):.2g})")
+    if other:
+        logger.warning(
+            "%s: most of its values of %s differ from those of the frames; is it the file of these frames, "
+            "in nm and radians?",
+            table.path, " and ".join(other),
+        )  # fmt: skip
 
 
 def frame_column(place: Path, name: str | None, *, kept: IntArray, times_ps: FloatArray) -> FloatArray:
@@ -256,7 +286,10 @@ def _chosen(weights: Weights, table: UserTable | None) -> list[FloatArray]:
     if weights.bias:
         return [table.column(str(name)) for name in weights.bias]
     if weights.column is not None:
-        return [table.column(str(weights.column))]
+        name = table.name_of(str(weights.column))
+        if table.is_named and is_time(name):
+            raise SamplingError(f"{table.path}: needs weights, its column {weights.column} is '{name}'")
+        return [table.columns[name]]
     return [_only(table, "--weights-column", bias="--bias-column")]
 
 

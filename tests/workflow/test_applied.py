@@ -43,6 +43,16 @@ def folder(trajectory: mdtraj.Trajectory, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+def test_a_picture_of_no_known_kind_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["phi,psi", str(folder / "traj.xtc"), "--system", "ala2", "--out", str(tmp_path / "xi.dat")]
+    found = CliRunner().invoke(main, [*arguments, "--picture", str(tmp_path / "p.foo")])
+    assert found.exit_code == 1
+    assert "needs one of .png, .pdf, .svg" in found.stderr
+    assert not (tmp_path / "xi.dat").exists()
+
+
 def test_two_colours_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
     arguments = ["phi,psi", str(folder / "traj.xtc"), "--system", "ala2", "--out", str(tmp_path / "xi.dat")]
     colours = ["--color", f"{folder}/COLVAR:square", "--color", "elsewhere/COLVAR:square"]

@@ -12,10 +12,18 @@ from scipy.spatial.transform import Rotation
 from aecv.ground.files import read_json, write_json
 from aecv.workflow.basins import KnownStarts, basin_of_frames
 from aecv.workflow.coverage import assess
-from tests.workflow.hand import samples_of_walkers, system_with
+from tests.workflow.hand import samples_of_walkers
+from tests.workflow.hand import system_with as system_with_region
 
 ADAPTIVE: Any = SimpleNamespace(begin=lambda discard: 0.0)
 FROZEN_FROM_HALF: Any = SimpleNamespace(begin=lambda discard: 0.5)
+
+
+def system_with(*periodic: str) -> Any:
+    """Without a region of Delta F."""
+    system = system_with_region(*periodic)
+    settings = system.spec.settings.model_copy(update={"delta_f": None})
+    return SimpleNamespace(observables=system.observables, spec=replace(system.spec, settings=settings))
 
 
 def test_entries_are_counted_from_core_to_core(tmp_path: Path) -> None:
@@ -48,6 +56,20 @@ def test_one_start_says_that_others_are_not_known() -> None:
     assert found.problems == (
         "all walkers began in one structure, so that other basins may be unknown (starts.mode)",
     )
+
+
+def test_a_region_of_delta_f_that_no_walker_entered_or_left_is_told() -> None:
+    """Delta F is infinite then: nobody shall read that nothing speaks against the coverage."""
+    labels = [[0, 1, 0, 1] * 2, [1, 0, 1, 0] * 2]
+    system = system_with_region(overrides=("delta_f.observable=x", "delta_f.lower=2", "delta_f.upper=3"))
+    for x, word in ((1.0, "visited"), (2.5, "left")):
+        samples = samples_of_walkers(labels, x=np.full((2, 8), x))
+        found = assess(samples, ADAPTIVE, 2, system)
+        assert f"the region of [delta_f] was never {word}" in found.problems
+        assert assess(samples, None, 2, system).problems == ()
+    both = samples_of_walkers(labels, x=np.array([[1.0, 2.5] * 4] * 2))
+    found = assess(both, ADAPTIVE, 2, system)
+    assert not [text for text in found.problems if "delta_f" in text]
 
 
 def test_nothing_is_asked_of_an_unbiased_iteration() -> None:
@@ -175,7 +197,7 @@ def test_starts_know_on_which_side_of_the_region_they_lie(tmp_path: Path) -> Non
     run: Any = SimpleNamespace(iteration_dir=lambda _: tmp_path)
     report = {"n_starts": 3, "observables": {"x": [-1.0, 1.0, 1.7], "y": [0.0, 0.0, 0.0]}}
     write_json(tmp_path / "starts.json", report)
-    known = KnownStarts.load(run, system_with())
+    known = KnownStarts.load(run, system_with_region())
     assert known.n_starts == 3
     assert known.inside is not None
     np.testing.assert_array_equal(known.inside, [False, True, False])  # 0 < x < 1.6

@@ -336,3 +336,27 @@ def test_the_bias_of_a_multithermal_run(shared_data: Path) -> None:
     bias = read_user_table(path).column("opes.bias")[::10]
     expected = np.exp((bias - bias.max()) / KT_300)
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-12)
+
+
+def test_the_column_of_times_is_no_weight(tmp_path: Path) -> None:
+    (tmp_path / "COLVAR").write_text("#! FIELDS time w\n 0 1\n 1 2\n")
+    for column in ("time", "1"):
+        assert "is 'time'" in said(Weights(source=tmp_path / "COLVAR", column=column), 2)
+
+
+@pytest.mark.parametrize(("shift", "warned"), [(0.0, False), (0.02, False), (6.28, False), (1.0, True)])
+def test_a_file_of_other_frames_is_told_by_the_observables_in_it(
+    shift: float, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Times alone fit the COLVAR of any run of that length."""
+    phi = np.random.default_rng(0).uniform(-0.5, 0.5, 50)
+    rows = "".join(f" {k} {value + shift:.6f} 1.0\n" for k, value in enumerate(phi))
+    (tmp_path / "COLVAR").write_text(f"#! FIELDS time phi w\n{rows}")
+    frame_weights(
+        Weights(source=tmp_path / "COLVAR", column="w"),
+        kept=np.arange(50),
+        times_ps=np.arange(50.0),
+        temperature_k=300.0,
+        observables={"phi": phi, "psi": phi},
+    )
+    assert ("values of phi (by 1) differ" in caplog.text) == warned
