@@ -6,6 +6,7 @@ import click
 
 from aecv.command import Command, say, say_lines
 from aecv.ground.errors import SettingsError
+from aecv.options import finite
 
 
 @click.command(cls=Command)
@@ -26,14 +27,14 @@ from aecv.ground.errors import SettingsError
 @click.option(
     "--range",
     "ranges",
-    type=(float, float),
+    type=(finite(), finite()),
     multiple=True,
     metavar="LOW HIGH",
     help="Per coordinate that is not periodic.  [default: that of the frames]",
 )
 @click.option(
     "--region",
-    type=(str, float, float),
+    type=(str, finite(), finite()),
     metavar="OBSERVABLE LOW HIGH",
     help="Delta F of this region against the rest.  [default: that of the system]",
 )
@@ -42,7 +43,7 @@ from aecv.ground.errors import SettingsError
 )
 @click.option(
     "--least-visits",
-    type=click.FloatRange(min=0),
+    type=finite(0),
     help="Effective visits that a bin needs for its F to be known; 0: any.  [default: that of the run]",
 )
 @click.option("--system", help="The run's system, where its name does not find it: a name or a folder.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from aecv.command import Command, say
+from aecv.options import finite
 
 WIDTH = 14
 _FILE = click.Path(path_type=Path)
@@ -53,7 +54,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--solvate",
-    type=click.FloatRange(min=0.0, max=10.0, min_open=True),
+    type=finite(0.0, 10.0, above=True),
     metavar="NM",
     help="Put it into a box of TIP3P water, with NM of water around it, and neutralise it with ions.",
 )

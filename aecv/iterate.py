@@ -10,6 +10,7 @@ from aecv.command import Command, is_debugging, run_folder, say, say_lines
 from aecv.ground.logs import set_up_logging
 from aecv.options import (
     bias_components_option,
+    finite,
     frame_files,
     frame_options,
     overrides,
@@ -37,12 +38,12 @@ _SHORT_FOR = {
 @click.option("--iters", type=click.IntRange(min=1), help="Iterations, the unbiased one included.")
 @click.option(
     "--ns",
-    type=click.FloatRange(min=0, min_open=True),
+    type=finite(0, above=True),
     help="Simulated time per iteration, over all walkers.",
 )
 @click.option(
     "--final-ns",
-    type=click.FloatRange(min=0),
+    type=finite(0),
     help="Simulated time of the production along the final CV; 0 for none.  [default: twice --ns]",
 )
 @click.option(

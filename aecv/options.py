@@ -1,6 +1,7 @@
 """Options that commands share, and what is made of them: settings, frames, a system, workers."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,6 +21,26 @@ if TYPE_CHECKING:
     from aecv.workflow.input_weights import Weights
 
 logger = logging.getLogger(__name__)
+
+
+class _Finite(click.FloatRange):
+    """A number within bounds; click's own type lets NaN and infinity pass them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
+
+def finite(low: float | None = None, high: float | None = None, *, above: bool = False) -> click.FloatRange:
+    """The type of every option that is a number: finite, from low to high.
+
+    Args:
+        above: whether low itself is left out.
+    """
+    return _Finite(min=low, max=high, min_open=above)
+
 
 ENGINES = ("native", "plumed", "torchforce")
 """What --engine takes; the settings check it again, but their import takes longer than a help text may."""
@@ -180,7 +201,7 @@ def frame_options(
         click.option(
             "--bias-temperature",
             metavar="K",
-            type=click.FloatRange(min=0, min_open=True),
+            type=finite(0, above=True),
             help="Of the biased run.  [default: the system's dynamics.temperature_k]",
         ),
         click.option(

@@ -11,6 +11,7 @@ from aecv.command import Command, is_debugging, run_folder, say_lines
 from aecv.ground.logs import set_up_logging
 from aecv.options import (
     FOREIGN,
+    finite,
     foreign_options,
     overrides,
     print_settings,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--range",
     "ranges",
-    type=(float, float),
+    type=(finite(), finite()),
     multiple=True,
     metavar="LOW HIGH",
     help="Of the bias, per component; dihedrals have theirs.  [default: the file's, or the hot run's]",
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A component of another program's model whose --range is one period.",
 )
-@click.option("--ns", type=click.FloatRange(min=0, min_open=True), help="Simulated time over all walkers.")
+@click.option("--ns", type=finite(0, above=True), help="Simulated time over all walkers.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -9,7 +9,7 @@ from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration, roughly
 from aecv.ground.settings import Settings
 from aecv.workflow.ended import GO_ON
-from aecv.workflow.record_table import as_judged, number, with_error
+from aecv.workflow.record_table import as_judged, with_error
 from aecv.workflow.verdict import TRIAL
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
@@ -38,7 +38,8 @@ def closing_words(outcome: "Outcome") -> str:
         )
     elif made is not None:
         lines.append(
-            f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: {made.folder}"
+            f"production, {made.ns:g} ns along the CV of iteration {made.cv_iteration}: its free energies "
+            f"are in {made.folder}"
         )
     if made is not None and made.problems:
         lines.append(one_line("coverage of the production: " + "; ".join(made.problems)))
@@ -150,10 +151,22 @@ def trained_text(trained: "Trained") -> str:
         [
             f"{trained.n_frames} frames, {trained.n_effective:.0f} effective",
             f"loss {trained.loss:.3e} nm^2 on frames held out, {explained:.1%} of the variance explained",
-            f"restarts: worst loss over best {trained.loss_spread:.3f}, median score of the chosen one with "
-            f"the other good ones {number(trained.choice.score, '{:.3f}')}",
+            _restarts_text(trained),
         ]
     )
+
+
+def _restarts_text(trained: "Trained") -> str:
+    """How alike the restarts are, where there are several."""
+    if len(trained.autoencoder.losses) < 2:
+        return "restarts: one alone, so that how far the CV depends on its start is not known"
+    score = trained.choice.score
+    alike = (
+        "no other good one to compare the chosen one with"
+        if score is None
+        else f"median score of the chosen one with the other good ones {score:.3f}"
+    )
+    return f"restarts: worst loss over best {trained.loss_spread:.3f}, {alike}"
 
 
 def score_text(found: "Score") -> str:

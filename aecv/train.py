@@ -10,6 +10,7 @@ from aecv.ground.logs import set_up_logging
 from aecv.options import (
     bias_components_option,
     color_option,
+    finite,
     frame_files,
     frame_options,
     spec_of,
@@ -22,7 +23,7 @@ from aecv.options import (
 @frame_options(required=True)
 @click.option(
     "--power",
-    type=click.FloatRange(min=0, max=1),
+    type=finite(0, 1),
     default=1.0,
     show_default=True,
     help="Of the weights that train: 1 for their ensemble, less for a closer look at rare frames.",

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from aecv.cli import COMMANDS, main
 from aecv.command import Command
 from aecv.ground.errors import SettingsError
-from aecv.options import ENGINES
+from aecv.options import ENGINES, finite
 from aecv.sampling.engines.choice import engine_names
 from tests.conftest import REPOSITORY
 
@@ -143,3 +143,31 @@ def check_signal(number: signal.Signals) -> None:
     assert result.stderr == "interrupted; nothing was written yet\n"
     assert ending_with(killed).stderr == "interrupted\n"
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("init", "mine", "--solvate"),
+        ("fes", "run", "--least-visits"),
+        ("fes", "run", "--range", "0"),
+        ("fes", "run", "--region", "phi", "0"),
+        ("sample", "--range", "0"),
+    ],
+)
+def test_numbers_are_finite(words: tuple[str, ...], value: str) -> None:
+    """Comparisons with NaN are false, so that it passes every bound of click's own type."""
+    result = run(*words, value)
+    assert result.exit_code == 2
+    assert "not a finite number" in result.stderr or "is not in the range" in result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_option_takes_a_number_that_may_be_infinite(name: str) -> None:
+    command = importlib.import_module(f"aecv.{name}").main
+    for option in command.params:
+        for kind in getattr(option.type, "types", [option.type]):
+            assert not isinstance(kind, click.types.FloatParamType) or type(kind) is type(finite()), (
+                option.name
+            )

@@ -1,10 +1,13 @@
 """The table of the terminal, and the words at the end."""
 
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from aecv.console import table_header, table_line
 from aecv.ground.settings import ConvergenceSettings
-from aecv.screens import closing_words
+from aecv.screens import closing_words, trained_text
 from aecv.workflow.loop import Outcome
 from aecv.workflow.production import Production
 from aecv.workflow.record_table import as_judged
@@ -78,7 +81,32 @@ def test_a_production_without_a_region_or_a_passage_says_no_more_than_it_knows()
         delta_f_alone_interval=None,
         passages=None,
     )
-    assert words(none)[-1] == "production, 20 ns along the CV of iteration 4: production_04"
+    assert (
+        words(none)[-1]
+        == "production, 20 ns along the CV of iteration 4: its free energies are in production_04"
+    )
     stuck = production(delta_f_interval=(float("-inf"), float("inf")), problems=("first", "second"))
     assert "dF 7.25 ±inf kJ/mol" in words(stuck)[-2]
     assert words(stuck)[-1] == "coverage of the production: first; second"
+
+
+@pytest.mark.parametrize(
+    ("n", "score", "said"),
+    [
+        (1, None, "restarts: one alone, so that how far the CV depends on its start is not known"),
+        (2, None, "restarts: worst loss over best 1.200, no other good one to compare the chosen one with"),
+        (
+            2,
+            0.9,
+            "restarts: worst loss over best 1.200, median score of the chosen one with the other good "
+            "ones 0.900",
+        ),
+    ],
+)
+def test_restarts_are_compared_where_there_are_several(n: int, score: float | None, said: str) -> None:
+    made: Any = SimpleNamespace(
+        autoencoder=SimpleNamespace(variance=1e-2, losses=(1e-3,) * n),
+        choice=SimpleNamespace(score=score),
+        **{"n_frames": 9, "n_effective": 9.0, "loss": 1e-3, "loss_spread": 1.2},
+    )
+    assert trained_text(made).splitlines()[-1] == said

@@ -1,5 +1,6 @@
 """[observables.NAME]: quantities for checks and pictures."""
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -30,6 +31,11 @@ class ObservableSettings(Section):
         "structure), a radius of gyration (by mass) and a helicity (share of residues in helical runs)"
     )
     axis: Literal["x", "y", "z"] | None = Field(None, description="of a coordinate [nm]")
+
+    @property
+    def period(self) -> float | None:
+        """Of its values, from -period/2 to period/2 [rad]; None where they have none."""
+        return math.tau if self.kind == "dihedral" else None
 
     @model_validator(mode="after")
     def _count(self) -> "ObservableSettings":

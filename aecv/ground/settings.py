@@ -12,6 +12,7 @@ from aecv.ground.molecule_settings import MolecularSettings
 from aecv.ground.names import check_observable_names
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.particle_settings import ParticleSettings, check_kind
+from aecv.ground.region_settings import DeltaFSettings, check_region
 from aecv.ground.section import Section as _Section
 
 MOST_STEPS = 2e9
@@ -40,20 +41,6 @@ class CVAtomSettings(_Section):
 
     atoms: str = Field(min_length=1, description="mdtraj selection; at least 3 atoms that are not on a line")
     align: bool = Field(True, description="superpose frames on a reference; false for a [particle] alone")
-
-
-class DeltaFSettings(_Section):
-    """[delta_f]: F(inside) - F(rest), for lower < observable < upper."""
-
-    observable: str
-    lower: float
-    upper: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "DeltaFSettings":
-        if not self.lower < self.upper:
-            raise ValueError(f"needs lower < upper, got {self.lower} and {self.upper}")
-        return self
 
 
 class SamplingSettings(_Section):
@@ -306,6 +293,7 @@ class Settings(_Section):
                 f"delta_f.observable '{self.delta_f.observable}' is not one of the observables "
                 f"{sorted(self.observables)}{suggestion(self.delta_f.observable, self.observables)}"
             )
+        check_region(self)
         if self.starts.mode == "given" and self.particle is None and not self.system.starts:
             raise ValueError("starts.mode 'given' needs system.starts, a list of structure files")
         if self.eabf.tau_ps < 20 * self.dynamics.timestep_ps:

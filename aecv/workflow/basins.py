@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.ledger import checked
+from aecv.ground.region_settings import in_region
 from aecv.numerics.diagnostics import core_labels
 from aecv.numerics.encoder import align
 from aecv.sampling.system import MolecularSystem
@@ -66,14 +67,10 @@ class KnownStarts:
         """Read what was written, at a place of the run, when the starts were found."""
         report = StoredStarts.load(run.iteration_dir(place))
         region = system.spec.settings.delta_f
-        inside = None
-        if region is not None:
-            if region.observable not in report.observables:
-                path = run.iteration_dir(place) / "starts.json"
-                raise StoreError(f"{path}: needs the values of '{region.observable}' at the starts")
-            values = np.array(report.observables[region.observable])
-            inside = (values > region.lower) & (values < region.upper)
-        return cls(n_starts=report.n_starts, inside=inside)
+        if region is not None and region.observable not in report.observables:
+            path = run.iteration_dir(place) / "starts.json"
+            raise StoreError(f"{path}: needs the values of '{region.observable}' at the starts")
+        return cls(n_starts=report.n_starts, inside=in_region(report.observables, system.spec.settings))
 
 
 def basin_of_frames(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.region_settings import in_region
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.units import thermal_energy
 from aecv.numerics.diagnostics import basin_visits
@@ -118,11 +119,7 @@ def _slow(samples: Samples, inside: BoolArray | None) -> tuple[FloatArray, ...]:
 
 def inside_region(observables: Mapping[str, FloatArray], system: MolecularSystem) -> BoolArray | None:
     """Which frames lie in the region of [delta_f], shape (n,); None where none is defined."""
-    region = system.spec.settings.delta_f
-    if region is None:
-        return None
-    values = observables[region.observable]
-    return np.asarray((values > region.lower) & (values < region.upper))
+    return in_region(observables, system.spec.settings)
 
 
 def passages(

@@ -301,13 +301,14 @@ def _of_region(settings: Settings) -> Iterator[Shortfall]:
     if region is None:
         return
     kind = settings.observables[region.observable].kind
+    if kind == "dihedral":  # any region within a period holds some values and not all
+        return
     low, high = {
-        "dihedral": (-math.pi, math.pi),
         "angle": (0.0, math.pi),
         "helicity": (0.0, 1.0),
     }.get(kind, (-math.inf if kind == "coordinate" else 0.0, math.inf))
     unit = f" {UNITS[kind]}" if UNITS[kind] else ""
-    reach = f"{region.observable} is a {kind}, {low:.4g} to {high:.4g}{unit}"
+    reach = f"{region.observable} ({kind}) goes from {low:.4g} to {high:.4g}{unit}"
     said = f"delta_f: {region.lower:g} < {region.observable} < {region.upper:g}"
     if region.lower >= high or region.upper <= low:
         yield Shortfall(message=f"{said} holds no frame: {reach}; give the region in that unit")

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
+from aecv.ground.region_settings import ends_of_region
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
@@ -133,7 +134,8 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
     axes = (label(first), label(second))
     x, y = samples.observables[first], samples.observables[second]
     periodic = (first in periodic_names, second in periodic_names)
-    region = system.spec.settings.delta_f
+    settings = system.spec.settings
+    region = settings.delta_f
     plots.save(
         plots.frames_in_plane(
             x,
@@ -142,7 +144,7 @@ def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) 
             names=axes,
             periodic=periodic,
             kt=thermal_energy(system.spec.settings.dynamics.temperature_k),
-            region=(region.lower, region.upper) if region and region.observable == first else None,
+            region=ends_of_region(settings) if region and region.observable == first else None,
             walker=samples.walker,
             least_visits=system.spec.settings.free_energy.least_visits,
         ),

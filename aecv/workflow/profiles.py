@@ -1,5 +1,6 @@
 """Free energies of a run along whatever its frames tell, with error bars: after the run, without dynamics."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.grid import FloatArray
 from aecv.ground.ledger import checked
-from aecv.ground.settings import DeltaFSettings
+from aecv.ground.region_settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
@@ -234,9 +235,12 @@ def _with_region(system: MolecularSystem, region: tuple[str, float, float]) -> M
             f"--region: needs an observable of the system ({', '.join(known) or 'it has none'}), got '{name}'"
             f"{suggestion(name, known)}"
         )
-    if not lower < upper:
+    if not -math.inf < lower < upper < math.inf:
         raise SettingsError(f"--region: needs a lower end below the upper one, got {lower:g} and {upper:g}")
     section = DeltaFSettings(observable=name, lower=lower, upper=upper)
+    fault = region_fault(section, system.spec.settings.observables[name].period)
+    if fault:
+        raise SettingsError(f"--region: {fault}")
     settings = system.spec.settings.model_copy(update={"delta_f": section})
     return replace(system, spec=replace(system.spec, settings=settings))
 
@@ -355,10 +359,23 @@ def _edges(
         low, high = given.get(index, (column.min(), np.nextafter(column.max(), np.inf)))
         if flag:
             low, high = -np.pi, np.pi
-        if not low < high:
+        if not -math.inf < low < high < math.inf:
             raise SettingsError(
                 f"--range {names[index]}: needs low below high, got {low:g} and {high:g}; a coordinate that "
                 "does not vary has no free energy"
             )
         edges.append(np.linspace(low, high, bins + 1))
+    if ranges:
+        _hold_some_frame(names, values, edges)
     return edges
+
+
+def _hold_some_frame(names: Sequence[str], values: FloatArray, edges: Sequence[FloatArray]) -> None:
+    """SettingsError for ranges without a frame: the file and its picture would be empty."""
+    ends = np.array([(edge[0], edge[-1]) for edge in edges])
+    if ((values >= ends[:, 0]) & (values <= ends[:, 1])).all(axis=1).any():
+        return
+    pairs = zip(names, values.T, strict=True)
+    reach = ", ".join(f"{name} from {column.min():.4g} to {column.max():.4g}" for name, column in pairs)
+    asked = " and ".join(f"{low:g} to {high:g}" for low, high in ends)
+    raise SettingsError(f"--range: needs some of the frames, none is in {asked}; they have {reach}")

@@ -34,7 +34,7 @@ class Verdict(Shown):
 
 TRIAL = "trial: lengths too short for conclusions"
 """What is said first of every run with the settings of --quick."""
-TOO_SHORT = "no trial is long enough to converge or to cover every basin; next, what this one missed"
+TOO_SHORT = "no trial is long enough to converge or to cover every basin; what this one missed follows"
 """What is said of its misses."""
 AFTER_TRIAL = (
     "begin the run itself with the same command without --quick, and with another --out where that named the "

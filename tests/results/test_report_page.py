@@ -13,6 +13,7 @@ from aecv.ground.errors import StoreError
 from aecv.results.report import page as page_module
 from aecv.results.report.content import (
     History,
+    InTime,
     Landscape,
     Place,
     Point,
@@ -25,7 +26,8 @@ from aecv.results.report.content import (
     Table,
     Walkers,
 )
-from aecv.results.report.drawing import band, numbers, plain
+from aecv.results.report.drawing import Slot, band, numbers, plain
+from aecv.results.report.energy_figures import energy_slots
 from aecv.results.report.page import render, script_json
 from tests.results.report_reader import Page
 
@@ -247,6 +249,25 @@ def test_a_delta_f_without_a_bound_is_hollow_and_its_bar_leaves_the_panel() -> N
     assert len(ends) == 3
     assert all(y < low or y > high for y in ends)
     assert low < 1.5 < high
+
+
+def test_a_delta_f_in_time_that_is_infinite_says_why() -> None:
+    """No trace, for which the page has words, in place of axes with nothing in them."""
+
+    def slot(*values: float) -> Slot:
+        found = [np.full(2, value) for value in values]
+        times = [
+            InTime(time_ns=np.array([0.1, 0.2]), delta_f=v, lower=v, upper=v, xi_change=None) for v in found
+        ]
+        places = tuple(Place(name="a place", in_time=item) for item in times)
+        (found_slot,) = energy_slots(replace(story(), places=places))
+        return found_slot
+
+    assert slot(np.inf).frames == ((),)
+    assert slot(np.inf).caption.endswith(" Not known where walkers never entered the region.")
+    assert slot(np.inf, -np.inf).caption.endswith("never entered or never left the region.")
+    assert slot(1.0).caption.endswith("before the end.")
+    assert len(slot(1.0).frames[0]) > 1
 
 
 def test_bars_of_delta_f_are_distances_from_the_value() -> None:

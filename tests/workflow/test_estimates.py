@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import norm
 
 from aecv.ground.grid import Grid
-from aecv.ground.settings import PoolSettings
+from aecv.ground.region_settings import DeltaFSettings, ends_of_region, in_region
+from aecv.ground.settings import PoolSettings, Settings
+from aecv.models.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.results.colvar import read_colvar
 from aecv.workflow.convergence import write_convergence
@@ -53,6 +55,25 @@ def test_the_region_is_open_and_may_be_absent() -> None:
     np.testing.assert_array_equal(inside_region({"x": x}, system_with()), (x > 0.0) & (x < 1.6))
     absent: Any = SimpleNamespace(spec=SimpleNamespace(settings=SimpleNamespace(delta_f=None)))
     assert inside_region({"x": x}, absent) is None
+
+
+def test_a_region_of_a_dihedral_may_lie_across_the_seam() -> None:
+    """5 < phi < 7 is -1.283 < phi < 0.717; inside -pi..pi the comparison is the plain one, bit by bit."""
+    phi, turn = np.append(np.linspace(-np.pi, np.pi, 1001), np.nextafter(0.1, 1)), 2 * np.pi
+
+    def with_region(lower: float, upper: float) -> Settings:
+        region = DeltaFSettings(observable="phi", lower=lower, upper=upper)
+        return load_system("ala2").settings.model_copy(update={"delta_f": region})
+
+    for ends, inside in (
+        ((5, 7), (phi > 5 - turn) & (phi < 7 - turn)),
+        ((2.5, 4), (phi > 2.5) | (phi < 4 - turn)),
+        ((-4, -2.5), (phi > turn - 4) | (phi < -2.5)),
+        ((0.1, 2.2), (phi > 0.1) & (phi < 2.2)),
+    ):
+        np.testing.assert_array_equal(in_region({"phi": phi}, with_region(*ends)), inside)
+    assert ends_of_region(with_region(5, 7)) == pytest.approx((5 - turn, 7 - turn))
+    assert ends_of_region(with_region(0.1, 2.2)) == (0.1, 2.2)
 
 
 def test_pool_and_iteration_alone_have_the_exact_delta_f_within_their_errors() -> None:

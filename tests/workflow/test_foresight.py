@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from aecv.cli import main
-from aecv.ground.errors import ForeseenError
+from aecv.ground.errors import ForeseenError, SettingsError
+from aecv.ground.observable_settings import ObservableSettings
+from aecv.ground.region_settings import DeltaFSettings
 from aecv.models.spec import load_system
 from aecv.results.trajectory import write_dcd
 from aecv.sampling.system import build
@@ -111,15 +113,29 @@ def test_few_frames_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper", "fits"), [(0, 2.2, True), (190, 250, False), (-4, 4, False), (-9, -3.2, False)]
+    ("lower", "upper", "fits"),
+    [(0, 2.2, True), (190, 250, False), (60, 65, False), (-4, 4, False), (-9, -3.2, True), (5, 7, True)],
 )
-def test_a_region_holds_some_frames_and_not_all(lower: float, upper: float, fits: bool) -> None:
-    settings = settings_of(f"delta_f.lower={lower}", f"delta_f.upper={upper}")
+def test_a_region_of_a_dihedral_is_narrower_than_a_turn_and_near(
+    lower: float, upper: float, fits: bool
+) -> None:
+    """Refused where the settings are read: degrees, of which some are less than 2 pi apart."""
+    words = (f"delta_f.lower={lower}", f"delta_f.upper={upper}")
     if fits:
-        assert foresee_loop(settings) == ()
+        assert foresee_loop(settings_of(*words)) == ()
         return
-    with pytest.raises(ForeseenError, match="phi is a dihedral"):
-        foresee_loop(settings)
+    with pytest.raises(SettingsError, match="delta_f: phi is in radians, -pi to pi"):
+        settings_of(*words)
+
+
+@pytest.mark.parametrize(("lower", "upper", "what"), [(4, 5, "no frame"), (-1, 4, "every frame")])
+def test_a_region_of_an_angle_holds_some_frames_and_not_all(lower: float, upper: float, what: str) -> None:
+    settings = settings_of()
+    bend = ObservableSettings(kind="angle", atoms=("name C", "name N", "name CA"))
+    region = DeltaFSettings(observable="bend", lower=lower, upper=upper)
+    changed = settings.model_copy(update={"observables": {"bend": bend}, "delta_f": region})
+    with pytest.raises(ForeseenError, match=rf"holds {what}.*bend \(angle\) goes from 0 to 3.142 rad"):
+        foresee_loop(changed)
 
 
 def test_what_only_may_fail_is_a_warning() -> None:

@@ -70,10 +70,12 @@ def test_the_biased_cv_by_its_file_and_by_its_components_is_the_same(small_run: 
 
 def test_a_region_of_ones_own(small_run: Path) -> None:
     """Delta F of a region and of its complement on the circle are opposite."""
-    inside = free_energy(small_run, ("psi",), place=2, replicates=20, region=("psi", -10.0, 0.5))
-    outside = free_energy(small_run, ("psi",), place=2, replicates=20, region=("psi", 0.5, 10.0))
+    inside = free_energy(small_run, ("psi",), place=2, replicates=20, region=("psi", -1.5, 0.5))
+    rest = ("psi", 0.5, 2 * np.pi - 1.5)
+    outside = free_energy(small_run, ("psi",), place=2, replicates=20, region=rest)
     assert inside.delta_f is not None
     assert outside.delta_f is not None
+    assert np.isfinite(inside.delta_f.estimate)
     assert float(inside.delta_f.estimate) == pytest.approx(-float(outside.delta_f.estimate), abs=1e-9)
 
 
@@ -108,6 +110,13 @@ def test_words_become_coordinates_and_places(small_run: Path) -> None:
         ({"place": "production_07"}, "needs a finished production"),
         ({"ranges": ((0.0, 1.0),)}, "needs one for each of no coordinate, all are periodic; got 1"),
         ({"along": ("xi_1",), "ranges": ((1.0, 1.0),)}, "needs low below high"),
+        (
+            {"along": ("xi_1",), "ranges": ((1e2, 2e2),)},
+            "--range: needs some .*in 100 to 200; they have xi_1",
+        ),
+        ({"along": ("xi_1",), "ranges": ((0.0, np.inf),)}, "needs low below high"),
+        ({"region": ("phi", 0.0, 126.0)}, "--region: phi is in radians, -pi to pi; .*got 0 to 126"),
+        ({"region": ("phi", 0.0, np.inf)}, "--region: needs a lower end below the upper one"),
         ({"region": ("ph", 0.0, 1.0)}, r"--region: needs an observable .*did you mean 'phi'"),
         ({"region": ("phi", 1.0, 0.0)}, "--region: needs a lower end below the upper one"),
     ],

@@ -50,6 +50,7 @@ def test_a_trial_is_followed_by_a_run_in_another_folder() -> None:
     verdict = judge(run(0.99, 0.99), ConvergenceSettings(), trial=True)
     assert not verdict.converged
     assert verdict.sentences[0] == TRIAL
+    assert verdict.sentences[1].endswith("; what this one missed follows")  # not a next step
     advice = "without --quick, and with another --out where that named the folder of the trial"
     assert verdict.sentences[-1].endswith(advice)
     settings = load_system("ala2", overrides=["run.trial=true"]).settings

@@ -28,6 +28,8 @@ Z = 1.96
 MOST_KJ_MOL = 60.0
 """End of the colours of a map: what lies above is seen, but not told apart."""
 _ROOM = 1.05
+_NEVER = {"entered": np.inf, "left": -np.inf}
+"""What walkers did not do to the region of an infinite Delta F."""
 
 
 def energy_slots(story: Story) -> Iterator[Slot]:
@@ -190,22 +192,31 @@ def _in_time(places: Sequence[Place]) -> Iterator[Slot]:
     """Delta F and the change of F along the CV as frames came."""
     found = [place.in_time for place in places]
     frames: list[tuple[Trace, ...]] = []
+    never: set[str] = set()
+    is_told = False
     for item in found:
         if item is None or item.delta_f is None or item.lower is None or item.upper is None:
             frames.append(())
+            continue
+        is_told = True
+        if not np.isfinite(item.delta_f).any():  # traces without a point are axes without a word
+            frames.append(())
+            never |= {side for side, end in _NEVER.items() if np.any(item.delta_f == end)}
             continue
         frames.append(
             estimate(
                 item.time_ns, item.delta_f, item.lower, item.upper, name="ΔF", colors=(LINES[0], BANDS[0])
             )
         )
-    if any(frames):
+    if is_told:
+        why = " or never ".join(sorted(never))
+        why = f" Not known where walkers never {why} the region." if why else ""
         yield Slot(
             id="in-time-delta-f",
             section="energies",
             title="ΔF from the frames up to a time",
             caption="Of these frames alone, with 95 % intervals (hatched: no bound is known): it should stop "
-            "moving before the end.",
+            f"moving before the end.{why}",
             layout={"xaxis": axis("simulated time, all walkers [ns]"), "yaxis": axis(f"ΔF [{ENERGY}]")},
             frames=tuple(frames),
             group="places",
