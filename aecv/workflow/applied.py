@@ -108,7 +108,7 @@ class Applied(Shown):
             shown["time [ps]"] = self.times_ps
         else:
             shown["frame"] = np.arange(self.n_frames, dtype=float)
-        if np.ptp(self.weights) > 1e-9 * self.weights.max():
+        if plots.differ(self.weights):
             with np.errstate(divide="ignore"):  # a frame without weight stays grey
                 shown["ln(weight / mean)"] = np.log(self.weights * self.n_frames)
         angles = {self.labels.get(name, name): True for name in self.periodic}

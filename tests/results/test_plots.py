@@ -223,6 +223,10 @@ def shown_density(figure: Figure, n_components: int) -> tuple[int, np.ndarray]:
     return sum(image.count() for image in images[:-1]), np.sort(images[-1].compressed())
 
 
+def density_labels(figure):
+    return [axis.get_ylabel() for axis in figure.axes]
+
+
 class TestLatentMap:
     @pytest.mark.parametrize("n_components", [1, 2])
     def test_a_bin_that_one_heavy_frame_fills_is_grey_and_not_the_zero(self, n_components):
@@ -233,6 +237,9 @@ class TestLatentMap:
         shares = weights / weights.sum()
         figure = plots.latent_map(xi, {}, shares, periodic={}, least_visits=3.0)
         n_grey, values = shown_density(figure, n_components)
+        assert any("weighted" in label for label in density_labels(figure))
+        equal = plots.latent_map(xi, {}, np.full(len(x), 1 / len(x)), periodic={})
+        assert not any("weighted" in label for label in density_labels(equal))
         assert n_grey == 1
         np.testing.assert_allclose(values, [0.0, np.log(3)], atol=1e-12)
         n_grey, values = shown_density(plots.latent_map(xi, {}, shares, periodic={}), n_components)

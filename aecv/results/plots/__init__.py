@@ -9,7 +9,7 @@ from aecv.results.plots.convergence import Estimate, convergence_in_time
 from aecv.results.plots.coverage import passages
 from aecv.results.plots.free_energy import frames_in_plane, free_energy_in_xi
 from aecv.results.plots.history import coverage_history, delta_f_history, score_history, training_curves
-from aecv.results.plots.latent import latent_map
+from aecv.results.plots.latent import differ, latent_map
 from aecv.results.plots.maps import cv_coloured_by_observables, observables_coloured_by_cv
 from aecv.results.plots.planes import Plane, plane_with_error
 from aecv.results.plots.profiles import Curve, Profile, profile_with_error, walker_profiles
@@ -24,6 +24,7 @@ __all__ = [
     "coverage_history",
     "cv_coloured_by_observables",
     "delta_f_history",
+    "differ",
     "frames_in_plane",
     "free_energy_in_xi",
     "latent_map",

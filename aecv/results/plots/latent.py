@@ -73,6 +73,11 @@ def latent_map(
     return figure
 
 
+def differ(weights: FloatArray) -> bool:
+    """Whether weights are more than equal ones, up to rounding."""
+    return bool(np.ptp(weights) > 1e-9 * weights.max())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Known:
     """-ln p of the bins of one or two components, minimum 0, NaN where unknown."""
@@ -80,6 +85,7 @@ class _Known:
     edges: list[FloatArray]
     values: FloatArray
     unknown: BoolArray
+    is_weighted: bool
 
     @classmethod
     def of(cls, points: FloatArray, weights: FloatArray, least_visits: float) -> "_Known":
@@ -88,12 +94,13 @@ class _Known:
         edges = [np.histogram_bin_edges(points[:, c], n_bins) for c in range(d)]
         course = Course.of(np.zeros(n), np.zeros(n), np.arange(n))
         values, unknown = minus_log(points, edges, weights, course, least_visits)
-        return cls(edges=edges, values=values, unknown=unknown)
+        return cls(edges=edges, values=values, unknown=unknown, is_weighted=differ(weights))
 
 
 def _density(figure: Figure, axis: Axes, xi: FloatArray, known: _Known, first: int, second: int) -> None:
     """-ln p; grey where too few frames tell, white where none is."""
-    label = r"$-\ln p$, weighted (grey: unknown)"
+    weighted = ", weighted" if known.is_weighted else ""
+    label = rf"$-\ln p${weighted} (grey: unknown)"
     if xi.shape[1] == 1:
         (edges,) = known.edges
         across = axis.get_xaxis_transform()
