@@ -4,7 +4,7 @@
 
     ala2 = aecv.load_system("ala2", overrides=["sampling.ns=1"])
     outcome = aecv.iterate(ala2, "runs/short")
-    cv = aecv.load_cv("runs/short")
+    cv = aecv.load_cv("runs/short/iteration_09")
 
 The names of `__all__` are the Python API. Each is loaded from its module when it is first asked for, so that
 `import aecv` costs nothing.

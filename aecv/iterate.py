@@ -97,8 +97,11 @@ def main(
         return
     folder = run_folder(out, f"{spec.name}{'_trial' if quick else ''}")
     from aecv import console
+    from aecv.workflow.store import check_folder
 
     set_up_logging(works=True, debug=is_debugging())
+    if quick and not print_config:
+        check_folder(folder, resume=resume)  # a trial's speed takes a minute to measure
     spec = quick_spec(
         spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
         options=options,

@@ -216,7 +216,7 @@ def test_too_few_effective_frames_say_what_to_change(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 1
     # known from the lengths alone, so that it is said before anything is written
-    assert ">= 5000 effective frames" in result.stderr
+    assert "iteration 0: training needs >= 5000 frames" in result.stderr
     assert "at most 1000 of 1000 in 0.02 ns" in result.stderr
     assert not (tmp_path / "run").exists()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aecv.ground.errors import StoreError, WriteError, first_line
+from aecv.ground.errors import StoreError, WriteError, first_line, suggestion
 
 PARTIAL = ".*.part*"
 """Pattern of the temporary names; a process that was killed leaves such files behind."""
@@ -65,8 +65,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         StoreError: when there is something at `path` already, other than an empty folder; WriteError when it
             cannot be made.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise StoreError(f"{path}: exists already; delete it or choose another --out")
+    check_new(path)
     place = path.resolve()  # "." has no name
     temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
@@ -83,6 +82,16 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new(path: Path) -> None:
+    """Refuse the place of a new folder where there is something already, other than an empty folder.
+
+    Raises:
+        StoreError: where there is.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(f"{path}: exists already; delete it or choose another --out")
 
 
 @contextmanager
@@ -126,6 +135,8 @@ def read_json(path: Path) -> Any:
     Raises:
         StoreError: when the file is missing or malformed.
     """
+    if reason := why_no_file(path):
+        raise StoreError(f"{path}: needs a readable JSON file, {reason}")
     try:
         return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -276,6 +287,20 @@ def check_form(path: Path, headers: Mapping[str, _Header], form: Mapping[str, st
                 raise StoreError(
                     f"{path}: array '{item}' needs the form '{text}', is {dtype} of shape {shape}"
                 )
+
+
+def why_no_file(path: Path) -> str:
+    """What is wrong with a path where a file is needed, in a clause with the name that may have been meant;
+    empty where there is a file or a device."""
+    try:
+        if path.is_dir():
+            return "found a folder; name a file in it"
+        if path.exists():
+            return "" if path.is_file() or path.is_char_device() else "found what is no file"
+        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    except (OSError, ValueError) as error:  # no name at all, or one that may not be looked at
+        return f"got: {first_line(error)}"
+    return f"there is none{suggestion(path.name, beside)}"
 
 
 def is_file(path: Path) -> bool:

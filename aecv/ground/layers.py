@@ -13,6 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from aecv.ground.errors import SettingsError, suggestion
+from aecv.ground.files import why_no_file
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.settings import Settings
 from aecv.ground.toml_text import MOST_CHARACTERS, MOST_PARTS, parse_toml
@@ -31,6 +32,8 @@ def load_toml(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: when it is missing or malformed.
     """
+    if reason := why_no_file(path):
+        raise SettingsError(f"{path}: needs a readable TOML file, {reason}")
     try:
         with open(path, encoding="utf-8") as handle:
             return parse_toml(handle.read(MOST_CHARACTERS + 1))  # of a device there is no end

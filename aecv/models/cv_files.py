@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 FORMAT = "aecv-cv"
 FORMAT_VERSION = 1
 INTERNAL_KIND = "internal coordinates"
+_PLACES = ("iteration_", "along")
+"""How folders of a run begin that hold a CV."""
 """What cv.json says of a CV that is no network; see `internal_export`."""
 
 
@@ -106,6 +108,11 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
     """
     location = Path(path)
     _check_run(location if location.is_dir() else location.parent)
+    if (location / "run.json").is_file():
+        places = [item.parent for item in location.glob("*/cv.json") if item.parent.name.startswith(_PLACES)]
+        last = max(places, key=lambda place: (len(place.name), place.name), default=None)
+        advice = "it has none yet" if last is None else f"name {last}"
+        raise CVError(f"{location}: needs a CV, this is a run; {advice}")
     if location.is_dir():
         location = location / ("cv.json" if (location / "cv.json").exists() else "cv.pt")
     if not location.is_file():

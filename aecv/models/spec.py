@@ -213,7 +213,10 @@ def _find(name_or_path: str | Path) -> Path:
     if (path / FILE_NAME).is_file():
         return path.resolve()
     if path.is_dir():
-        raise MolecularSystemError(f"system folder {path}: needs a file {FILE_NAME}, found none; write one")
+        raise MolecularSystemError(
+            f"system folder {path}: needs a file {FILE_NAME}, found none; aecv init FILE writes "
+            "one for a structure of yours"
+        )
     raise MolecularSystemError(
         f"system '{name_or_path}': needs the name of a shipped system ({', '.join(shipped) or 'none found'}) "
         f"or a folder that holds {FILE_NAME}{suggestion(str(name_or_path), shipped)}"

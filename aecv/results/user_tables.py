@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.errors import SamplingError, StoreError, first_line, suggestion
-from aecv.ground.files import StoredArrays
+from aecv.ground.files import StoredArrays, is_file, why_no_file
 from aecv.ground.grid import FloatArray
 from aecv.results.tables import parse_rows, read_last_line_too
 
@@ -95,9 +95,8 @@ def read_user_table(path: Path) -> UserTable:
     Raises:
         SamplingError: when it is missing, damaged, or holds anything else than a number per column and row.
     """
-    if not path.is_file():
-        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SamplingError(f"{path}: needs a file, there is none{suggestion(path.name, beside)}")
+    if not is_file(path):  # of a device there is no end
+        raise SamplingError(f"{path}: needs a file, {why_no_file(path)}")
     try:
         if path.suffix.lower() == ".npy":
             return _array(path)

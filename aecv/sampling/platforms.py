@@ -16,6 +16,9 @@ REFERENCE_MAX_ATOMS = 100
 REFERENCE_MAX_ATOMS_GB = 60
 """The same with OpenMM's own generalised Born force, whose pairs cost more."""
 
+KNOWN_PLATFORMS = ("Reference", "CPU", "CUDA", "OpenCL", "HIP")
+"""That OpenMM may have; which ones are there depends on how it was installed."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlatformChoice:
@@ -96,7 +99,7 @@ def _choose(system: openmm.System, requested: str) -> PlatformChoice:
         if requested.lower() not in known:
             raise SettingsError(
                 f"dynamics.platform: needs 'auto' or one of {', '.join(names)}, got '{requested}'"
-                f"{suggestion(requested, names)}"
+                f"{_not_here(requested) or suggestion(requested, names)}"
             )
         name = known[requested.lower()]
         if (problem := _problem(name)) is not None:
@@ -107,6 +110,16 @@ def _choose(system: openmm.System, requested: str) -> PlatformChoice:
     if n_atoms <= limit:
         return _choice("Reference", f"{n_atoms} atoms <= {limit}, where it is the fastest")
     return fastest_platform(f"{n_atoms} atoms{', ' if limit == 0 else ' '}{why}, ")
+
+
+def _not_here(requested: str) -> str:
+    """That OpenMM has such a platform, and this one does not; empty for what is none of OpenMM's."""
+    name = next((name for name in KNOWN_PLATFORMS if name.lower() == requested.lower()), None)
+    if name is None:
+        return ""
+    failed = [text for text in openmm.Platform.getPluginLoadFailures() if name.lower() in text.lower()]
+    why = f" ({failed[0].strip().splitlines()[0]})" if failed else ""
+    return f"; this OpenMM has no {name} platform that works{why}"
 
 
 def fastest_platform(why: str = "") -> PlatformChoice:

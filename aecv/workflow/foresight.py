@@ -25,6 +25,8 @@ _MOST_MENDS = 8
 """Settings that are changed one after the other until nothing is short."""
 LEAST_HOT_FRAMES = 100
 """Frames of the hot run from which a CV without a range takes its own."""
+_UNBIASED = ("train", "iteration 0")
+"""Places whose frames no bias weights."""
 
 Changes = Mapping[str, Any]
 Check = Callable[[Settings], Iterator["Shortfall"]]
@@ -279,14 +281,19 @@ def _of_training(
             changes=longer,
         )
     elif kept < training.min_effective_frames:
+        what = (
+            "training needs >= {:g} frames"
+            if place in _UNBIASED
+            else "reweighted training needs >= {:g} effective frames"
+        )
         yield Shortfall(
-            message=f"{place}: reweighted training needs >= {training.min_effective_frames:g} effective "
-            f"frames (training.min_effective_frames), at most {kept} {words} count",
+            message=f"{place}: {what.format(training.min_effective_frames)} "
+            f"(training.min_effective_frames), at most {kept} {words} count",
             # more frames than are kept would be thinned again
             changes=(most >= training.min_effective_frames and longer)
             or {"training.min_effective_frames": max(1, kept // PLENTY)},
         )
-    elif kept < PLENTY * training.min_effective_frames and place not in ("train", "iteration 0"):
+    elif kept < PLENTY * training.min_effective_frames and place not in _UNBIASED:
         yield Shortfall(
             message=f"{place}: {kept} frames {words} will count; with Boltzmann weights a quarter of them or "
             f"fewer may be effective, and below {training.min_effective_frames:g} "

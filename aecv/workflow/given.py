@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.errors import CVError
+from aecv.ground.files import is_file
 from aecv.models.archive import metadata_inside
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
@@ -54,6 +55,12 @@ class GivenCV:
         names = tuple(name.strip() for name in self.what.split(",") if name.strip())
         is_place = path.suffix in _SUFFIXES or path.is_dir() or len(path.parts) > 1
         if set(names) <= set(system.observables.names) or not is_place:
+            if not set(names) <= set(system.observables.names) and is_file(path):
+                raise CVError(
+                    f"{path}: needs a CV of aecv (.pt, .json, .npz or its folder) or another program's "
+                    "TorchScript file (.pt, .pth, .ptc), the file there is none by its ending; nor is it one "
+                    f"of the observables {', '.join(system.observables.names)}"
+                )
             return self._observables(names, system)
         ours = path.is_dir() or path.suffix in (".json", ".npz") or metadata_inside(path) is not None
         return self._ours(path) if ours else self._of_others(path, system)

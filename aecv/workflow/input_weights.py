@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import SamplingError, SettingsError
-from aecv.ground.files import sha256
+from aecv.ground.files import is_file, sha256, why_no_file
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.units import BOLTZMANN_KJ_MOL_K
 from aecv.numerics.weights import effective_sample_size
@@ -81,9 +81,15 @@ class Weights:
         return "weights" if self.path is None else str(self.path)
 
     def identity(self) -> dict[str, str]:
-        """What a run that begins with them depends on."""
+        """What a run that begins with them depends on.
+
+        Raises:
+            SamplingError: without the file.
+        """
         said: dict[str, str] = {}
         if self.path is not None:
+            if not is_file(self.path):
+                raise SamplingError(f"{self.path}: needs a file, {why_no_file(self.path)}")
             said["weights"] = sha256(self.path)
         else:
             from aecv.models.cv import array_hash

@@ -102,11 +102,13 @@ def train_cv(
     positions, weights = frames.positions, frames.weights
     n_effective = effective_sample_size(weights)
     if n_effective < settings.training.min_effective_frames:
-        raise SamplingError(
-            f"{place}: reweighted training needs >= {settings.training.min_effective_frames:g} "
-            f"effective frames, got {n_effective:.1f} of {len(weights)}; {more_frames}, or lower "
-            "training.min_effective_frames"
+        least = f"{settings.training.min_effective_frames:g}"
+        short = (
+            f"reweighted training needs >= {least} effective frames, got {n_effective:.1f} of {len(weights)}"
         )
+        if np.ptp(weights) == 0:
+            short = f"training needs >= {least} frames, got {len(weights)}"
+        raise SamplingError(f"{place}: {short}; {more_frames}, or lower training.min_effective_frames")
     everything = _with_hot(
         WeightedFrames(positions=positions, weights=weights**power),
         hot,

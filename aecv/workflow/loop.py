@@ -49,7 +49,7 @@ from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.space import check_space, samplings_of_loop
 from aecv.workflow.starting import prepare_walkers
-from aecv.workflow.store import Place, RunDirectory, write_summary
+from aecv.workflow.store import Place, RunDirectory, check_folder, write_summary
 from aecv.workflow.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
@@ -139,6 +139,7 @@ def iterate(
     foresees = partial(foresee_loop, with_dynamics=is_simulated)
     warnings = foresees(spec.settings)
     engine_versions = require_engine(spec.settings.sampling.engine)
+    check_folder(Path(out), resume=resume)
     system = build(spec)
     files = None if frames is None else frame_files(frames)
     if files is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import new_folder, read_arrays, write_json
+from aecv.ground.files import check_new, new_folder, read_arrays, write_json
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.ledger import checked
 from aecv.ground.progress import Progress, silent, timed, told
@@ -25,7 +25,7 @@ from aecv.workflow.applied import Applied, Colours, applied_to, draw_applied, re
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.foresight import foresee_training
 from aecv.workflow.frame_counts import count_frames
-from aecv.workflow.input_frames import Frames, InputFrames, frame_files, read_frames
+from aecv.workflow.input_frames import Frames, InputFrames, check_frames, frame_files, read_frames
 from aecv.workflow.learning import Trained, train_cv
 from aecv.workflow.same_system import check_same_system
 from aecv.workflow.samples import Samples
@@ -138,7 +138,9 @@ def train(
         >>> trained.plot().savefig("cv.png")
     """
     spec, files = as_system(spec), frame_files(frames)
+    check_new(Path(out))
     system, hashes = build(spec), files.hashes()
+    check_frames(files, system)  # what is wrong with a file is told before how many frames it has
     if (n_frames := count_frames(files)) is not None:
         for warning in foresee_training(spec.settings, n_frames):
             logger.warning("%s", warning)

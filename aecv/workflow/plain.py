@@ -55,7 +55,7 @@ from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.sampling_stage import Sampling
 from aecv.workflow.space import check_space
 from aecv.workflow.starting import prepare_walkers
-from aecv.workflow.store import ALONG, RunDirectory
+from aecv.workflow.store import ALONG, RunDirectory, check_folder
 from aecv.workflow.timing import Timing
 
 logger = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ def sample_along(
     settings, workers = spec.settings, workers or ThisProcess()
     foresee_sample(settings)
     engine_versions = require_engine(settings.sampling.engine)
+    check_folder(Path(out), resume=resume)
     with early_records() as early:
         system = build(spec)
         platform = choose_platform(system.system, settings.dynamics.platform, devices=workers.devices)

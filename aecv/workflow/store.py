@@ -21,6 +21,7 @@ from aecv.ground.ledger import read_sealed, read_stage, state_of, told, write_se
 from aecv.ground.plain_text import LineFormatter
 from aecv.ground.settings import Settings
 from aecv.models.spec import SystemSpec
+from aecv.workflow.in_use import is_in_use
 from aecv.workflow.manifest import check_manifest, fixed, manifest_of, manifest_to_resume, read_manifest
 from aecv.workflow.records import IterationRecord, converged_at
 
@@ -80,14 +81,7 @@ class RunDirectory:
         Raises:
             StoreError: when the folder holds anything, cannot be made, or is in use.
         """
-        if path.exists() and not path.is_dir():
-            raise StoreError(f"{path}: needs a folder for the run, found a file; choose another --out")
-        if (path / "run.json").exists():
-            raise StoreError(
-                f"{path}: holds a run already; continue it with --resume or choose another --out"
-            )
-        if path.is_dir() and any(item.name != ".lock" and not item.match(PARTIAL) for item in path.iterdir()):
-            raise StoreError(f"{path}: is not empty and holds no run; choose another --out")
+        _check_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -110,8 +104,7 @@ class RunDirectory:
             StoreError: when there is none, it is in use, or a setting, the system, the platform or a
                 version differs; the message names the field and both values.
         """
-        if not (path / "run.json").is_file() and not any(path.glob("*/starts.done")):
-            raise StoreError(f"{path}: holds no run to resume (no run.json); leave out --resume to begin one")
+        _check_begun(path)
         lock = _acquire(path)
         try:
             expected = manifest_of(spec, platform, engine_versions)
@@ -277,14 +270,42 @@ def write_summary(
     )
 
 
+def check_folder(path: Path, *, resume: bool) -> None:
+    """Look at a run's folder before anything is spent on the run; nothing is written.
+
+    Raises:
+        StoreError: as `RunDirectory.create`, or with `resume` as `RunDirectory.resume`, but for what it takes
+            the lock or the system to see.
+    """
+    (_check_begun if resume else _check_new)(path)
+    if is_in_use(path):
+        raise _in_use(path)
+
+
+def _check_new(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"{path}: needs a folder for the run, found a file; choose another --out")
+    if (path / "run.json").exists():
+        raise StoreError(f"{path}: holds a run already; continue it with --resume or choose another --out")
+    if path.is_dir() and any(item.name != ".lock" and not item.match(PARTIAL) for item in path.iterdir()):
+        raise StoreError(f"{path}: is not empty and holds no run; choose another --out")
+
+
+def _check_begun(path: Path) -> None:
+    if not (path / "run.json").is_file() and not any(path.glob("*/starts.done")):
+        raise StoreError(f"{path}: holds no run to resume (no run.json); leave out --resume to begin one")
+
+
+def _in_use(path: Path) -> StoreError:
+    return StoreError(f"{path}: is in use by another process; wait for it or choose another --out")
+
+
 def _acquire(path: Path) -> filelock.FileLock:
     lock = filelock.FileLock(path / ".lock")
     try:
         lock.acquire(timeout=1)  # a look at the run holds it for a moment
     except filelock.Timeout as error:
-        raise StoreError(
-            f"{path}: is in use by another process; wait for it or choose another --out"
-        ) from error
+        raise _in_use(path) from error
     except OSError as error:
         raise cannot_write(path, error) from error
     return lock
