@@ -18,7 +18,7 @@ WIDTH = 14
 @click.argument("system_name", metavar="SYSTEM")
 @click.option(
     "--steps",
-    type=click.IntRange(min=100),
+    type=click.IntRange(100, 1_000_000_000),
     default=1000,
     show_default=True,
     help="Steps of dynamics, without bias.",

@@ -39,7 +39,7 @@ from aecv.options import finite
     help="Delta F of this region against the rest.  [default: that of the system]",
 )
 @click.option(
-    "--replicates", type=click.IntRange(min=20), default=200, show_default=True, help="Of the bootstrap."
+    "--replicates", type=click.IntRange(20, 10_000), default=200, show_default=True, help="Of the bootstrap."
 )
 @click.option(
     "--least-visits",

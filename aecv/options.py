@@ -205,7 +205,10 @@ def frame_options(
             help="Of the biased run.  [default: the system's dynamics.temperature_k]",
         ),
         click.option(
-            "--stride", type=click.IntRange(min=1), default=1, help="Take every n-th frame.  [default: 1]"
+            "--stride",
+            type=click.IntRange(1, 1_000_000_000),
+            default=1,
+            help="Take every n-th frame.  [default: 1]",
         ),
     )
 

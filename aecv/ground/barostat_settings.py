@@ -24,7 +24,7 @@ class BarostatSettings(Section):
         ge=0,
         description="of every walker at this pressure; then all take the mean volume; 0: the structure's box",
     )
-    interval_steps: int = Field(25, ge=1, description="between moves")
+    interval_steps: int = Field(25, ge=1, le=1_000_000_000, description="between moves")
     always: bool = Field(
         False, description="constant pressure throughout, each walker with a volume of its own"
     )

@@ -11,9 +11,13 @@ class FreeEnergySettings(Section):
     least_visits: float = Field(
         3.0,
         ge=1,
+        le=1e9,
         description="effective visits of a bin, (sum w)^2/sum w^2 over stays of walkers, of F from weighted "
         "frames",
     )
     least_samples: int = Field(
-        50, ge=1, description="time steps in a bin, of F integrated from mean forces (ABF, CZAR)"
+        50,
+        ge=1,
+        le=1_000_000_000,
+        description="time steps in a bin, of F integrated from mean forces (ABF, CZAR)",
     )

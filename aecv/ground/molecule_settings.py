@@ -77,10 +77,10 @@ class MolecularSettings(Section):
     nonbonded: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "PME"] = Field(
         "NoCutoff", description="treatment of long-range interactions"
     )
-    cutoff_nm: float = Field(1.0, gt=0, description="for every choice but NoCutoff")
+    cutoff_nm: float = Field(1.0, gt=0, le=1000, description="for every choice but NoCutoff")
     constraints: Literal["none", "HBonds", "AllBonds"] = Field("none", description="bonds of fixed length")
     hydrogen_mass_da: float | None = Field(
-        None, gt=0, description="repartitioned mass of hydrogens; left out: as it is"
+        None, gt=0, le=1000, description="repartitioned mass of hydrogens; left out: as it is"
     )
     implicit_solvent: ImplicitSolvent = Field(
         "none",

@@ -34,7 +34,7 @@ class ParticleSettings(Section):
         description="V(x, y) [kJ/mol], x and y in nm, in the language of OpenMM's custom forces; "
         "intermediate definitions follow after semicolons",
     )
-    mass_da: float = Field(gt=0)
+    mass_da: float = Field(gt=0, le=1e9)
     starts_nm: tuple[tuple[float, float], ...] = Field(
         min_length=1, description="(x, y) where simulations start; starts.mode says how they are used"
     )
@@ -42,7 +42,7 @@ class ParticleSettings(Section):
         description="[x from, x to], [y from, y to] that hold all of the Boltzmann weight, for exact answers"
     )
     z_stiffness_kj_mol_nm2: float = Field(
-        500.0, gt=0, description="k of the spring that keeps the particle near z = 0"
+        500.0, gt=0, le=1e9, description="k of the spring that keeps the particle near z = 0"
     )
 
     @field_validator("potential")

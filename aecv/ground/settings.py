@@ -1,6 +1,7 @@
 """Every setting of a run: names, units, defaults and bounds. After validation everything is frozen."""
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -21,6 +22,8 @@ MOST_NS_STEPS = 1e13
 """Steps of an iteration: more than any machine makes in a year."""
 MOST_BINS = 30_000
 """Bins of a grid that a free energy is integrated on in seconds."""
+MOST_WEIGHTS = 1e8
+"""Pairs of units of a layer, of all autoencoders that train together; SOAP holds a dozen numbers for each."""
 MOST_BIASED = 3
 """Components that a grid of the bias has."""
 
@@ -28,8 +31,8 @@ MOST_BIASED = 3
 class DynamicsSettings(_Section):
     """[dynamics]: LangevinMiddle at constant temperature."""
 
-    temperature_k: float = Field(300.0, gt=0)
-    friction_per_ps: float = Field(1.0, gt=0, description="of the LangevinMiddle thermostat")
+    temperature_k: float = Field(300.0, gt=0, le=1e5)
+    friction_per_ps: float = Field(1.0, gt=0, le=1e5, description="of the LangevinMiddle thermostat")
     timestep_ps: float = Field(0.001, gt=0, le=0.01)
     platform: str = Field(
         "auto", description="OpenMM's; auto: Reference for tiny systems, else the fastest that works"
@@ -70,7 +73,7 @@ class StartSettings(_Section):
     mode: Literal["auto", "one", "given"] = Field(
         "auto", description="auto: conformers of a hot run; one: the structure; given: system.starts"
     )
-    hot_temperature_k: float = Field(1000.0, gt=0)
+    hot_temperature_k: float = Field(1000.0, gt=0, le=1e5)
     hot_ps: float = Field(1000.0, gt=0, description="length of the hot run")
     hot_share: float = Field(
         0.3,
@@ -78,16 +81,19 @@ class StartSettings(_Section):
         lt=1,
         description="weight of the hot run's frames in the first training: they connect the basins",
     )
-    candidates: int = Field(100, ge=2, description="snapshots of the hot run that are minimised")
-    max_starts: int = Field(4, ge=1)
-    min_rmsd_nm: float = Field(0.05, gt=0, description="between distinct conformers, heavy atoms")
+    candidates: int = Field(100, ge=2, le=100_000, description="snapshots of the hot run that are minimised")
+    max_starts: int = Field(4, ge=1, le=100_000)
+    min_rmsd_nm: float = Field(0.05, gt=0, le=1000, description="between distinct conformers, heavy atoms")
 
 
 class AutoencoderSettings(_Section):
     """[autoencoder]: encoder n_inputs - hidden - latent; the decoder mirrors it. tanh, linear bottleneck."""
 
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (40,), min_length=1, description="sizes of the hidden layers of the encoder; the decoder mirrors them"
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (40,),
+        min_length=1,
+        max_length=16,
+        description="sizes of the hidden layers of the encoder; the decoder mirrors them",
     )
     latent: int = Field(
         2, ge=1, le=8, description="components of the bottleneck; of more than three some are biased"
@@ -131,41 +137,52 @@ class TrainingSettings(_Section):
     loss_tolerance: float = Field(
         0.05,
         ge=0,
+        le=1000,
         description="of restarts this close to the lowest validation loss, the one most like the others",
     )
-    max_epochs: int = Field(20, ge=1)
-    patience: int = Field(10, ge=1, description="epochs without improvement until a restart stops")
-    batch_size: int = Field(500, ge=1)
-    learning_rate: float = Field(0.03, gt=0, description="its peak; warm-up, then cosine")
+    max_epochs: int = Field(20, ge=1, le=1_000_000)
+    patience: int = Field(
+        10, ge=1, le=1_000_000, description="epochs without improvement until a restart stops"
+    )
+    batch_size: int = Field(500, ge=1, le=1_000_000)
+    learning_rate: float = Field(0.03, gt=0, le=10, description="its peak; warm-up, then cosine")
     validation_fraction: float = Field(0.2, gt=0, lt=0.9)
-    validation_blocks: int = Field(50, ge=2, description="contiguous blocks of which a share is held out")
-    max_frames: int = Field(100_000, ge=100, description="the pool is thinned to this many")
+    validation_blocks: int = Field(
+        50, ge=2, le=100_000, description="contiguous blocks of which a share is held out"
+    )
+    max_frames: int = Field(100_000, ge=100, le=1_000_000_000, description="the pool is thinned to this many")
     min_effective_frames: float = Field(
-        500.0, gt=0, description="fewer effective frames than this are an error"
+        500.0, gt=0, le=1e9, description="fewer effective frames than this are an error"
     )
 
 
 class ExtendedABFSettings(_Section):
     """[eabf]: extended-system adaptive biasing force along the CV."""
 
-    bins: int = Field(50, ge=5, description="per component of the CV; 24 are plenty for three components")
-    margin: float = Field(0.1, ge=0, description="share of the data range added to the grid on each side")
-    sigma_bins: float = Field(
-        1.0, gt=0, description="spread of xi around lambda in bin widths; kappa = kT/sigma^2"
+    bins: int = Field(
+        50, ge=5, le=MOST_BINS, description="per component of the CV; 24 are plenty for three components"
     )
-    tau_ps: float = Field(0.2, gt=0, description="period of lambda on its spring; at least 20 time steps")
-    friction_per_ps: float = Field(8.0, gt=0, description="of lambda")
+    margin: float = Field(
+        0.1, ge=0, le=100, description="share of the data range added to the grid on each side"
+    )
+    sigma_bins: float = Field(
+        1.0, gt=0, le=1000, description="spread of xi around lambda in bin widths; kappa = kT/sigma^2"
+    )
+    tau_ps: float = Field(
+        0.2, gt=0, le=1e6, description="period of lambda on its spring; at least 20 time steps"
+    )
+    friction_per_ps: float = Field(8.0, gt=0, le=1e5, description="of lambda")
     full_samples: int = Field(
-        500, ge=1, description="samples in a bin from which its bias is applied in full"
+        500, ge=1, le=1_000_000_000, description="samples in a bin from which its bias is applied in full"
     )
     ceiling_kj_mol: float = Field(
-        60.0, gt=0, description="lambda is not pushed where the free energy exceeds this"
+        60.0, gt=0, le=1e6, description="lambda is not pushed where the free energy exceeds this"
     )
     projected: bool = Field(
         True, description="of two or three components, the adapting bias is the gradient of a potential"
     )
     update_ps: float = Field(
-        10.0, gt=0, description="of every walker, after which that potential is solved anew"
+        10.0, gt=0, le=1e9, description="of every walker, after which that potential is solved anew"
     )
     warm_start: bool = Field(True, description="begin with the pool's mean force along the new CV")
     frozen_stages: int = Field(
@@ -186,13 +203,16 @@ class PoolSettings(_Section):
         "mbar", description="mbar: biased iterations together; none: the last one alone, the plain scheme"
     )
     exploration: int = Field(
-        1, ge=0, description="first biased iterations that leave the pool once there are later ones"
+        1,
+        ge=0,
+        le=10_000,
+        description="first biased iterations that leave the pool once there are later ones",
     )
     discard: float = Field(0.2, ge=0, lt=1, description="first share of an iteration's time that is left out")
     blocks: int = Field(
         4, ge=1, le=50, description="parts of an iteration, each weighted by its bias at the time"
     )
-    max_frames: int = Field(200_000, ge=100, description="the pool is thinned to this many")
+    max_frames: int = Field(200_000, ge=100, le=1_000_000_000, description="the pool is thinned to this many")
     temper: float = Field(
         0.25,
         gt=0,
@@ -215,7 +235,7 @@ class ConvergenceSettings(_Section):
     floor: float = Field(
         0.95, ge=0, lt=1, description="a lower score is never convergence, and needs no bootstrap"
     )
-    consecutive: int = Field(2, ge=1, description="iterations in a row that need it")
+    consecutive: int = Field(2, ge=1, le=10_000, description="iterations in a row that need it")
     coverage: bool = Field(
         True, description="an iteration whose walkers did not cover what is known does not count"
     )
@@ -250,7 +270,7 @@ class ProductionSettings(_Section):
 class RunSettings(_Section):
     """[run]: what belongs to one invocation rather than to the system."""
 
-    iterations: int = Field(10, ge=1, description="the unbiased one included")
+    iterations: int = Field(10, ge=1, le=10_000, description="the unbiased one included")
     seed: int = Field(1, ge=0, lt=2**63, description="root of all random numbers")
     trial: bool = Field(
         False, description="set by --quick: lengths too short for conclusions, and the report says so"
@@ -303,6 +323,7 @@ class Settings(_Section):
             )
         check_barostat(self)
         self._check_components()
+        self._check_network()
         self._check_lengths()
         ratio = self.sampling.frame_ps / self.dynamics.timestep_ps
         if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < 1:
@@ -327,6 +348,22 @@ class Settings(_Section):
             raise ValueError(
                 f"eabf.bins {bins} with {what} give {bins**n_biased} bins, more than "
                 f"{MOST_BINS}; at most {int(MOST_BINS ** (1 / n_biased))} per component"
+            )
+
+    def _check_network(self) -> None:
+        restarts, convergence = self.training.restarts, self.convergence
+        n = (
+            restarts
+            if convergence.s_min != "bootstrap"
+            else max(restarts, convergence.replicas * convergence.replica_restarts)
+        )
+        sizes = (*self.autoencoder.hidden, self.autoencoder.latent)
+        pairs = n * sum(max(a, b) ** 2 for a, b in pairwise(sizes))
+        if pairs > MOST_WEIGHTS:
+            raise ValueError(
+                f"autoencoder.hidden {list(self.autoencoder.hidden)} in {n} autoencoders that train together "
+                f"(training.restarts, convergence.replicas) gives {pairs:.2g} pairs of units, more than "
+                f"{MOST_WEIGHTS:g}"
             )
 
     def _check_lengths(self) -> None:
