@@ -149,7 +149,10 @@ def validate(fields: Mapping[str, Any], *, source: str, layers: Sequence[Layer] 
     try:
         return Settings.model_validate(dict(fields))
     except ValidationError as error:
-        told = [(_describe(item), _origin(item, layers) or source) for item in error.errors()]
+        inner = {item["loc"][:-1] for item in error.errors()}
+        # pydantic counts the sound items of a list only
+        faults = [item for item in error.errors() if item["type"] != "too_short" or item["loc"] not in inner]
+        told = [(_describe(item), _origin(item, layers) or source) for item in faults]
         if len({origin for _, origin in told}) == 1:
             told = [("; ".join(fault for fault, _ in told), told[0][1])]
         raise SettingsError("; ".join(f"{fault} (from {origin})" for fault, origin in told)) from error

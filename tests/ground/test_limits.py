@@ -82,6 +82,7 @@ def test_numbers_without_a_machine_for_them_are_refused_by_name(text: str, words
     with pytest.raises(SettingsError) as caught:
         load_system("ala2", overrides=[text])
     assert words in str(caught.value)
+    assert "at least" not in str(caught.value)  # a layer that is too wide is no list that is too short
 
 
 def test_wide_networks_are_there() -> None:
