@@ -113,7 +113,7 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
         (("--system", "ala2", "--starts", "given"), "starts.mode 'given' needs system.starts"),
         (("--system", "ala2", "--ns", "0.0001"), "no frame every"),
         (("--system", "ala2", "--final-ns", "0.0001"), "production 0: 0.1 ps over 4 walkers hold no frame"),
-        (("--system", "ala2", "--final-ns", "nan"), "production.ns"),
+        (("--system", "ala2", "--set", "production.ns=nan"), "production.ns"),
         (("--system", "ala2", "--final-ns", "1e12"), "production.ns is 1e+18 time steps"),
         (("--system", "ala2", "--set", "production.replicates=5"), "production.replicates"),
         (("--system", "ala2", "--set", "cv.atoms=nme CA"), "cv.atoms"),

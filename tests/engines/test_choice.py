@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from aecv import command
+from aecv import options
 from aecv.ground.errors import SettingsError, StoreError
 from aecv.ground.files import read_json
 from aecv.ground.settings import SamplingSettings
@@ -25,7 +25,7 @@ from tests.engines.conftest import Bench
 
 def test_every_name_of_the_setting_has_a_class() -> None:
     assert set(choice._CLASSES) == set(get_args(SamplingSettings.model_fields["engine"].annotation))
-    assert command.ENGINES == tuple(choice._CLASSES) == choice.engine_names()
+    assert options.ENGINES == tuple(choice._CLASSES) == choice.engine_names()
 
 
 def test_native_is_made_and_works(bench: Bench) -> None:
