@@ -11,9 +11,7 @@ The names of `__all__` are the Python API. Each is loaded from its module when i
 """
 
 import importlib
-import sys
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,18 +101,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
-
-
-class _FrontDoor(ModuleType):
-    """This module, where `aecv.iterate` is the function whatever was imported before.
-
-    Python binds a submodule to its package, and the commands are modules of the same names: without this,
-    `from aecv.iterate import main` would turn `aecv.iterate` into the command's module.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _FrontDoor

@@ -12,10 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.cli import COMMANDS, main
-from aecv.command import Command
+from aecv.commands.cli import COMMANDS, main
+from aecv.commands.command import Command
+from aecv.commands.options import ENGINES, finite
 from aecv.ground.errors import SettingsError
-from aecv.options import ENGINES, finite
 from aecv.sampling.engines.choice import engine_names
 from tests.conftest import REPOSITORY
 
@@ -28,8 +28,8 @@ def run(*arguments: str) -> Result:
 
 def test_help_names_every_command_and_imports_none() -> None:
     code = (
-        "import sys, click.testing, aecv.cli\n"
-        "result = click.testing.CliRunner().invoke(aecv.cli.main, ['--help'])\n"
+        "import sys, click.testing, aecv.commands.cli\n"
+        "result = click.testing.CliRunner().invoke(aecv.commands.cli.main, ['--help'])\n"
         "assert result.exit_code == 0, result.output\n"
         f"print(sorted({HEAVY} & set(sys.modules)), 'aecv.iterate' in sys.modules)\n"
         "print(result.output)"
@@ -44,8 +44,8 @@ def test_help_names_every_command_and_imports_none() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_helps_without_heavy_libraries(name: str) -> None:
     code = (
-        "import sys, click.testing, aecv.cli\n"
-        f"result = click.testing.CliRunner().invoke(aecv.cli.main, ['{name}', '--help'])\n"
+        "import sys, click.testing, aecv.commands.cli\n"
+        f"result = click.testing.CliRunner().invoke(aecv.commands.cli.main, ['{name}', '--help'])\n"
         "assert result.exit_code == 0 and '--debug' in result.output, result.output\n"
         f"print(sorted({HEAVY} & set(sys.modules)))"
     )
@@ -55,9 +55,8 @@ def test_every_command_helps_without_heavy_libraries(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_module_of_its_own(name: str) -> None:
-    module = importlib.import_module(f"aecv.{name}")
+    module = importlib.import_module(f"aecv.commands.{name}")
     assert isinstance(module.main, Command)
-    assert (REPOSITORY / "aecv" / f"{name}.py").read_text().rstrip().endswith("    main()")
 
 
 def test_python_m_aecv_is_the_command() -> None:
@@ -68,7 +67,7 @@ def test_python_m_aecv_is_the_command() -> None:
     assert tomllib.loads(done.stdout)["run"]["seed"] == 5
     with open(REPOSITORY / "pyproject.toml", "rb") as handle:
         scripts = tomllib.load(handle)["project"]["scripts"]
-    assert scripts == {"aecv": "aecv.cli:main", "aecv-iterate": "aecv.iterate:main"}
+    assert scripts == {"aecv": "aecv.commands.cli:main", "aecv-iterate": "aecv.commands.iterate:main"}
 
 
 def test_a_command_that_is_not_there() -> None:
@@ -165,7 +164,7 @@ def test_numbers_are_finite(words: tuple[str, ...], value: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_option_takes_a_number_that_may_be_infinite(name: str) -> None:
-    command = importlib.import_module(f"aecv.{name}").main
+    command = importlib.import_module(f"aecv.commands.{name}").main
     for option in command.params:
         for kind in getattr(option.type, "types", [option.type]):
             assert not isinstance(kind, click.types.FloatParamType) or type(kind) is type(finite()), (

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from aecv.console import table_header, table_line
+from aecv.commands.console import table_header, table_line
+from aecv.commands.screens import closing_words, trained_text
 from aecv.ground.settings import ConvergenceSettings
-from aecv.screens import closing_words, trained_text
 from aecv.workflow.loop import Outcome
 from aecv.workflow.production import Production
 from aecv.workflow.record_table import as_judged

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv import doctor
+from aecv.commands import doctor
 from aecv.sampling import trial
 from aecv.sampling.trial import Trial
 

@@ -9,7 +9,7 @@ import openmm
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.ground.errors import CVError, SettingsError, StoreError
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system

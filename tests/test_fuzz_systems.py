@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.ground.layers import load_toml, validate
 from aecv.models.features import read_features
 from aecv.models.spec import load_system

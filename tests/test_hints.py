@@ -16,19 +16,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 import aecv
-from aecv.cli import COMMANDS
-from aecv.command import Command, run_folder
+from aecv.commands.cli import COMMANDS
+from aecv.commands.command import Command, run_folder
+from aecv.commands.options import resume_option
 from aecv.ground.files import new_folder, write_text
 from aecv.models.spec import load_system
-from aecv.options import resume_option
 from tests.conftest import REPOSITORY
 from tests.test_pages import OF_OTHERS, options_of
 
-TRAIN = importlib.import_module("aecv.train").main
+TRAIN = importlib.import_module("aecv.commands.train").main
 OPTION = re.compile(r"(?<![\w(-])--[a-z][a-z-]+")
 
 
-OPTIONS = {name: options_of(importlib.import_module(f"aecv.{name}").main) for name in COMMANDS}
+OPTIONS = {name: options_of(importlib.import_module(f"aecv.commands.{name}").main) for name in COMMANDS}
 PROGRAMS = OF_OTHERS | {
     "--force-reinstall",  # pip
     *(
@@ -80,7 +80,7 @@ def imported(name: str) -> frozenset[str]:
 
 def behind(command: str) -> set[str]:
     """Modules that a command may come to."""
-    found, more = set(), {f"aecv.{command}"}
+    found, more = set(), {f"aecv.commands.{command}"}
     while more:
         found |= more
         more = set().union(*(imported(name) for name in more)) - found

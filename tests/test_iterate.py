@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.iterate import main
+from aecv.commands.iterate import main
 from aecv.models.spec import load_system
 
 STRUCTURE = "ala2.pdb"
@@ -295,7 +295,7 @@ def test_a_disk_that_is_full_at_once_leaves_nothing_to_resume(
 def test_help_and_module_run_without_heavy_libraries() -> None:
     code = (
         "import sys, click.testing\n"
-        "from aecv.iterate import main\n"
+        "from aecv.commands.iterate import main\n"
         "result = click.testing.CliRunner().invoke(main, ['--help'])\n"
         "assert result.exit_code == 0 and '--resume' in result.output, result.output\n"
         "print(sorted({'torch', 'openmm', 'numba', 'matplotlib', 'mdtraj'} & set(sys.modules)))"

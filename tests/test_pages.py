@@ -14,8 +14,8 @@ import pytest
 
 import aecv
 from aecv import _HOMES
-from aecv.cli import COMMANDS
-from aecv.cli import main as front
+from aecv.commands.cli import COMMANDS
+from aecv.commands.cli import main as front
 from aecv.ground.layers import parse_override
 from aecv.ground.settings import Settings
 from tests.pages import PAGES, REPOSITORY, Block, blocks, inline
@@ -61,7 +61,7 @@ def test_commands_parse(place, words):
         assert set(words) <= options_of(front) | {"--version"}
         return
     assert words[0] in COMMANDS
-    command = importlib.import_module(f"aecv.{words[0]}").main
+    command = importlib.import_module(f"aecv.commands.{words[0]}").main
     try:
         context = command.make_context(words[0], list(words[1:]))
     except click.exceptions.Exit:  # of --help
@@ -81,13 +81,15 @@ def known_setting(dotted: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_options_and_settings_in_sentences_exist(page):
-    known = set().union(*(options_of(importlib.import_module(f"aecv.{name}").main) for name in COMMANDS))
+    known = set().union(
+        *(options_of(importlib.import_module(f"aecv.commands.{name}").main) for name in COMMANDS)
+    )
     sections = "|".join(Settings.model_fields)
     for text in inline(page):
         if text.startswith("--"):
             assert re.split(r"[ =|]", text)[0] in known | OF_OTHERS, text
         if text.startswith("aecv ") and (words := text.split())[1] in COMMANDS:
-            own = options_of(importlib.import_module(f"aecv.{words[1]}").main)
+            own = options_of(importlib.import_module(f"aecv.commands.{words[1]}").main)
             assert {word for word in words if word.startswith("--")} <= own, text
         if re.fullmatch(rf"(?:{sections})\.[a-z][a-z_]+", text) and not text.endswith(FILES):
             assert known_setting(text), text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from aecv import report
+from aecv.commands import report
 from aecv.ground.errors import StoreError
 from aecv.workflow.reporting import write_report
 from tests.workflow.conftest import small_run  # noqa: F401

@@ -12,6 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from aecv.commands.sample import _slug, main
+from aecv.commands.screens import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
 from aecv.models.cv_files import export_cv, load_cv
@@ -20,10 +22,8 @@ from aecv.models.plain_cv import observable_cv
 from aecv.models.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.numerics.internal import InternalCoordinates
-from aecv.sample import _slug, main
 from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system import MolecularSystem, build
-from aecv.screens import sampled_table
 from aecv.workflow.given import GivenCV
 from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Bias

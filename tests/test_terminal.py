@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.cli import main
-from aecv.command import Command
+from aecv.commands.cli import main
+from aecv.commands.command import Command
 from aecv.ground.errors import SettingsError
 from aecv.models.spec import shipped_systems
 

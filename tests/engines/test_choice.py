@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from aecv import options
+from aecv.commands import options
 from aecv.ground.errors import SettingsError, StoreError
 from aecv.ground.files import read_json
 from aecv.ground.settings import SamplingSettings

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 import aecv
-from aecv.apply import main
+from aecv.commands.apply import main
 from aecv.ground.errors import CVError, SamplingError, SettingsError
 from aecv.models.cv_files import load_cv
 from aecv.models.spec import load_system

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.ground.cores import usable_cores
 from aecv.models.spec import load_system, shipped_systems
 from aecv.workflow import catalogue as listing

@@ -8,7 +8,7 @@ import openmm
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.models.spec import load_system
 from aecv.sampling import diagnosis
 from aecv.sampling.system import build

@@ -157,7 +157,7 @@ def call(command: str, run: Path, kind: Kind, out: Path) -> Result:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     with limited(120):
-        found = CliRunner().invoke(import_module(f"aecv.{name}").main, list(map(str, arguments)))
+        found = CliRunner().invoke(import_module(f"aecv.commands.{name}").main, list(map(str, arguments)))
     error = None if isinstance(found.exception, SystemExit) else found.exception
     made: Any = None
     if command == "resume":

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from aecv.export import main
+from aecv.commands.export import main
 from aecv.ground.errors import CVError, MolecularSystemError, StoreError
 from aecv.ground.files import write_json
 from aecv.models.cv import CV

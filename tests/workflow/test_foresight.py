@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.ground.errors import ForeseenError, SettingsError
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.region_settings import DeltaFSettings

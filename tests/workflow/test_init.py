@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from openmm import app, unit
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.models.spec import load_system
 from aecv.sampling.structure import read_structure
 from aecv.sampling.system import build

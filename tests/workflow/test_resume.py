@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
+from aecv.commands.iterate import main
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
-from aecv.iterate import main
 from aecv.models.spec import load_system
 from aecv.workflow.loop import iterate
 from aecv.workflow.manifest import FREE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
 from aecv.models.cv_files import load_cv

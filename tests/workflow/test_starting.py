@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aecv.commands.screens import status_text
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent
 from aecv.models.spec import load_system
@@ -16,7 +17,6 @@ from aecv.sampling.recipe import EngineRecipe
 from aecv.sampling.system import build
 from aecv.sampling.walkers import Executor
 from aecv.sampling.workers import ThisProcess
-from aecv.screens import status_text
 from aecv.workflow import starting
 from aecv.workflow.status import status
 from aecv.workflow.store import RunDirectory

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from aecv.cli import main
+from aecv.commands.cli import main
 from aecv.models.plain_cv import observable_cv, write_cv
 from aecv.models.spec import load_system
 from aecv.sampling.dask_workers import DaskWorkers

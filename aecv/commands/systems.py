@@ -4,7 +4,7 @@ import json
 
 import click
 
-from aecv.command import Command, say, say_lines
+from aecv.commands.command import Command, say, say_lines
 
 
 @click.command(cls=Command)
@@ -22,7 +22,7 @@ def main(no_speed: bool, as_json: bool) -> None:
       aecv systems
       aecv systems --no-speed --json
     """
-    from aecv import screens
+    from aecv.commands import screens
     from aecv.workflow.catalogue import catalogue
 
     entries = catalogue(seconds=None if no_speed else 1.0)
@@ -32,7 +32,3 @@ def main(no_speed: bool, as_json: bool) -> None:
     for entry in entries:
         say_lines(screens.system_text(entry))
     say("next: aecv iterate --system NAME; one of your own: aecv init")
-
-
-if __name__ == "__main__":
-    main()

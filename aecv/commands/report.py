@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command, say
+from aecv.commands.command import Command, say
 
 
 @click.command(cls=Command)
@@ -30,7 +30,3 @@ def main(run: Path, out: Path | None, open_it: bool) -> None:
     say(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
     if open_it and not webbrowser.open(path.resolve().as_uri()):
         say("no browser was found; open the file by hand", err=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aecv.command import EXIT_ERROR, Command, say
+from aecv.commands.command import EXIT_ERROR, Command, say
+from aecv.commands.options import ENGINES
 from aecv.ground.cores import usable_cores
 from aecv.ground.versions import versions
-from aecv.options import ENGINES
 
 if TYPE_CHECKING:
     from aecv.sampling.trial import Trial
@@ -83,7 +83,7 @@ def _writable(folder: Path) -> str:
 
 def _numba_cache() -> str:
     """Where compiled kernels are kept: what numba tries, in its order."""
-    beside = Path(__file__).parent / "numerics" / "__pycache__"
+    beside = Path(__file__).parents[1] / "numerics" / "__pycache__"
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
         place, what = Path(given), "NUMBA_CACHE_DIR"
@@ -119,7 +119,3 @@ def without_home(text: str) -> str:
     """A text in which the home folder is ~, for others' eyes."""
     home = str(Path.home())
     return text if home == "/" else text.replace(home, "~")
-
-
-if __name__ == "__main__":
-    main()

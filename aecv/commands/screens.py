@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aecv.console import table_header, table_line
+from aecv.commands.console import table_header, table_line
 from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration, roughly
 from aecv.ground.settings import Settings

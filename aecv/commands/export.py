@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, say
+from aecv.commands.command import Command, say
 
 
 @click.command(cls=Command)
@@ -57,7 +57,3 @@ def main(run_or_cv: Path, out: Path | None, **options: Any) -> None:
 
     folder = export(run_or_cv, out or Path(f"{options['target']}_{options['form']}"), **options)
     say(f"written to {folder}: {', '.join(sorted(item.name for item in folder.iterdir()))}")
-
-
-if __name__ == "__main__":
-    main()

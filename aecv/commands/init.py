@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command, say
-from aecv.options import finite
+from aecv.commands.command import Command, say
+from aecv.commands.options import finite
 
 WIDTH = 14
 _FILE = click.Path(path_type=Path)
@@ -109,7 +109,3 @@ def main(
         say(f"{'warning' if index == 0 else '':<{WIDTH}}{finding}")
     say(f"written to {made.folder}: system.toml, in which every value has its reason")
     say(f"next: aecv check {made.folder}")
-
-
-if __name__ == "__main__":
-    main()

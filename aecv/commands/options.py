@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.command import SHORT_FOR, say_lines
+from aecv.commands.command import SHORT_FOR, say_lines
 from aecv.ground.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, is_debugging, say
+from aecv.commands.command import Command, is_debugging, say
+from aecv.commands.options import FOREIGN, color_option, foreign_options, frame_files, frame_options
 from aecv.ground.errors import SettingsError
 from aecv.ground.logs import set_up_logging
-from aecv.options import FOREIGN, color_option, foreign_options, frame_files, frame_options
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -79,7 +79,3 @@ def main(
     d = found.xi.shape[1]
     say(f"xi of {found.n_frames} frames of {found.system}, {d} component{'s' if d > 1 else ''}")
     say(f"written to {out}{'' if picture is None else f' and {picture}'}")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.command import Command, is_debugging, run_folder, say_lines
-from aecv.ground.logs import set_up_logging
-from aecv.options import (
+from aecv.commands.command import Command, is_debugging, run_folder, say_lines
+from aecv.commands.options import (
     FOREIGN,
     finite,
     foreign_options,
@@ -22,6 +21,7 @@ from aecv.options import (
     system_option,
     workers_of,
 )
+from aecv.ground.logs import set_up_logging
 
 if TYPE_CHECKING:
     from aecv.workflow.given import GivenCV
@@ -86,7 +86,7 @@ def main(
     if spec is None:
         return
     folder = run_folder(out, f"{spec.name}_{_slug(what)}{'_trial' if quick else ''}")
-    from aecv import console
+    from aecv.commands import console
     from aecv.workflow.store import check_folder
 
     set_up_logging(works=True, debug=is_debugging())
@@ -104,7 +104,7 @@ def main(
     known = all(name in spec.settings.observables for name in names)
     foresee_sample(spec.settings, names=names if known else (), n_ranges=len(options["ranges"]))
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv import screens
+    from aecv.commands import screens
     from aecv.workflow.plain import sample_along
 
     given = _given(what, options)
@@ -124,7 +124,3 @@ def _slug(what: str) -> str:
     """The CV in the name of a folder: phi_psi for phi,psi, and a file's name without its ending."""
     path = Path(what)
     return re.sub(r"[^A-Za-z0-9-]+", "_", path.stem if path.suffix else path.name).strip("_") or "cv"
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command, say_lines
+from aecv.commands.command import Command, say_lines
 
 
 @click.command(cls=Command)
@@ -21,12 +21,8 @@ def main(run: Path, as_json: bool) -> None:
       aecv status runs/ala2
       aecv status runs/ala2 --json
     """
-    from aecv import screens
+    from aecv.commands import screens
     from aecv.workflow.status import status
 
     found = status(run)
     say_lines(json.dumps(found.as_dict(), indent=2) if as_json else screens.status_text(run, found))
-
-
-if __name__ == "__main__":
-    main()

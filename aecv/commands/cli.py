@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from aecv.command import CONTEXT, cleaned_usage
+from aecv.commands.command import CONTEXT, cleaned_usage
 from aecv.ground.errors import suggestion
 
 COMMANDS = {
@@ -22,7 +22,7 @@ COMMANDS = {
     "report": "The story of a run as one page: verdict, figures, structures, settings.",
     "doctor": "What works on this machine, in one screen to paste into a bug report.",
 }
-"""Per command, in the order of the help, what it does; `aecv.NAME` holds it as `main`."""
+"""Per command, in the order of the help, what it does; `aecv.commands.NAME` holds it as `main`."""
 
 
 class LazyGroup(click.Group):
@@ -34,7 +34,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"aecv.{cmd_name}").main
+        command = importlib.import_module(f"aecv.commands.{cmd_name}").main
         assert isinstance(command, click.Command)
         return command
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, is_debugging, say, say_lines
-from aecv.ground.logs import set_up_logging
-from aecv.options import (
+from aecv.commands.command import Command, is_debugging, say, say_lines
+from aecv.commands.options import (
     bias_components_option,
     color_option,
     finite,
@@ -16,6 +15,7 @@ from aecv.options import (
     spec_of,
     system_option,
 )
+from aecv.ground.logs import set_up_logging
 
 
 @click.command(cls=Command)
@@ -66,7 +66,7 @@ def main(
     files = frame_files(options)
     assert files is not None
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv import console, screens
+    from aecv.commands import console, screens
     from aecv.workflow.applied import colours_of
     from aecv.workflow.offline import train
 
@@ -78,7 +78,3 @@ def main(
         f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json, xi.dat (xi of every frame), "
         "latent_map.png"
     )
-
-
-if __name__ == "__main__":
-    main()

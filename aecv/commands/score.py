@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from aecv.command import Command, say_lines
+from aecv.commands.command import Command, say_lines
+from aecv.commands.options import frame_files, frame_options
 from aecv.ground.errors import SettingsError
-from aecv.options import frame_files, frame_options
 
 
 @click.command(cls=Command)
@@ -49,7 +49,7 @@ def main(
         raise SettingsError(
             "score: takes frames of a run (--run, --iteration) or those of --frames; give one"
         )
-    from aecv import screens
+    from aecv.commands import screens
     from aecv.models.cv_files import load_cv
     from aecv.models.spec import load_system
     from aecv.workflow.offline import score, score_in_run
@@ -74,7 +74,3 @@ def _place(new: Path, run: Path | None, iteration: int | None) -> tuple[Path, in
             "with --system and --frames"
         )
     return folder.parent, int(number) if iteration is None else iteration
-
-
-if __name__ == "__main__":
-    main()

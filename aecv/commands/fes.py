@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from aecv.command import Command, say, say_lines
+from aecv.commands.command import Command, say, say_lines
+from aecv.commands.options import finite
 from aecv.ground.errors import SettingsError
-from aecv.options import finite
 
 
 @click.command(cls=Command)
@@ -80,7 +80,7 @@ def main(
     for file in (path, picture):
         if file.exists():
             raise SettingsError(f"{file}: exists already; delete it or choose another --out")
-    from aecv import screens
+    from aecv.commands import screens
     from aecv.workflow.profile_pictures import draw
     from aecv.workflow.profiles import coordinate, free_energy, place_of
 
@@ -106,7 +106,3 @@ def main(
 def _slug(along: str) -> str:
     """phi_psi for phi,psi; the last part of a path."""
     return Path(along).stem.replace(",", "_").replace(" ", "") or "cv"
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aecv.command import EXIT_ERROR, Command, say
+from aecv.commands.command import EXIT_ERROR, Command, say
 
 if TYPE_CHECKING:
     from aecv.workflow.checking import Examination
@@ -118,7 +118,3 @@ def _contents(result: "Examination") -> Iterator[tuple[str, str]]:
         ", ".join(f"{system.observables.label(name)} {value[0]:.2f}" for name, value in values.items())
         or "none",
     )
-
-
-if __name__ == "__main__":
-    main()
