@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aecv.ground.errors import AecvError
     from aecv.models.cv import CV
     from aecv.models.cv_files import load_cv
-    from aecv.models.spec import load_system
+    from aecv.molecules.spec import load_system
     from aecv.sampling.workers import open_workers
     from aecv.workflow.applied import apply
     from aecv.workflow.checking import examine
@@ -44,7 +44,7 @@ except PackageNotFoundError:  # used from a checkout that is not installed
 _HOMES = {
     "initialise": "aecv.workflow.initialising",
     "Sources": "aecv.workflow.sources",
-    "load_system": "aecv.models.spec",
+    "load_system": "aecv.molecules.spec",
     "load_trial": "aecv.workflow.trial",
     "examine": "aecv.workflow.checking",
     "iterate": "aecv.workflow.loop",

@@ -14,7 +14,7 @@ from openmm import app, unit
 from aecv.ground.errors import SettingsError
 from aecv.ground.grid import FloatArray, Grid
 from aecv.models.cv import CV
-from aecv.models.spec import SystemSpec, load_system
+from aecv.molecules.spec import SystemSpec, load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, fastest_frequency
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine

@@ -24,7 +24,7 @@ from aecv.ground.files import read_arrays, read_json, write_json
 from aecv.ground.grid import FloatArray
 from aecv.ground.layers import merge, validate
 from aecv.ground.units import thermal_energy
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
 from aecv.workflow.samples import Samples
 

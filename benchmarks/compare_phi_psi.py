@@ -37,7 +37,7 @@ from runs import (
 from aecv.ground.files import read_arrays
 from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy import delta_f
 from aecv.numerics.intervals import aligned
 from aecv.workflow.samples import Samples

@@ -17,7 +17,7 @@ import numpy as np
 
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.ground.versions import versions
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.plain import sample_along
 from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Samples

@@ -24,7 +24,7 @@ from runs import print_table, write_rows
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start

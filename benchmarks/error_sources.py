@@ -27,7 +27,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.settings import PoolSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.diagnostics import basin_visits
 from aecv.numerics.free_energy import delta_f
 from aecv.numerics.intervals import crossing_error

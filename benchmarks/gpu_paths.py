@@ -34,7 +34,7 @@ from runs import NOT_A_NUMBER, Row, print_table, text, with_error, write_rows
 from soak import soak_rows
 
 from aecv.ground.errors import AecvError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
 from aecv.sampling.platforms import choose_platform, fastest_platform
 from aecv.sampling.system import make_context

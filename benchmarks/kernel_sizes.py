@@ -11,10 +11,10 @@ from scipy.spatial.transform import Rotation
 from aecv.ground.grid import FloatArray
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
-from aecv.models.observables import ObservableSet
 from aecv.models.plain_cv import observable_cv, with_range, write_cv
-from aecv.models.spec import load_system
 from aecv.models.torchscript import read_module
+from aecv.molecules.observables import ObservableSet
+from aecv.molecules.spec import load_system
 from aecv.numerics import step_kernels
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.encoder import Encoder

@@ -21,7 +21,7 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.layers import validate
 from aecv.ground.settings import ExtendedABFSettings
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators
 from aecv.numerics.free_energy import czar_gradient, integrate_gradient
 from aecv.results.fes import read_fes

@@ -26,7 +26,7 @@ from runs import Row, print_table, settings_of, write_rows
 
 from aecv.ground.files import read_json
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow.learning_stage import OUTPUTS, learn
 from aecv.workflow.samples import Samples

@@ -23,8 +23,8 @@ from openmm import app, unit
 from aecv.ground.files import write_arrays
 from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
-from aecv.models.geometry import dihedrals
-from aecv.models.spec import load_system
+from aecv.molecules.geometry import dihedrals
+from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy import delta_f
 from aecv.sampling.system import build
 

@@ -23,7 +23,7 @@ from options import amount, guarded, natural, parsed, parser_of
 from runs import Row, print_table, write_rows
 from system_size import measure, prepare
 
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.sampling.system import MolecularSystem, build
 
 QUICK = {"seconds": 0.3, "repeats": 2, "equilibration_ps": 0.1, "platforms": ["auto"]}

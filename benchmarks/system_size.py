@@ -28,7 +28,7 @@ from openmm import app, unit
 from options import amount, guarded, natural, parsed, parser_of
 from runs import NOT_A_NUMBER, Row, mean_and_spread, print_table, text, with_error, write_rows
 
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.minimising import minimise

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import StoreError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.samples import Samples
 from tests.conftest import REPOSITORY, called
 

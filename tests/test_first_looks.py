@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from aecv.commands.cli import main
 from aecv.ground.errors import CVError, SettingsError, StoreError
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.results.trajectory import write_dcd
 from aecv.sampling import platforms
 from aecv.sampling.system import build

@@ -21,7 +21,7 @@ from aecv.ground.layers import load_toml, override, parse_override, to_toml, val
 from aecv.ground.settings import Settings
 from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.features import read_features
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.numerics.expression import parse_expression
 from aecv.results.colvar import read_colvar, write_colvar

@@ -15,7 +15,7 @@ import openmm
 import pytest
 
 from aecv.ground.errors import SettingsError, SimulationError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import place
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine

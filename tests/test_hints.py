@@ -20,7 +20,7 @@ from aecv.commands.cli import COMMANDS
 from aecv.commands.command import Command, run_folder
 from aecv.commands.options import resume_option
 from aecv.ground.files import new_folder, write_text
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from tests.conftest import REPOSITORY
 from tests.test_pages import OF_OTHERS, options_of
 

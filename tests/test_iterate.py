@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aecv.commands.iterate import main
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 
 STRUCTURE = "ala2.pdb"
 
@@ -315,7 +315,7 @@ def test_an_error_of_the_system_is_one_line(tmp_path: Path, monkeypatch: pytest.
     assert result.exit_code == 1
     assert "cannot be written (Permission denied); make its folder writable" in result.stderr
     monkeypatch.undo()
-    monkeypatch.setattr("aecv.models.spec.load_system", refuse)
+    monkeypatch.setattr("aecv.molecules.spec.load_system", refuse)
     result = run("--system", "ala2", "--out", str(tmp_path / "run"))
     assert result.exit_code == 1
     assert "Permission denied: 'somewhere'; nothing was written yet" in result.stderr

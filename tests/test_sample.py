@@ -19,7 +19,7 @@ from aecv.ground.files import read_arrays, read_json, sha256
 from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.internal_export import export_internal
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.numerics.internal import InternalCoordinates
 from aecv.sampling.engines import choice, plumed, torchforce

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from aecv.commands.cli import main
 from aecv.commands.command import Command
 from aecv.ground.errors import SettingsError
-from aecv.models.spec import shipped_systems
+from aecv.molecules.spec import shipped_systems
 
 HOSTILE = "\x1b[2J\x1b]0;gone\x07\r\nsecond\u2028third\u202e\u2066\x9b1m"
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}

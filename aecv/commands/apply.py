@@ -61,7 +61,7 @@ def main(
         raise SettingsError(f"--picture {picture}: needs one of {', '.join(PICTURES)} as its ending")
     files = frame_files(options)
     assert files is not None
-    from aecv.models.spec import load_system
+    from aecv.molecules.spec import load_system
     from aecv.results import plots
     from aecv.sampling.system import build
     from aecv.workflow.applied import apply_built, colours_of, system_of

@@ -45,7 +45,7 @@ def main(
       aecv check my_system
       aecv check ala2 --set dynamics.timestep_ps=0.002
     """
-    from aecv.models.spec import load_system
+    from aecv.molecules.spec import load_system
 
     texts = [*assignments, *([f"dynamics.platform={platform}"] if platform else [])]
     spec = load_system(system_name, config=config, overrides=texts)

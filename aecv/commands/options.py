@@ -14,7 +14,7 @@ from aecv.ground.errors import SettingsError
 
 if TYPE_CHECKING:
     from aecv.models.cv import CV
-    from aecv.models.spec import SystemSpec
+    from aecv.molecules.spec import SystemSpec
     from aecv.sampling.system import MolecularSystem
     from aecv.sampling.workers import Workers
     from aecv.workflow.input_frames import FrameFiles
@@ -288,7 +288,7 @@ def spec_of(
     Args:
         texts: settings as --set has them; later ones win.
     """
-    from aecv.models.spec import load_system
+    from aecv.molecules.spec import load_system
 
     spec = load_system(system_name, config=config, overrides=texts)
     if not print_config:
@@ -328,7 +328,7 @@ def quick_spec(
     if not (quick or resume):
         return spec
     # what a trial is made of is timed, which takes seconds: only when one is asked
-    from aecv.models.spec import load_system
+    from aecv.molecules.spec import load_system
     from aecv.workflow.trial import load_trial, stored_trial
 
     if not resume:

@@ -51,7 +51,7 @@ def main(
         )
     from aecv.commands import screens
     from aecv.models.cv_files import load_cv
-    from aecv.models.spec import load_system
+    from aecv.molecules.spec import load_system
     from aecv.workflow.offline import score, score_in_run
 
     cvs = load_cv(new), load_cv(old)

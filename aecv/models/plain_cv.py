@@ -16,8 +16,8 @@ from aecv.ground.observable_settings import OF_ONE_SELECTION
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv
 from aecv.models.internal_export import export_internal
-from aecv.models.observables import ObservableSet
 from aecv.models.torchscript import module_dtype
+from aecv.molecules.observables import ObservableSet
 from aecv.numerics.abf import data_range
 from aecv.numerics.internal import InternalCoordinates
 

@@ -10,7 +10,7 @@ from openmm import app
 from scipy.spatial import cKDTree
 
 from aecv.ground.grid import FloatArray
-from aecv.models.solvent import SOLVENT
+from aecv.molecules.solvent import SOLVENT
 from aecv.sampling.diagnosis import atom_name
 from aecv.sampling.images import bond_pairs
 from aecv.sampling.structure import residue_title

@@ -10,8 +10,8 @@ from openmm import app
 
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.files import is_file
-from aecv.models.spec import SystemSpec
-from aecv.models.xml_files import rewritten, xml_root
+from aecv.molecules.spec import SystemSpec
+from aecv.molecules.xml_files import rewritten, xml_root
 
 _SCRIPTS = ("Script", "InitializationScript")
 _EVALUATED = "useDispersionCorrection"

@@ -19,8 +19,8 @@ from openmm import app, unit
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import TITLES
-from aecv.models.gromacs_text import gromacs_text
-from aecv.models.spec import SystemSpec
+from aecv.molecules.gromacs_text import gromacs_text
+from aecv.molecules.spec import SystemSpec
 from aecv.sampling.force_field import forcefield_hint, forcefield_of
 from aecv.sampling.structure import Coordinates, openmm_name, read_coordinates, residue_title
 from aecv.sampling.system_xml import read_system_xml

@@ -6,7 +6,7 @@ from openmm import app
 
 from aecv.ground.errors import GridError, MolecularSystemError
 from aecv.ground.units import thermal_energy
-from aecv.models.spec import SystemSpec
+from aecv.molecules.spec import SystemSpec
 from aecv.numerics.quadrature import boltzmann_plane, cell_centers
 
 N_CHECK = 200

@@ -10,7 +10,7 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError, UnknownResiduesError, first_line
 from aecv.ground.files import is_file
-from aecv.models.solvent import SOLVENT, WATER
+from aecv.molecules.solvent import SOLVENT, WATER
 from aecv.sampling import findings
 from aecv.sampling.force_field import read_force_field
 from aecv.sampling.solvation import edge_for, n_waters, repeatable, solvate

@@ -21,7 +21,7 @@ from openmm import (
 
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
-from aecv.models.solvent import WATER
+from aecv.molecules.solvent import WATER
 from aecv.sampling.structure import nm
 
 Shape = Literal["cube", "dodecahedron"]

@@ -21,10 +21,10 @@ from aecv.ground.errors import (
 )
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.models.cv import CV
-from aecv.models.observables import ObservableSet, select_atoms
-from aecv.models.solvent import n_solute_atoms
-from aecv.models.spec import SystemSpec, check_unchanged
-from aecv.models.stereochemistry import StereoReference
+from aecv.molecules.observables import ObservableSet, select_atoms
+from aecv.molecules.solvent import n_solute_atoms
+from aecv.molecules.spec import SystemSpec, check_unchanged
+from aecv.molecules.stereochemistry import StereoReference
 from aecv.numerics.encoder import NO_REFERENCE, align
 from aecv.sampling.barostats import barostats_of
 from aecv.sampling.images import Images, find_images, system_box

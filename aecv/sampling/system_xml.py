@@ -6,7 +6,7 @@ from typing import Any
 import openmm
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.models.xml_files import rewritten, xml_root
+from aecv.molecules.xml_files import rewritten, xml_root
 
 _WITH_CODE = ("PythonForce",)
 """Forces whose XML holds a pickled function: reading it would run whatever somebody put there."""

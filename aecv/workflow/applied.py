@@ -12,7 +12,7 @@ from aecv.ground.files import replacing
 from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cv import CV
-from aecv.models.spec import SystemSpec, load_system, shipped_systems
+from aecv.molecules.spec import SystemSpec, load_system, shipped_systems
 from aecv.results.colvar import write_colvar
 from aecv.sampling.system import MolecularSystem, build, check_atoms
 from aecv.workflow.given import GivenCV

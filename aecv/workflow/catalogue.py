@@ -9,7 +9,7 @@ import openmm
 
 from aecv.ground.errors import AecvError
 from aecv.ground.settings import Settings
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.sampling.platforms import choose_platform
 from aecv.sampling.speed import BUSY, busy_words, measure_speed
 from aecv.sampling.system import MolecularSystem, build

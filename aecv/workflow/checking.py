@@ -12,7 +12,7 @@ from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, 
 from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
-from aecv.models.spec import SystemSpec, as_system
+from aecv.molecules.spec import SystemSpec, as_system
 from aecv.sampling import dynamics, findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine

@@ -10,7 +10,7 @@ import mdtraj
 import numpy as np
 
 from aecv.ground.grid import FloatArray
-from aecv.models.solvent import SOLVENT, WATER
+from aecv.molecules.solvent import SOLVENT, WATER
 
 _NM3_PER_WATER = 0.03
 _NM3_PER_DA = 0.03 / 18.0

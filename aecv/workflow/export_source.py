@@ -17,7 +17,7 @@ from aecv.ground.settings import Settings
 from aecv.models.archive import metadata_inside
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.spanning_tree import tree_of_some
 from aecv.workflow.manifest import read_manifest

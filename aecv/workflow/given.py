@@ -13,8 +13,8 @@ from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.features import read_features
 from aecv.models.foreign_cv import Foreign, foreign_cv
-from aecv.models.observables import select_atoms
 from aecv.models.plain_cv import observable_cv
+from aecv.molecules.observables import select_atoms
 from aecv.sampling.system import MolecularSystem
 
 _SUFFIXES = (".pt", ".json", ".npz", ".pth", ".ptc")

@@ -19,9 +19,9 @@ from aecv.ground.errors import (
 from aecv.ground.files import new_folder, replaced_folder, write_text
 from aecv.ground.names import check_folder_name
 from aecv.ground.shown import Shown
-from aecv.models.solvent import SOLVENT, WATER
-from aecv.models.spec import load_system, shipped_systems
-from aecv.models.system_files import FILE_NAME
+from aecv.molecules.solvent import SOLVENT, WATER
+from aecv.molecules.spec import load_system, shipped_systems
+from aecv.molecules.system_files import FILE_NAME
 from aecv.sampling import findings
 from aecv.sampling.diagnosis import HUGE, diagnose
 from aecv.sampling.images import system_box

@@ -22,7 +22,7 @@ from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import SystemSpec, as_system
+from aecv.molecules.spec import SystemSpec, as_system
 from aecv.results.report.content import State
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.engines.choice import require_engine

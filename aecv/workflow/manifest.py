@@ -13,7 +13,7 @@ from aecv.ground.layers import differences, flat, validate
 from aecv.ground.ledger import fingerprint, read_sealed, read_stage, stages_of, write_sealed
 from aecv.ground.settings import Settings
 from aecv.ground.versions import versions
-from aecv.models.spec import SystemSpec
+from aecv.molecules.spec import SystemSpec
 
 logger = logging.getLogger(__name__)
 

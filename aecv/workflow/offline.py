@@ -17,7 +17,7 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cv import CV
 from aecv.models.cv_files import as_cv, load_cv
-from aecv.models.spec import SystemSpec, as_system
+from aecv.molecules.spec import SystemSpec, as_system
 from aecv.numerics.convergence import nonlinear_r2, weighted_r2
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import build, check_atoms

@@ -28,7 +28,7 @@ from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import Settings
 from aecv.models.cv import CV
 from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
-from aecv.models.spec import SystemSpec, as_system, with_settings
+from aecv.molecules.spec import SystemSpec, as_system, with_settings
 from aecv.sampling.engines.choice import check_cv, require_engine
 from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe

@@ -16,7 +16,7 @@ from aecv.ground.region_settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
-from aecv.models.observables import ObservableSet
+from aecv.molecules.observables import ObservableSet
 from aecv.numerics.intervals import Interval
 from aecv.results.fes import write_fes
 from aecv.sampling.system import MolecularSystem

@@ -11,9 +11,9 @@ from aecv.ground.errors import AecvError, MolecularSystemError, UnknownResiduesE
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
 from aecv.ground.observable_settings import ObservableSettings
-from aecv.models.observables import ObservableSet
-from aecv.models.spec import load_system
-from aecv.models.system_files import FILE_NAME
+from aecv.molecules.observables import ObservableSet
+from aecv.molecules.spec import load_system
+from aecv.molecules.system_files import FILE_NAME
 from aecv.sampling import findings
 from aecv.sampling.force_field import forcefield_of
 from aecv.sampling.molecule import Molecule, read_molecule

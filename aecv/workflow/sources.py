@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
-from aecv.models.gromacs_text import gromacs_text
+from aecv.molecules.gromacs_text import gromacs_text
 from aecv.sampling.preparation import Preparation, prepare_structure
 from aecv.workflow import guesses
 

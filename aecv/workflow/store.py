@@ -20,7 +20,7 @@ from aecv.ground.files import PARTIAL, cannot_write, sha256, write_json
 from aecv.ground.ledger import read_sealed, read_stage, state_of, told, write_sealed
 from aecv.ground.plain_text import LineFormatter
 from aecv.ground.settings import Settings
-from aecv.models.spec import SystemSpec
+from aecv.molecules.spec import SystemSpec
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.manifest import check_manifest, fixed, manifest_of, manifest_to_resume, read_manifest
 from aecv.workflow.records import IterationRecord, converged_at

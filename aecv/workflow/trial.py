@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aecv.ground.files import read_json
 from aecv.ground.layers import Overrides, load_toml, merge, override, override_layers
 from aecv.ground.settings import Settings
-from aecv.models.spec import SystemSpec, load_system
+from aecv.molecules.spec import SystemSpec, load_system
 from aecv.workflow.cost import estimate_times
 
 if TYPE_CHECKING:  # OpenMM takes seconds to load: only where there is something to time

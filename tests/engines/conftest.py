@@ -16,7 +16,7 @@ from aecv.ground.grid import Grid
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling import dynamics

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.images import system_box

@@ -13,7 +13,7 @@ from aecv.ground.errors import SettingsError, StoreError
 from aecv.ground.files import read_json
 from aecv.ground.settings import SamplingSettings
 from aecv.ground.versions import versions
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.engines import availability, choice
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine

@@ -19,7 +19,7 @@ from aecv.ground.grid import Grid
 from aecv.models.cv import shortest
 from aecv.models.cv_files import export_cv, load_cv
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators
 from aecv.numerics.encoder import Encoder
 from aecv.sampling import dynamics

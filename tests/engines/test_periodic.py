@@ -12,7 +12,7 @@ from openmm import unit
 
 from aecv.ground.errors import CVError, MolecularSystemError, SettingsError
 from aecv.models.cv import CV
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling import dynamics
 from aecv.sampling.engines import torchforce
 from aecv.sampling.engines.context_engine import ContextEngine

@@ -11,7 +11,7 @@ import torch
 from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cv import CV, shortest
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics import step_kernels
 from aecv.numerics.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce

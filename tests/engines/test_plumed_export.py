@@ -12,7 +12,7 @@ import pytest
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.exporting import export
 from tests.engines.plumed_driver import drive, find_kernel

@@ -13,7 +13,7 @@ from openmm import unit
 from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.sampling.minimising import minimise
 from aecv.sampling.platforms import REFERENCE_MAX_ATOMS, REFERENCE_MAX_ATOMS_GB, choose_platform
 from aecv.sampling.starts import find_starts

@@ -25,7 +25,7 @@ from aecv.ground.grid import Grid
 from aecv.ground.layers import differences, load_toml, merge, override, parse_override, to_toml, validate
 from aecv.ground.plain_text import plain_lines
 from aecv.ground.toml_text import parse_toml
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 
 GRID = Grid(lower=(-1.0, 0.0), upper=(1.0, 3.0), n_bins=(4, 3))
 

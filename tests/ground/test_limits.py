@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.settings import Settings
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 
 LIMITED_OTHERWISE = {
     # by the time step, together

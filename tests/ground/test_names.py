@@ -6,7 +6,7 @@ import pytest
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.names import check_folder_name, check_observable_names
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 
 
 @pytest.mark.parametrize(

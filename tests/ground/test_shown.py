@@ -10,7 +10,7 @@ import pytest
 from aecv.ground.errors import AecvError, MissingPackageError, SettingsError
 from aecv.ground.layers import merge, override_layers
 from aecv.ground.shown import Shown, brief, dataframe
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.intervals import Interval
 from aecv.workflow.profiles import FreeEnergy
 

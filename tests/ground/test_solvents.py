@@ -9,7 +9,7 @@ import pytest
 from aecv.ground.errors import SettingsError
 from aecv.ground.layers import merge
 from aecv.ground.solvents import with_solvent
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 
 FILE: dict[str, Any] = {
     "system": {"name": "x", "solvent": "vacuum", "nonbonded": "NoCutoff", "cutoff_nm": 1.0},

@@ -20,8 +20,8 @@ from aecv.models.cv import CV
 from aecv.models.features import FeatureModule, read_features
 from aecv.models.foreign_cv import Foreign, foreign_cv
 from aecv.models.probing import find_form
-from aecv.models.spec import load_system
 from aecv.models.verification import compare_with_differences
+from aecv.molecules.spec import load_system
 
 ALA2 = mdtraj.load(load_system("ala2").structure_path)
 STRUCTURE = ALA2.xyz[0].astype(float)

@@ -7,8 +7,8 @@ import pytest
 from openmm import app
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.models.gromacs_text import gromacs_text
-from aecv.models.spec import load_system
+from aecv.molecules.gromacs_text import gromacs_text
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from tests.sampling.three_atoms import POSITIONS, energy, potential_energy, write_system
 

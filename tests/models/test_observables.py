@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.observable_settings import ObservableSettings
-from aecv.models.observables import ObservableSet, compute_observables, select_atoms
-from aecv.models.spec import load_system
+from aecv.molecules.observables import ObservableSet, compute_observables, select_atoms
+from aecv.molecules.spec import load_system
 
 PHI = (
     "resname ACE and name C",

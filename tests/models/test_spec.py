@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aecv.ground.errors import MolecularSystemError, SettingsError
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import mdtraj
 import numpy as np
 import pytest
 
-from aecv.models.spec import load_system
-from aecv.models.stereochemistry import StereoReference
+from aecv.molecules.spec import load_system
+from aecv.molecules.stereochemistry import StereoReference
 
 TRIPEPTIDE = """\
 ATOM      1  N   ALA A   1       0.000   0.000   0.000  1.00  0.00           N

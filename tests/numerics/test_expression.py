@@ -6,7 +6,7 @@ import pytest
 from openmm import unit
 
 from aecv.ground.errors import SettingsError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.expression import parse_expression
 
 # every operator and function, precedences where languages differ, definitions in OpenMM's order

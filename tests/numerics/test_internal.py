@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import CVError
-from aecv.models.geometry import angles, dihedrals, distances
+from aecv.molecules.geometry import angles, dihedrals, distances
 from aecv.numerics.internal import InternalCoordinates, internal_gradient, internal_values
 
 ALL = InternalCoordinates(

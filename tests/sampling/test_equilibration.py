@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.progress import silent
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.spanning_tree import molecules_of
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.equilibration import Runner, _rescaled, at_once, equilibrate

@@ -14,7 +14,7 @@ import pytest
 from openmm import app
 
 from aecv.ground.errors import AecvError, MolecularSystemError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.force_field import read_force_field
 from aecv.sampling.preparation import Preparation, prepare_structure
 from aecv.sampling.structure import read_coordinates

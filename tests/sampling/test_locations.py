@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.locations import tidy_pdb
 from aecv.sampling.structure import Coordinates, openmm_name, read_coordinates, residue_title
 from aecv.sampling.system import build

@@ -9,7 +9,7 @@ import pytest
 from openmm import unit
 
 from aecv.ground.errors import MolecularSystemError, SettingsError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 
 from . import three_atoms

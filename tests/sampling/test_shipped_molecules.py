@@ -7,7 +7,7 @@ import numpy as np
 import openmm
 import pytest
 
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.sampling.structure import read_structure
 from aecv.sampling.system import MolecularSystem, build
 from systems.ala2.make_structure import PHI, PSI, positions_from_geometry, topology_from_geometry

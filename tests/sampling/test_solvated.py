@@ -9,7 +9,7 @@ import pytest
 
 from aecv.ground.errors import CVError, MolecularSystemError, SamplingError
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.images import system_box
 from aecv.sampling.platforms import choose_platform

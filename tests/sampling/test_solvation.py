@@ -8,7 +8,7 @@ import pytest
 from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.solvation import edge_for, n_waters, pdb_text, solvate
 from aecv.sampling.structure import nm, read_structure
 from aecv.sampling.system import MolecularSystem, build

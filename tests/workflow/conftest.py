@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
 
 SMALL = (

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.files import sha256
 from aecv.ground.ledger import stages_of, write_sealed
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.samples import Samples
 

@@ -12,7 +12,7 @@ import aecv
 from aecv.commands.apply import main
 from aecv.ground.errors import CVError, SamplingError, SettingsError
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.results.colvar import read_colvar
 from aecv.sampling.system import MolecularSystem, build
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from aecv.commands.cli import main
 from aecv.ground.cores import usable_cores
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.workflow import catalogue as listing
 from aecv.workflow.catalogue import catalogue
 from aecv.workflow.cost import estimate_times, parts_of

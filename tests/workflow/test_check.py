@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aecv.commands.cli import main
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling import diagnosis
 from aecv.sampling.system import build
 from aecv.workflow.checking import examine

@@ -22,7 +22,7 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
 from aecv.workflow.plain import sample_along
 from tests.workflow.conftest import SMALL

@@ -9,7 +9,7 @@ import pytest
 from aecv.commands.screens import status_text
 from aecv.ground.errors import AecvError, SamplingError, StoreError, TrainingError, WriteError
 from aecv.ground.files import write_json
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow import loop
 from aecv.workflow.ended import GO_ON, ended_by, noting_the_end, read_end
 from aecv.workflow.loop import iterate

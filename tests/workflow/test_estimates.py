@@ -11,7 +11,7 @@ from scipy.stats import norm
 from aecv.ground.grid import Grid
 from aecv.ground.region_settings import DeltaFSettings, ends_of_region, in_region
 from aecv.ground.settings import PoolSettings, Settings
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.results.colvar import read_colvar
 from aecv.workflow.convergence import write_convergence

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from aecv.ground.files import read_json
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.quadrature import mass_along
 from aecv.results import plots
 from aecv.results.fes import read_fes

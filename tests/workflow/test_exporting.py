@@ -16,9 +16,9 @@ from aecv.ground.errors import CVError, MolecularSystemError, StoreError
 from aecv.ground.files import write_json
 from aecv.models.cv import CV
 from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.observables import ObservableSet
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.observables import ObservableSet
+from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.results.exports.subject import FORMS
 from aecv.sampling.system import MolecularSystem, build

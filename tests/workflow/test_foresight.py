@@ -14,7 +14,7 @@ from aecv.commands.cli import main
 from aecv.ground.errors import ForeseenError, SettingsError
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.region_settings import DeltaFSettings
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.results.trajectory import write_dcd
 from aecv.sampling.system import build
 from aecv.workflow import space

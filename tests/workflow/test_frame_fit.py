@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import SamplingError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.frame_fit import USUAL, FrameFit, some_of, unlike
 from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames

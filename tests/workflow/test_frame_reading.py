@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import SamplingError
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.frame_promises import dcd_outline
 from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames

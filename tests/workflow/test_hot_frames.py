@@ -10,7 +10,7 @@ import pytest
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import silent
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow import learning_stage
 from aecv.workflow.learning import _with_hot

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from openmm import app, unit
 
 from aecv.commands.cli import main
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.structure import read_structure
 from aecv.sampling.system import build
 from aecv.workflow import guesses

@@ -10,7 +10,7 @@ import pytest
 
 from aecv.ground.errors import SamplingError, StoreError
 from aecv.ground.files import read_json, write_json
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.input_frames import FrameFiles, read_frames
 from aecv.workflow.loop import iterate

@@ -11,7 +11,7 @@ from aecv.ground.files import read_json
 from aecv.models.cv import CV
 from aecv.models.cv_files import load_cv
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow.input_frames import FrameFiles
 from aecv.workflow.offline import score, score_in_run, score_on, train

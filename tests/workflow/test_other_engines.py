@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.engines import choice
 from aecv.workflow.loop import iterate
 from tests.engines.conftest import skip_without

@@ -12,7 +12,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import write_arrays
 from aecv.ground.grid import Grid
 from aecv.ground.settings import PoolSettings
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators, couple
 from aecv.numerics.encoder import Encoder, encode
 from aecv.workflow.coupling import SAFE_PHASE, extended_variable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.files import read_arrays
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.loop import NO_POOL, iterate
 from aecv.workflow.pool import BiasedSample
 from aecv.workflow.samples import Bias, Samples

@@ -11,7 +11,7 @@ from aecv.ground.errors import SettingsError, StoreError
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.units import thermal_energy
 from aecv.models.cv_files import load_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import mbar_log_weights
 from aecv.results.colvar import read_colvar

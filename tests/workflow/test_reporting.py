@@ -18,7 +18,7 @@ from aecv.ground.ledger import write_sealed
 from aecv.ground.observable_settings import UNITS, ObservableSettings
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes, write_fes
 from aecv.results.report.content import Story

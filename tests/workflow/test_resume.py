@@ -20,7 +20,7 @@ from aecv.commands.iterate import main
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
 from aecv.workflow.manifest import FREE
 from tests.workflow.conftest import SMALL

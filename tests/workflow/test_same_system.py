@@ -10,7 +10,7 @@ import pytest
 from aecv.ground.errors import CVError
 from aecv.models.cv import CV
 from aecv.models.plain_cv import observable_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import NO_REFERENCE, Encoder
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.plain import sample_along

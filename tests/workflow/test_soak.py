@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
 from aecv.workflow.status import status
 from tests.workflow.conftest import SMALL

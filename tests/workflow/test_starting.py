@@ -10,7 +10,7 @@ import pytest
 from aecv.commands.screens import status_text
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.platforms import choose_platform
 from aecv.sampling.recipe import EngineRecipe

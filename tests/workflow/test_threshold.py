@@ -9,7 +9,7 @@ import pytest
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.models import training
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.workflow import threshold
 from aecv.workflow.records import IterationRecord, converged_at, required_score

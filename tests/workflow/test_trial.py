@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from aecv.commands.cli import main
 from aecv.models.plain_cv import observable_cv, write_cv
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling.dask_workers import DaskWorkers
 from aecv.sampling.speed import Speed
 from aecv.sampling.system import build

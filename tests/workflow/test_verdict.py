@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from aecv.ground.settings import ConvergenceSettings
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.reporting.steps import steps_of_loop
 from aecv.workflow.reporting.words import table_of

@@ -23,7 +23,7 @@ import pytest
 
 from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError, TrainingError
 from aecv.ground.versions import versions
-from aecv.models.spec import load_system
+from aecv.molecules.spec import load_system
 from aecv.sampling import dask_tasks, dask_workers, workers
 from aecv.sampling.dask_workers import DaskWorkers
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from aecv.ground.errors import AecvError
 from aecv.ground.layers import differences
 from aecv.ground.settings import Settings
-from aecv.models.spec import load_system, shipped_systems
+from aecv.molecules.spec import load_system, shipped_systems
 from aecv.results.report.content import SettingRow
 from aecv.workflow.manifest import Manifest
 

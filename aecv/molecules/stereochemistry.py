@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.grid import IntArray
-from aecv.models.geometry import checked_frames, dihedrals
+from aecv.molecules.geometry import checked_frames, dihedrals
 
 BoolArray = NDArray[np.bool_]
 

@@ -11,7 +11,7 @@ from aecv.ground.files import is_file
 from aecv.ground.layers import Layer, Overrides, load_toml, merge, override_layers, setter, validate
 from aecv.ground.settings import Settings
 from aecv.ground.solvents import solvent_names, with_solvent
-from aecv.models.system_files import FILE_NAME, all_files, check_files
+from aecv.molecules.system_files import FILE_NAME, all_files, check_files
 from aecv.numerics.expression import Expression, parse_expression
 
 

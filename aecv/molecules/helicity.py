@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.models.geometry import dihedrals
+from aecv.molecules.geometry import dihedrals
 
 BoolArray = NDArray[np.bool_]
 

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from aecv.ground.errors import AlignmentError, MolecularSystemError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS, ObservableSettings
-from aecv.models.geometry import angles, checked_frames, dihedrals, distances, radius_of_gyration, rmsd
-from aecv.models.helicity import backbone_rows, follows, helicity, value_edges
+from aecv.molecules.geometry import angles, checked_frames, dihedrals, distances, radius_of_gyration, rmsd
+from aecv.molecules.helicity import backbone_rows, follows, helicity, value_edges
 from aecv.numerics.encoder import align
 
 FEW = 4

@@ -10,8 +10,8 @@ from pathlib import Path
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.files import is_file, is_inside
 from aecv.ground.settings import Settings
-from aecv.models.gromacs_text import gromacs_text
-from aecv.models.xml_files import xml_root
+from aecv.molecules.gromacs_text import gromacs_text
+from aecv.molecules.xml_files import xml_root
 
 FILE_NAME = "system.toml"
 
