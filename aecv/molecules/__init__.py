@@ -1,1 +1,1 @@
-"""Floor 2: what a molecule is, without OpenMM and without torch: description, files, observables, stereochemistry."""
+"""Floor 2: what a molecule is, without OpenMM or torch: description, files, observables, stereochemistry."""
