@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aecv.ground.errors import AecvError
-    from aecv.models.cv import CV
-    from aecv.models.cv_files import load_cv
+    from aecv.models.cvs.cv import CV
+    from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
     from aecv.sampling.workers import open_workers
     from aecv.workflow.applied import apply
@@ -54,8 +54,8 @@ _HOMES = {
     "Weights": "aecv.workflow.input_weights",
     "train": "aecv.workflow.offline",
     "apply": "aecv.workflow.applied",
-    "load_cv": "aecv.models.cv_files",
-    "CV": "aecv.models.cv",
+    "load_cv": "aecv.models.cvs.cv_files",
+    "CV": "aecv.models.cvs.cv",
     "score": "aecv.workflow.offline",
     "score_in_run": "aecv.workflow.offline",
     "free_energy": "aecv.workflow.profiles",

@@ -13,7 +13,7 @@ from openmm import app, unit
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.grid import FloatArray, Grid
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, fastest_frequency
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState

@@ -21,9 +21,9 @@ import numpy as np
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
-from aecv.models.cv_files import load_cv
-from aecv.models.training import TrainedAutoencoder, train_replicas
-from aecv.models.training_data import block_bootstrap
+from aecv.models.cvs.cv_files import load_cv
+from aecv.models.training.train import TrainedAutoencoder, train_replicas
+from aecv.models.training.training_data import block_bootstrap
 from aecv.numerics.convergence import mutual_scores, score
 from aecv.numerics.encoder import encode
 from aecv.workflow.learning import temper

@@ -21,9 +21,9 @@ from machine import machine
 from options import guarded, natural, parser_of
 from runs import print_table, write_rows
 
-from aecv.models.cv import CV
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.numerics.encoder import Encoder, encode

@@ -26,7 +26,7 @@ from compare_phi_psi import free_energy, reference_values, rmsd
 from aecv.ground.grid import FloatArray
 from aecv.ground.settings import PoolSettings
 from aecv.ground.units import thermal_energy
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.diagnostics import basin_visits
 from aecv.numerics.free_energy import delta_f

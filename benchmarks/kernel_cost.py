@@ -35,8 +35,8 @@ from runs import NOT_A_NUMBER, Row, print_table, text, write_rows
 
 from aecv.ground.errors import CVError
 from aecv.ground.grid import FloatArray
-from aecv.models.optimisation import one_thread
-from aecv.models.torchscript import evaluate_with_gradient
+from aecv.models.cvs.torchscript import evaluate_with_gradient
+from aecv.models.training.optimisation import one_thread
 from aecv.numerics import kernels
 from aecv.numerics.encoder import Encoder
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics

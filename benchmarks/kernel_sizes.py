@@ -9,10 +9,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from aecv.ground.grid import FloatArray
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
-from aecv.models.plain_cv import observable_cv, with_range, write_cv
-from aecv.models.torchscript import read_module
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
+from aecv.models.cvs.plain_cv import observable_cv, with_range, write_cv
+from aecv.models.cvs.torchscript import read_module
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.numerics import step_kernels

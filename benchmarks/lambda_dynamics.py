@@ -20,7 +20,7 @@ import numpy as np
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.layers import validate
 from aecv.ground.settings import ExtendedABFSettings
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators
 from aecv.numerics.free_energy import czar_gradient, integrate_gradient

@@ -25,7 +25,7 @@ from options import guarded, natural, parser_of
 from runs import Row, print_table, settings_of, write_rows
 
 from aecv.ground.files import read_json
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow.learning_stage import OUTPUTS, learn

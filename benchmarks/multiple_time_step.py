@@ -28,7 +28,7 @@ from runs import Row
 
 from aecv.ground.errors import SettingsError, SimulationError
 from aecv.ground.grid import FloatArray
-from aecv.models.cv import CV, shortest
+from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics import kernels
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import SegmentJob

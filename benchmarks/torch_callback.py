@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV
-from aecv.models.torchscript import EncoderModule
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.torchscript import EncoderModule
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.native import NativeEngine

@@ -18,7 +18,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
 from aecv.ground.grid import FloatArray
 from aecv.ground.settings import Settings
-from aecv.models.training import train_autoencoder
+from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow.learning import temper

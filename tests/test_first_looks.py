@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from aecv.commands.cli import main
 from aecv.ground.errors import CVError, SettingsError, StoreError
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.trajectory import write_dcd
 from aecv.sampling import platforms

@@ -19,8 +19,8 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.grid import Grid
 from aecv.ground.layers import load_toml, override, parse_override, to_toml, validate
 from aecv.ground.settings import Settings
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.features import read_features
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.inputs.features import read_features
 from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.numerics.expression import parse_expression

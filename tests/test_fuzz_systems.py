@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from aecv.commands.cli import main
 from aecv.ground.layers import load_toml, validate
-from aecv.models.features import read_features
+from aecv.models.inputs.features import read_features
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from tests.sampling.three_atoms import FORMATS, write_system

@@ -16,9 +16,9 @@ from aecv.commands.sample import _slug, main
 from aecv.commands.screens import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.internal_export import export_internal
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.cvs.internal_export import export_internal
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.numerics.internal import InternalCoordinates

@@ -13,7 +13,7 @@ from aecv.commands.command import SHORT_FOR, say_lines
 from aecv.ground.errors import SettingsError
 
 if TYPE_CHECKING:
-    from aecv.models.cv import CV
+    from aecv.models.cvs.cv import CV
     from aecv.molecules.spec import SystemSpec
     from aecv.sampling.system import MolecularSystem
     from aecv.sampling.workers import Workers

@@ -50,7 +50,7 @@ def main(
             "score: takes frames of a run (--run, --iteration) or those of --frames; give one"
         )
     from aecv.commands import screens
-    from aecv.models.cv_files import load_cv
+    from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
     from aecv.workflow.offline import score, score_in_run
 

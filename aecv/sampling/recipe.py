@@ -6,7 +6,7 @@ from uuid import uuid4
 import torch
 
 from aecv.ground.grid import FloatArray
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine, UnbiasedEngine
 from aecv.sampling.engines.choice import make_biased_engine

@@ -20,7 +20,7 @@ from aecv.ground.errors import (
     SettingsError,
 )
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.molecules.observables import ObservableSet, select_atoms
 from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec, check_unchanged

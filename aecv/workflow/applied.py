@@ -11,7 +11,7 @@ from aecv.ground.errors import CVError, SettingsError
 from aecv.ground.files import replacing
 from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown, dataframe
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system, shipped_systems
 from aecv.results.colvar import write_colvar
 from aecv.sampling.system import MolecularSystem, build, check_atoms
@@ -287,8 +287,8 @@ def system_of(cv: CV | str | Path, system: str | Path | None) -> str | Path:
 
 
 def _own_system(path: Path) -> str:
-    from aecv.models.archive import metadata_inside
-    from aecv.models.cv_files import load_cv
+    from aecv.models.cvs.archive import metadata_inside
+    from aecv.models.cvs.cv_files import load_cv
 
     if not path.exists() or (path.suffix == ".pt" and metadata_inside(path) is None):
         return ""  # observables, or the model of another program

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from aecv.ground.grid import Grid
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.abf import ExtendedVariable, couple, fastest_frequency
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from aecv.ground.forms import read_form
 from aecv.ground.grid import Grid
 from aecv.ground.ledger import checked
 from aecv.ground.units import thermal_energy
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics import quadrature
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.intervals import aligned

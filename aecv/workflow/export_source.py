@@ -14,9 +14,9 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
 from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
-from aecv.models.archive import metadata_inside
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.archive import metadata_inside
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system, shipped_systems
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.spanning_tree import tree_of_some

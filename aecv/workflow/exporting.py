@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import new_folder, write_text
-from aecv.models.cv import CV
-from aecv.models.cv_files import export_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import export_cv
 from aecv.results.exports.colvars_input import LengthUnit, check_offered, colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.readme import colvars_readme, plumed_readme

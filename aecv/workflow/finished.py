@@ -10,8 +10,8 @@ from aecv.ground.errors import StoreError, suggestion
 from aecv.ground.layers import validate
 from aecv.ground.ledger import RESUME
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import SystemSpec, load_system
 from aecv.workflow.manifest import Manifest, read_manifest
 from aecv.workflow.store import ALONG, Place, name_of

@@ -14,7 +14,7 @@ from aecv.ground.layers import merge, override, validate
 from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.ground.units import thermal_energy
-from aecv.models.training_data import MIN_FRAMES
+from aecv.models.training.training_data import MIN_FRAMES
 from aecv.numerics.marginal import LARGEST_SPAN, is_too_fine
 from aecv.workflow.lengths import given_plan, n_counted, plan_of, production_plan
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import is_file
-from aecv.models.archive import metadata_inside
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
-from aecv.models.features import read_features
-from aecv.models.foreign_cv import Foreign, foreign_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.archive import metadata_inside
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
+from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
+from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.inputs.features import read_features
 from aecv.molecules.observables import select_atoms
 from aecv.sampling.system import MolecularSystem
 
@@ -29,7 +29,7 @@ class GivenCV:
             another program's TorchScript file.
         atoms: the atoms of another program's model, in its order: an mdtraj selection (the topology's order)
             or 0-based indices with commas between them.
-        features: file of another program's input features; see `aecv.models.features`.
+        features: file of another program's input features; see `aecv.models.inputs.features`.
         ranges: per component lower and upper end of the biased run; of observables and CVs of aecv those
             that are not periodic; empty: from the file, or the hot run's frames.
         periodic: components, counted from 1, of another program's CV whose range is a period.

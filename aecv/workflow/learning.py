@@ -15,10 +15,10 @@ from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
 from aecv.ground.settings import Settings
 from aecv.ground.shown import Shown
-from aecv.models.components import Components
-from aecv.models.cv import CV
-from aecv.models.cv_files import export_cv
-from aecv.models.training import TrainedAutoencoder, train_autoencoder
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import export_cv
+from aecv.models.training.components import Components
+from aecv.models.training.train import TrainedAutoencoder, train_autoencoder
 from aecv.numerics.abf import data_range
 from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
 from aecv.numerics.encoder import Encoder, encode

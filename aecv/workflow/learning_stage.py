@@ -13,8 +13,8 @@ from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.ground.progress import Progress, timed
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
 from aecv.sampling.system import MolecularSystem
 from aecv.sampling.workers import Later, ThisProcess, Workers
 from aecv.workflow import analysis

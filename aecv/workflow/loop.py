@@ -20,8 +20,8 @@ from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.results.report.content import State
 from aecv.sampling.dynamics import WalkerState

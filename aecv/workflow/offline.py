@@ -15,8 +15,8 @@ from aecv.ground.ledger import checked
 from aecv.ground.progress import Progress, silent, timed, told
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
-from aecv.models.cv import CV
-from aecv.models.cv_files import as_cv, load_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import as_cv, load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.numerics.convergence import nonlinear_r2, weighted_r2
 from aecv.numerics.weights import effective_sample_size

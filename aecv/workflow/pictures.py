@@ -10,7 +10,7 @@ from aecv.ground.files import read_arrays
 from aecv.ground.region_settings import ends_of_region
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.numerics.support import supported
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem

@@ -26,8 +26,8 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, write_json
 from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import Settings
-from aecv.models.cv import CV
-from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.molecules.spec import SystemSpec, as_system, with_settings
 from aecv.sampling.engines.choice import check_cv, require_engine
 from aecv.sampling.platforms import choose_platform

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.settings import PoolSettings
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.correlation import statistical_inefficiency
 from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised, shared_weight

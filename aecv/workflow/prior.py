@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from aecv.ground.files import read_arrays
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.numerics.mean_force import mean_force_of_frames
 from aecv.workflow.samples import Samples

@@ -16,7 +16,7 @@ from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.ledger import checked
 from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse

@@ -14,8 +14,8 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.ledger import checked
 from aecv.ground.region_settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.intervals import Interval
 from aecv.results.fes import write_fes

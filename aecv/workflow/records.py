@@ -48,7 +48,7 @@ class IterationRecord(Shown):
             included; `wall_s` the time for everything.
         biased_components: which components of the bottleneck are the CV's, 0 the most important, in the CV's
             order; None where all are. `importances` of all components [nm^2] and `biased_loss`, the loss with
-            the biased ones alone [nm^2], are those of `aecv.models.components.Components`.
+            the biased ones alone [nm^2], are those of `aecv.models.training.components.Components`.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # annotated, it would be a field

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV, FloatArray
+from aecv.models.cvs.cv import CV, FloatArray
 from aecv.sampling.system import MolecularSystem
 
 logger = logging.getLogger(__name__)

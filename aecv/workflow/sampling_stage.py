@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import WalkerState

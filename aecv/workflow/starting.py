@@ -9,7 +9,7 @@ from typing import Any
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.ground.progress import Progress
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.equilibration import Moved, Runner, equilibrate
 from aecv.sampling.pieces import EQUILIBRATION_TITLES, PIECES

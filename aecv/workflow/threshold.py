@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator, seed_31bit
 from aecv.ground.settings import Settings
-from aecv.models.training import TrainedAutoencoder, train_replicas
-from aecv.models.training_data import block_bootstrap
+from aecv.models.training.train import TrainedAutoencoder, train_replicas
+from aecv.models.training.training_data import block_bootstrap
 from aecv.numerics.convergence import mutual_scores
 from aecv.numerics.encoder import encode
 

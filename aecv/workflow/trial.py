@@ -18,7 +18,7 @@ from aecv.molecules.spec import SystemSpec, load_system
 from aecv.workflow.cost import estimate_times
 
 if TYPE_CHECKING:  # OpenMM takes seconds to load: only where there is something to time
-    from aecv.models.cv import CV
+    from aecv.models.cvs.cv import CV
     from aecv.sampling.system import MolecularSystem
 
 KEYS = (

@@ -13,9 +13,9 @@ import torch
 from aecv.ground import settings as s
 from aecv.ground.errors import SettingsError
 from aecv.ground.grid import Grid
-from aecv.models.cv import CV
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.encoder import Encoder, encode

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aecv.models.cv_files import export_cv, load_cv
+from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder, encode
 from aecv.sampling.dynamics import WalkerState

@@ -16,9 +16,9 @@ from openmm import unit
 
 from aecv.ground.errors import CVError, SimulationError
 from aecv.ground.grid import Grid
-from aecv.models.cv import shortest
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import shortest
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators
 from aecv.numerics.encoder import Encoder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.grid import Grid
-from aecv.models.cv_files import export_cv, load_cv
+from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.numerics.abf import Accumulators, couple
 from aecv.numerics.encoder import Encoder, align, encode
 from aecv.numerics.free_energy import czar_gradient, integrate_gradient

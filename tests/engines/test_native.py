@@ -7,7 +7,7 @@ import openmm
 import pytest
 
 from aecv.ground.errors import SimulationError
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics import step_kernels
 from aecv.numerics.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce

@@ -10,7 +10,7 @@ from openmm import unit
 from scipy.optimize import minimize
 
 from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError
-from aecv.models.cv_files import export_cv, load_cv
+from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.abf import Accumulators
 from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode

@@ -11,7 +11,7 @@ import torch
 from openmm import unit
 
 from aecv.ground.errors import CVError, MolecularSystemError, SettingsError
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import load_system
 from aecv.sampling import dynamics
 from aecv.sampling.engines import torchforce

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from aecv.ground.errors import CVError, SimulationError
-from aecv.models.cv import CV, shortest
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV, shortest
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics import step_kernels
 from aecv.numerics.kernel_memory import FORCES, part

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.exporting import export

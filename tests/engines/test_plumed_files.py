@@ -16,9 +16,9 @@ import torch
 from aecv.ground.errors import CVError, SettingsError, SimulationError
 from aecv.ground.grid import Grid
 from aecv.ground.settings import BarostatSettings
-from aecv.models.cv import CV
-from aecv.models.plain_cv import observable_cv
-from aecv.models.torchscript import write_flat_module
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.torchscript import write_flat_module
 from aecv.numerics import kernels
 from aecv.numerics.abf import ExtendedVariable, couple
 from aecv.sampling import dynamics

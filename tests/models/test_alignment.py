@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aecv.models.alignment import align
+from aecv.models.inputs.alignment import align
 from aecv.numerics.encoder import align as align_arrays
 
 N_ATOMS = 8

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from aecv.ground.errors import CVError
-from aecv.models import apart
-from aecv.models.apart import find_form_apart, n_components_apart
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.probing import find_form
-from aecv.models.torchscript import read_module
+from aecv.models.cvs import apart
+from aecv.models.cvs.apart import find_form_apart, n_components_apart
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.cvs.probing import find_form
+from aecv.models.cvs.torchscript import read_module
 from aecv.numerics.encoder import Encoder
 
 FRAMES = torch.tensor(np.random.default_rng(1).normal(size=(7, 5, 3)))
@@ -151,8 +151,8 @@ def test_the_process_that_tries_models_writes_nothing(
 ) -> None:
     """Also what the look at its code does not know: that is left out here, in the process as well."""
     path, before = harmful(kind, target), content(target)
-    blind = "import aecv.models.torchscript as t, runpy; t.looked_at = lambda _, content: content; "
-    blind += "runpy.run_module('aecv.models.apart', run_name='__main__')"
+    blind = "import aecv.models.cvs.torchscript as t, runpy; t.looked_at = lambda _, content: content; "
+    blind += "runpy.run_module('aecv.models.cvs.apart', run_name='__main__')"
     run = apart.subprocess.run
     monkeypatch.setattr(apart, "looked_at", Path.read_bytes)
     monkeypatch.setattr(

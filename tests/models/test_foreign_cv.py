@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-import aecv.models.foreign_cv
+import aecv.models.cvs.foreign_cv
 from aecv.ground.errors import CVError, MolecularSystemError
-from aecv.models.apart import TRUST
-from aecv.models.cv import CV
-from aecv.models.features import FeatureModule, read_features
-from aecv.models.foreign_cv import Foreign, foreign_cv
-from aecv.models.probing import find_form
-from aecv.models.verification import compare_with_differences
+from aecv.models.cvs.apart import TRUST
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
+from aecv.models.cvs.probing import find_form
+from aecv.models.cvs.verification import compare_with_differences
+from aecv.models.inputs.features import FeatureModule, read_features
 from aecv.molecules.spec import load_system
 
 ALA2 = mdtraj.load(load_system("ala2").structure_path)
@@ -140,7 +140,7 @@ def exported(tmp_path: Path) -> Callable[[torch.nn.Module], Path]:
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """These models are tried in this process, which is quicker; `test_apart.py` has the other one."""
-    monkeypatch.setattr(aecv.models.foreign_cv, "find_form_apart", find_form)
+    monkeypatch.setattr(aecv.models.cvs.foreign_cv, "find_form_apart", find_form)
 
 
 Export = Callable[[torch.nn.Module], Path]

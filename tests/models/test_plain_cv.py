@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV, compare_with_torchscript
-from aecv.models.cv_files import load_cv
-from aecv.models.plain_cv import behaviour, observable_cv, with_range, write_cv
-from aecv.models.verification import compare_with_differences, difference_tolerance
+from aecv.models.cvs.cv import CV, compare_with_torchscript
+from aecv.models.cvs.cv_files import load_cv
+from aecv.models.cvs.plain_cv import behaviour, observable_cv, with_range, write_cv
+from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
 from aecv.molecules.observables import ObservableSet
 
 OBSERVABLES = ObservableSet(

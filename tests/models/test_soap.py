@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from aecv.models.autoencoder import Shape, StackedAutoencoders, random_start
-from aecv.models.soap import BETA, LONGEST_SIDE, Soap
+from aecv.models.family.autoencoder import Shape, StackedAutoencoders, random_start
+from aecv.models.training.soap import BETA, LONGEST_SIDE, Soap
 
 
 def stacked(hidden: tuple[int, ...], latent: int, activation="tanh") -> StackedAutoencoders:

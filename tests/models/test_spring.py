@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from aecv.models.cv import CV
-from aecv.models.spring import SpringModule, script_springs
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.spring import SpringModule, script_springs
 from aecv.numerics.internal import InternalCoordinates
 
 KAPPA = (50.0, 300.0)

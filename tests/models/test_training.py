@@ -7,10 +7,10 @@ import torch
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
-from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start, random_start
-from aecv.models.optimisation import fit, rows_of
-from aecv.models.training import train_autoencoder, train_replicas
-from aecv.models.training_data import (
+from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_start, random_start
+from aecv.models.training.optimisation import fit, rows_of
+from aecv.models.training.train import train_autoencoder, train_replicas
+from aecv.models.training.training_data import (
     block_bootstrap,
     prepare,
     prepare_replicas,

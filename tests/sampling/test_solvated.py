@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import CVError, MolecularSystemError, SamplingError
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.images import system_box

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import aecv
 from aecv.commands.apply import main
 from aecv.ground.errors import CVError, SamplingError, SettingsError
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.colvar import read_colvar
 from aecv.sampling.system import MolecularSystem, build

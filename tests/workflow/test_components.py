@@ -10,7 +10,7 @@ import pytest
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json
 from aecv.ground.ledger import write_sealed
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.fes import read_fes
 from aecv.workflow.loop import Outcome, iterate

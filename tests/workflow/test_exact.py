@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from aecv.ground.files import read_json
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.quadrature import mass_along
 from aecv.results import plots

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from aecv.commands.export import main
 from aecv.ground.errors import CVError, MolecularSystemError, StoreError
 from aecv.ground.files import write_json
-from aecv.models.cv import CV
-from aecv.models.cv_files import export_cv, load_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import export_cv, load_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder

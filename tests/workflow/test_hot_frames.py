@@ -9,7 +9,7 @@ import pytest
 
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import silent
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow import learning_stage

@@ -8,9 +8,9 @@ import pytest
 
 from aecv.ground.errors import CVError, SamplingError, StoreError
 from aecv.ground.files import read_json
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import build
 from aecv.workflow.input_frames import FrameFiles

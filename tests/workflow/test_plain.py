@@ -11,8 +11,8 @@ import torch
 
 from aecv.ground.errors import CVError, SettingsError, StoreError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cv import CV
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from tests.results.plumed_reader import evaluate
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 from aecv.ground.errors import SettingsError, StoreError
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.units import thermal_energy
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.marginal import MarginalBias
 from aecv.numerics.weights import mbar_log_weights

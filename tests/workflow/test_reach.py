@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import load_system
 from aecv.workflow.plain import sample_along
 from aecv.workflow.reach import check_behaviour, check_starts

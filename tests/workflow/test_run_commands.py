@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from aecv.commands.cli import main
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
-from aecv.models.cv_files import load_cv
+from aecv.models.cvs.cv_files import load_cv
 from aecv.results.fes import read_fes
 from aecv.workflow.samples import Samples
 from tests.workflow.hand import by_hand_effective_visits

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV
-from aecv.models.plain_cv import observable_cv
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import NO_REFERENCE, Encoder
 from aecv.sampling.system import MolecularSystem, build

@@ -8,7 +8,7 @@ import pytest
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import ConvergenceSettings, Settings
-from aecv.models import training
+from aecv.models.training.train import train as training
 from aecv.molecules.spec import load_system
 from aecv.numerics.encoder import Encoder
 from aecv.workflow import threshold

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from aecv.commands.cli import main
-from aecv.models.plain_cv import observable_cv, write_cv
+from aecv.models.cvs.plain_cv import observable_cv, write_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.dask_workers import DaskWorkers
 from aecv.sampling.speed import Speed

@@ -11,8 +11,8 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from aecv.models.cv import CV
-from aecv.models.torchscript import evaluate_with_gradient
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.torchscript import evaluate_with_gradient
 from aecv.numerics import step_kernels
 from aecv.numerics.abf import ExtendedVariable
 from aecv.numerics.spanning_tree import SpanningTree

@@ -12,7 +12,7 @@ from typing import Any
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.grid import FloatArray
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine
 from aecv.sampling.engines.availability import Availability

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from aecv.ground.errors import ExplosionError, SimulationError
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import ExplosionError
-from aecv.models.cv import CV, shortest
-from aecv.models.torchscript import evaluate_with_gradient
+from aecv.models.cvs.cv import CV, shortest
+from aecv.models.cvs.torchscript import evaluate_with_gradient
 from aecv.numerics import kernels
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.numerics.kernel_memory import KernelMemory

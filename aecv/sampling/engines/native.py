@@ -6,7 +6,7 @@ evaluated by autograd in the same place, at a tenth of the speed.
 
 import openmm
 
-from aecv.models.cv import CV
+from aecv.models.cvs.cv import CV
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.bias_force import BiasForce, PeriodicBiasForce
 from aecv.sampling.engines.context_engine import ContextEngine

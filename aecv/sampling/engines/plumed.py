@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from aecv.ground.errors import CVError, ExplosionError, SettingsError, SimulationError
-from aecv.models.cv import CV, shortest
+from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.abf import Accumulators, ExtendedVariable
 from aecv.results.colvar import read_colvar
 from aecv.results.exports.subject import Form

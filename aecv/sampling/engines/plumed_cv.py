@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 
 from aecv.ground.errors import CVError
-from aecv.models.cv import CV
-from aecv.models.plain_cv import require_script
-from aecv.models.torchscript import write_flat_module, write_module
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.plain_cv import require_script
+from aecv.models.cvs.torchscript import write_flat_module, write_module
 from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
 from aecv.results.exports.subject import UNNAMED, ExportedCV, Form

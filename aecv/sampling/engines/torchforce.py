@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aecv.ground.errors import CVError, ExplosionError, SimulationError
-from aecv.models.cv import CV
-from aecv.models.plain_cv import require_script
-from aecv.models.spring import script_springs
-from aecv.models.torchscript import module_dtype
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.plain_cv import require_script
+from aecv.models.cvs.spring import script_springs
+from aecv.models.cvs.torchscript import module_dtype
 from aecv.numerics.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.engines.context_engine import ContextEngine

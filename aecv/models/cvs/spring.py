@@ -9,9 +9,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aecv.models.cv import CV
-from aecv.models.plain_cv import require_script
-from aecv.models.torchscript import module_dtype
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.plain_cv import require_script
+from aecv.models.cvs.torchscript import module_dtype
 
 
 class SpringModule(torch.nn.Module):

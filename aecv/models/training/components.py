@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.models.training_data import Frames, IntArray
+from aecv.models.training.training_data import Frames, IntArray
 from aecv.numerics.convergence import neighbour_means
 from aecv.numerics.encoder import Encoder
 

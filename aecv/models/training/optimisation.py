@@ -12,9 +12,9 @@ from torch import Tensor
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import TrainingSettings
-from aecv.models.autoencoder import StackedAutoencoders
-from aecv.models.soap import Soap
-from aecv.models.training_data import Frames, systematic_resample
+from aecv.models.family.autoencoder import StackedAutoencoders
+from aecv.models.training.soap import Soap
+from aecv.models.training.training_data import Frames, systematic_resample
 
 FloatArray = NDArray[np.float64]
 

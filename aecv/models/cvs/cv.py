@@ -84,7 +84,7 @@ class CV:
         Raises:
             CVError: when the function does not do that on made-up frames.
         """
-        from aecv.models.plain_cv import function_cv
+        from aecv.models.cvs.plain_cv import function_cv
 
         check_atom_indices(np.asarray(atom_indices, dtype=np.int64), np.size(atom_indices))
         return function_cv(function, atom_indices, cv_range=cv_range, periodic=periodic, name=name)
@@ -130,14 +130,14 @@ class CV:
             CVError: when it needs a .pt and there is none, or it cannot be read.
         """
         if self.internal is not None:
-            from aecv.models.plain_modules import InternalModule
+            from aecv.models.inputs.plain_modules import InternalModule
 
             return InternalModule(self.internal)
         if self.function is not None:
-            from aecv.models.plain_modules import FunctionModule
+            from aecv.models.inputs.plain_modules import FunctionModule
 
             return FunctionModule(self.function)
-        from aecv.models.torchscript import read_module
+        from aecv.models.cvs.torchscript import read_module
 
         if self.module_path is None:
             raise CVError(f"{self.source}: needs its cv.pt beside it, there is none; export the CV again")
@@ -155,7 +155,7 @@ class CV:
             return encode(self.encoder, frames)
         if self.internal is not None:
             return internal_values(self.internal, frames)
-        from aecv.models.torchscript import evaluate
+        from aecv.models.cvs.torchscript import evaluate
 
         return evaluate(self.module, frames)
 
@@ -170,7 +170,7 @@ class CV:
             return encode_gradient(self.encoder, frames)
         if self.internal is not None:
             return internal_gradient(self.internal, frames)
-        from aecv.models.torchscript import evaluate_with_gradient
+        from aecv.models.cvs.torchscript import evaluate_with_gradient
 
         return evaluate_with_gradient(self.module, frames)
 
@@ -235,7 +235,7 @@ def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
     Raises:
         CVError: when one of the two is missing or fails.
     """
-    from aecv.models.torchscript import evaluate_with_gradient
+    from aecv.models.cvs.torchscript import evaluate_with_gradient
 
     frames = cv._frames(positions)
     if not cv.is_compiled:

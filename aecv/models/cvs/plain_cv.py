@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.ground.errors import CVError, suggestion
 from aecv.ground.files import replacing
 from aecv.ground.observable_settings import OF_ONE_SELECTION
-from aecv.models.cv import CV
-from aecv.models.cv_files import export_cv
-from aecv.models.internal_export import export_internal
-from aecv.models.torchscript import module_dtype
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import export_cv
+from aecv.models.cvs.internal_export import export_internal
+from aecv.models.cvs.torchscript import module_dtype
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.abf import data_range
 from aecv.numerics.internal import InternalCoordinates

@@ -28,7 +28,7 @@ from torch import Tensor
 from aecv.ground.errors import CVError, StoreError, suggestion
 from aecv.ground.files import read_json
 from aecv.ground.layers import load_toml
-from aecv.models.plain_modules import FORMULAS
+from aecv.models.inputs.plain_modules import FORMULAS
 from aecv.molecules.observables import select_atoms
 
 IntArray = NDArray[np.int64]

@@ -11,8 +11,8 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import write_json
-from aecv.models.cv import CV
-from aecv.models.cv_files import FORMAT, FORMAT_VERSION, INTERNAL_KIND
+from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv_files import FORMAT, FORMAT_VERSION, INTERNAL_KIND
 from aecv.numerics.internal import InternalCoordinates
 
 _UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm"}
@@ -30,8 +30,8 @@ def export_internal(cv: CV, directory: Path, *, system: str, system_hash: str) -
     Raises:
         CVError: for a CV of another kind, or without a range. StoreError: when a file cannot be written.
     """
-    from aecv.models.plain_modules import InternalModule
-    from aecv.models.torchscript import write_script
+    from aecv.models.cvs.torchscript import write_script
+    from aecv.models.inputs.plain_modules import InternalModule
 
     internal = cv.internal
     if internal is None or not np.isfinite(cv.cv_range).all():

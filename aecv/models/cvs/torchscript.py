@@ -15,8 +15,8 @@ from torch import Tensor
 
 from aecv.ground.errors import CVError, first_line
 from aecv.ground.files import parse_json, replacing
-from aecv.models.alignment import align
-from aecv.models.archive import looked_at
+from aecv.models.cvs.archive import looked_at
+from aecv.models.inputs.alignment import align
 from aecv.numerics.encoder import Encoder
 
 FloatArray = NDArray[np.float64]

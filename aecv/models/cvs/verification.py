@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aecv.models.cv import CV, shortest
-from aecv.models.torchscript import module_dtype
+from aecv.models.cvs.cv import CV, shortest
+from aecv.models.cvs.torchscript import module_dtype
 
 FloatArray = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aecv.ground.errors import CVError
-from aecv.models.torchscript import read_module
+from aecv.models.cvs.torchscript import read_module
 
 LAYOUTS = ("(F, n, 3)", "(F, 3n)", "(1, n, 3)", "(1, 3n)", "(n, 3)", "(3n,)")
 """Of the positions of n atoms: all F frames together, or a single frame."""

@@ -11,10 +11,16 @@ from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.ground.shown import Shown
-from aecv.models.autoencoder import Shape, StackedAutoencoders, principal_start
-from aecv.models.components import Components, Layers, feed_forward, rank_components
-from aecv.models.optimisation import Fit, fit, one_thread, rows_of
-from aecv.models.training_data import Frames, IntArray, prepare, prepare_replicas, systematic_resample
+from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_start
+from aecv.models.training.components import Components, Layers, feed_forward, rank_components
+from aecv.models.training.optimisation import Fit, fit, one_thread, rows_of
+from aecv.models.training.training_data import (
+    Frames,
+    IntArray,
+    prepare,
+    prepare_replicas,
+    systematic_resample,
+)
 from aecv.numerics.encoder import Encoder
 
 FloatArray = NDArray[np.float64]

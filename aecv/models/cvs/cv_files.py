@@ -18,8 +18,8 @@ from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.ground.forms import Count, Number, in_form
 from aecv.ground.ledger import checked
-from aecv.models.archive import metadata_inside
-from aecv.models.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
+from aecv.models.cvs.archive import metadata_inside
+from aecv.models.cvs.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
 from aecv.numerics.encoder import Encoder
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def export_cv(
     Raises:
         CVError: for shapes that do not fit the encoder. StoreError: when a file cannot be written.
     """
-    from aecv.models.torchscript import write_module
+    from aecv.models.cvs.torchscript import write_module
 
     indices, limits = np.asarray(atom_indices, dtype=np.int64), np.asarray(cv_range, dtype=float)
     check_atom_indices(indices, encoder.n_atoms)
@@ -141,8 +141,8 @@ def _check_run(folder: Path) -> None:
 
 
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
-    from aecv.models.apart import TRUST, n_components_apart
-    from aecv.models.torchscript import module_arrays, read_module
+    from aecv.models.cvs.apart import TRUST, n_components_apart
+    from aecv.models.cvs.torchscript import module_arrays, read_module
 
     found = metadata_inside(path)
     if found is not None:
@@ -190,7 +190,7 @@ def _load_plain(path: Path) -> CV:
 
 
 def _internal(path: Path, metadata: dict[str, Any], module_path: Path | None) -> CV:
-    from aecv.models.internal_export import internal_from
+    from aecv.models.cvs.internal_export import internal_from
 
     return internal_from(path, metadata, module_path)
 

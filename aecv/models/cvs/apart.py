@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from aecv.ground.errors import CVError
-from aecv.models.archive import looked_at
-from aecv.models.probing import InputForm, find_form
-from aecv.models.torchscript import evaluate, read_module
+from aecv.models.cvs.archive import looked_at
+from aecv.models.cvs.probing import InputForm, find_form
+from aecv.models.cvs.torchscript import evaluate, read_module
 
 PATIENCE_S = 300
 """Longest wait; loading torch takes seconds, from a cold, busy disk a minute."""
@@ -68,7 +68,7 @@ def _ask(path: Path, **arrays: Any) -> dict[str, Any]:
     model = looked_at(path)
     request = io.BytesIO()
     np.savez(request, path=np.array(str(path)), model=np.frombuffer(model, dtype=np.uint8), **arrays)
-    home = Path(__file__).parents[2]
+    home = Path(__file__).parents[3]
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join([str(home), *filter(os.path.isabs, sys.path)])}
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

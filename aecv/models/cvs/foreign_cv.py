@@ -17,13 +17,13 @@ from torch import Tensor
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
-from aecv.models.apart import TRUST, find_form_apart
-from aecv.models.cv import CV, check_atom_indices, shortest
-from aecv.models.features import FeatureModule, FeatureSet
-from aecv.models.plain_cv import function_cv
-from aecv.models.probing import InputForm, in_layout
-from aecv.models.torchscript import read_module
-from aecv.models.verification import compare_with_differences, difference_tolerance
+from aecv.models.cvs.apart import TRUST, find_form_apart
+from aecv.models.cvs.cv import CV, check_atom_indices, shortest
+from aecv.models.cvs.plain_cv import function_cv
+from aecv.models.cvs.probing import InputForm, in_layout
+from aecv.models.cvs.torchscript import read_module
+from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
+from aecv.models.inputs.features import FeatureModule, FeatureSet
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

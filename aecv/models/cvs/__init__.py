@@ -1,0 +1,1 @@
+"""Collective variables: one file per kind, and their files."""

@@ -1,0 +1,1 @@
+"""Inputs of networks: aligned positions, internal coordinates."""

@@ -1,0 +1,1 @@
+"""Training: frames made ready, networks fitted side by side, components."""
