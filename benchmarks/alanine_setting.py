@@ -15,7 +15,7 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.grid import FloatArray, Grid
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system
-from aecv.numerics.abf import Accumulators, ExtendedVariable, fastest_frequency
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, fastest_frequency
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.platforms import PlatformChoice

@@ -38,8 +38,8 @@ from aecv.ground.files import read_arrays
 from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
-from aecv.numerics.free_energy import delta_f
-from aecv.numerics.intervals import aligned
+from aecv.numerics.free_energy.integration import delta_f
+from aecv.numerics.statistics.intervals import aligned
 from aecv.workflow.samples import Samples
 
 N_BINS, BELOW_KJ_MOL, BLOCKS = 36, 25.0, 10

@@ -24,8 +24,8 @@ from aecv.ground.settings import Settings
 from aecv.models.cvs.cv_files import load_cv
 from aecv.models.training.train import TrainedAutoencoder, train_replicas
 from aecv.models.training.training_data import block_bootstrap
-from aecv.numerics.convergence import mutual_scores, score
-from aecv.numerics.encoder import encode
+from aecv.numerics.kernels.encoder import encode
+from aecv.numerics.statistics.convergence import mutual_scores, score
 from aecv.workflow.learning import temper
 from aecv.workflow.pool import stride
 from aecv.workflow.threshold import WeightedFrames, consensus_restart, score_quantile

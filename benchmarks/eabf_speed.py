@@ -25,8 +25,8 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators, ExtendedVariable
-from aecv.numerics.encoder import Encoder, encode
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
+from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start
 from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.engines.native import NativeEngine

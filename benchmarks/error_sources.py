@@ -28,10 +28,10 @@ from aecv.ground.settings import PoolSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.diagnostics import basin_visits
-from aecv.numerics.free_energy import delta_f
-from aecv.numerics.intervals import crossing_error
-from aecv.numerics.weights import effective_sample_size
+from aecv.numerics.free_energy.integration import delta_f
+from aecv.numerics.free_energy.weights import effective_sample_size
+from aecv.numerics.statistics.diagnostics import basin_visits
+from aecv.numerics.statistics.intervals import crossing_error
 from aecv.workflow.pool import BiasedIteration, mbar_pool, plain_pool
 from aecv.workflow.samples import Bias, Samples
 

@@ -37,8 +37,8 @@ from aecv.ground.errors import CVError
 from aecv.ground.grid import FloatArray
 from aecv.models.cvs.torchscript import evaluate_with_gradient
 from aecv.models.training.optimisation import one_thread
-from aecv.numerics import kernels
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels import encoder_kernels as kernels
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 
 Measure = Callable[[int], float]

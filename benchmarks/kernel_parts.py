@@ -6,12 +6,12 @@ Each call changes its input a little, so that no compiler can take it out of the
 import time
 
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.compilation import jit
-from aecv.numerics.kernel_memory import KernelMemory, part
-from aecv.numerics.kernels import extended_step
-from aecv.numerics.network import backward, forward
-from aecv.numerics.step_kernels import MATRICES, PARAMETERS, QUARTIC, REFERENCE, WORK
-from aecv.numerics.superposition import fit, unfit
+from aecv.numerics.extended_abf.kernel_memory import KernelMemory, part
+from aecv.numerics.extended_abf.step_kernels import MATRICES, PARAMETERS, QUARTIC, REFERENCE, WORK
+from aecv.numerics.kernels.compilation import jit
+from aecv.numerics.kernels.encoder_kernels import extended_step
+from aecv.numerics.kernels.network import backward, forward
+from aecv.numerics.kernels.superposition import fit, unfit
 
 NUDGE = 1e-12
 """Added to one number of the input per call [nm]; a million calls later it is still no other frame."""

@@ -15,10 +15,10 @@ from aecv.models.cvs.plain_cv import observable_cv, with_range, write_cv
 from aecv.models.cvs.torchscript import read_module
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
-from aecv.numerics import step_kernels
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.kernel_memory import KernelMemory
+from aecv.numerics.extended_abf import step_kernels
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.extended_abf.kernel_memory import KernelMemory
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.workflow.coupling import extended_variable
 
 N_ATOMS, HIDDEN, N_COMPONENTS = 8, (40,), 2

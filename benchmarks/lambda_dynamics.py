@@ -22,8 +22,8 @@ from aecv.ground.layers import validate
 from aecv.ground.settings import ExtendedABFSettings
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators
-from aecv.numerics.free_energy import czar_gradient, integrate_gradient
+from aecv.numerics.extended_abf.abf import Accumulators
+from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.results.fes import read_fes
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.platforms import choose_platform

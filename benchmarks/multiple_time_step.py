@@ -29,8 +29,8 @@ from runs import Row
 from aecv.ground.errors import SettingsError, SimulationError
 from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV, shortest
-from aecv.numerics import kernels
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.sampling.dynamics import SegmentJob
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.context_engine import ContextEngine

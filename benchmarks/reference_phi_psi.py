@@ -25,7 +25,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.molecules.geometry import dihedrals
 from aecv.molecules.spec import load_system
-from aecv.numerics.free_energy import delta_f
+from aecv.numerics.free_energy.integration import delta_f
 from aecv.sampling.system import build
 
 BIAS_FACTOR, HEIGHT_KJ_MOL, WIDTH_RAD, STRIDE = 20.0, 1.0, 0.3, 500

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.torchscript import EncoderModule
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.native import NativeEngine
 

@@ -19,7 +19,7 @@ from machine import machine
 from options import amount, guarded, natural, parser_of
 from runs import print_table, write_rows
 
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.walkers import BiasRule, Ensemble, Executor, make_plan, run_rounds
 from aecv.sampling.workers import open_workers

@@ -46,7 +46,7 @@ def test_import_aecv_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("aecv.numerics.kernels", ("torch", "openmm", "mdtraj", "matplotlib")),
+        ("aecv.numerics.kernels.encoder_kernels", ("torch", "openmm", "mdtraj", "matplotlib")),
         ("aecv.ground.settings", ("torch", "openmm", "mdtraj", "matplotlib", "numba", "scipy")),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from openmm import unit
 
 from aecv.ground.errors import CVError
-from aecv.numerics import kernel_memory, kernels, step_kernels
+from aecv.numerics.extended_abf import kernel_memory, step_kernels
+from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.sampling.system import build
 from tests.conftest import called
 

@@ -22,8 +22,8 @@ from aecv.ground.settings import Settings
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.inputs.features import read_features
 from aecv.molecules.spec import load_system
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.expression import parse_expression
+from aecv.numerics.free_energy.expression import parse_expression
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.colvar import read_colvar, write_colvar
 from aecv.results.fes import read_fes, write_fes
 from aecv.results.grids import read_multicolumn, write_pmf

@@ -20,8 +20,8 @@ from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.internal_export import export_internal
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.given import GivenCV

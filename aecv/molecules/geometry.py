@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.grid import FloatArray
-from aecv.numerics.encoder import align
+from aecv.numerics.kernels.encoder import align
 
 
 def checked_frames(xyz: ArrayLike, n_atoms: int) -> NDArray[np.floating]:

@@ -13,7 +13,7 @@ from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS, ObservableSettings
 from aecv.molecules.geometry import angles, checked_frames, dihedrals, distances, radius_of_gyration, rmsd
 from aecv.molecules.helicity import backbone_rows, follows, helicity, value_edges
-from aecv.numerics.encoder import align
+from aecv.numerics.kernels.encoder import align
 
 FEW = 4
 """Observables of which every pair is mapped."""

@@ -12,7 +12,7 @@ from aecv.ground.layers import Layer, Overrides, load_toml, merge, override_laye
 from aecv.ground.settings import Settings
 from aecv.ground.solvents import solvent_names, with_solvent
 from aecv.molecules.system_files import FILE_NAME, all_files, check_files
-from aecv.numerics.expression import Expression, parse_expression
+from aecv.numerics.free_energy.expression import Expression, parse_expression
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

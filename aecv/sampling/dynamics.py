@@ -15,7 +15,7 @@ from openmm import unit
 
 from aecv.ground import seeds
 from aecv.ground.errors import ExplosionError, SimulationError
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.barostats import barostats_of
 from aecv.sampling.images import Images
 

@@ -15,7 +15,7 @@ from openmm import unit
 
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
-from aecv.numerics.spanning_tree import molecules_of
+from aecv.numerics.geometry.spanning_tree import molecules_of
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.images import bond_pairs

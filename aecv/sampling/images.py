@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from openmm import app, unit
 
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.spanning_tree import SpanningTree, molecules_of, tree_of_all, tree_of_some
-from aecv.numerics.whole import make_whole
+from aecv.numerics.geometry.spanning_tree import SpanningTree, molecules_of, tree_of_all, tree_of_some
+from aecv.numerics.geometry.whole import make_whole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ from aecv.ground.grid import Grid
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators, couple
+from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.platforms import choose_platform

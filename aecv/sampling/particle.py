@@ -7,7 +7,7 @@ from openmm import app
 from aecv.ground.errors import GridError, MolecularSystemError
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import SystemSpec
-from aecv.numerics.quadrature import boltzmann_plane, cell_centers
+from aecv.numerics.free_energy.quadrature import boltzmann_plane, cell_centers
 
 N_CHECK = 200
 """Points per axis on which the potential is looked at before a run."""

@@ -7,7 +7,7 @@ import torch
 
 from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine, UnbiasedEngine
 from aecv.sampling.engines.choice import make_biased_engine
 from aecv.sampling.platforms import PlatformChoice

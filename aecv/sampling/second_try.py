@@ -12,7 +12,7 @@ import numpy as np
 
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.ground.grid import FloatArray
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.diagnosis import HUGE, Diagnosis, diagnose
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
 from aecv.sampling.system import MolecularSystem

@@ -13,7 +13,7 @@ from aecv.ground.errors import ExplosionError, MolecularSystemError
 from aecv.ground.grid import FloatArray
 from aecv.ground.progress import Progress, silent
 from aecv.ground.settings import StartSettings
-from aecv.numerics.lattice import reduced
+from aecv.numerics.geometry.lattice import reduced
 from aecv.sampling.conformers import Chosen, choose_starts
 from aecv.sampling.hot_run import HotRun
 from aecv.sampling.images import system_box

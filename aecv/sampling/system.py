@@ -25,7 +25,7 @@ from aecv.molecules.observables import ObservableSet, select_atoms
 from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec, check_unchanged
 from aecv.molecules.stereochemistry import StereoReference
-from aecv.numerics.encoder import NO_REFERENCE, align
+from aecv.numerics.kernels.encoder import NO_REFERENCE, align
 from aecv.sampling.barostats import barostats_of
 from aecv.sampling.images import Images, find_images, system_box
 from aecv.sampling.molecule import read_molecule

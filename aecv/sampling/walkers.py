@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.grid import FloatArray
-from aecv.numerics.abf import Accumulators
-from aecv.numerics.free_energy import bias_potential
+from aecv.numerics.extended_abf.abf import Accumulators
+from aecv.numerics.free_energy.integration import bias_potential
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, SegmentSeed, WalkerState
 
 Executor = Callable[[Iterable[SegmentJob]], Iterable[SegmentResult]]

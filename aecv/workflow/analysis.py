@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.numerics.free_energy import czar_gradient, integrate_gradient
-from aecv.numerics.intervals import Interval
-from aecv.numerics.support import supported
+from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
+from aecv.numerics.free_energy.support import supported
+from aecv.numerics.statistics.intervals import Interval
 from aecv.results.colvar import write_colvar
 from aecv.results.fes import write_fes
 from aecv.results.grids import write_count, write_gradient, write_pmf

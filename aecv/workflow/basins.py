@@ -10,8 +10,8 @@ from aecv.ground.errors import StoreError
 from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.ledger import checked
 from aecv.ground.region_settings import in_region
-from aecv.numerics.diagnostics import core_labels
-from aecv.numerics.encoder import align
+from aecv.numerics.kernels.encoder import align
+from aecv.numerics.statistics.diagnostics import core_labels
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.store import Place, Places
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.seeds import seed_31bit
-from aecv.numerics.abf import Accumulators
-from aecv.numerics.intervals import Interval
-from aecv.numerics.weights import mbar_log_weights, normalised
+from aecv.numerics.extended_abf.abf import Accumulators
+from aecv.numerics.free_energy.weights import mbar_log_weights, normalised
+from aecv.numerics.statistics.intervals import Interval
 from aecv.results.colvar import write_colvar
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.estimates import Estimates, inside_region, origins_of, passages

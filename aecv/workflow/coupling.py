@@ -9,7 +9,7 @@ from aecv.ground.grid import Grid
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv import CV
-from aecv.numerics.abf import ExtendedVariable, couple, fastest_frequency
+from aecv.numerics.extended_abf.abf import ExtendedVariable, couple, fastest_frequency
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError, StoreError
 from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.ledger import checked
-from aecv.numerics.correlation import burn_in
-from aecv.numerics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
+from aecv.numerics.statistics.correlation import burn_in
+from aecv.numerics.statistics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.estimates import inside_region
 from aecv.workflow.samples import Bias, Samples

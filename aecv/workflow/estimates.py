@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from aecv.ground.region_settings import in_region
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.units import thermal_energy
-from aecv.numerics.diagnostics import basin_visits
-from aecv.numerics.support import Course
+from aecv.numerics.free_energy.support import Course
+from aecv.numerics.statistics.diagnostics import basin_visits
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.pool import BiasedIteration, Pool
 from aecv.workflow.reweighted import ReweightedFrames, frames_of_pool

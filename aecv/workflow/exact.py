@@ -19,10 +19,10 @@ from aecv.ground.grid import Grid
 from aecv.ground.ledger import checked
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv import CV
-from aecv.numerics import quadrature
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.intervals import aligned
-from aecv.numerics.quadrature import Plane
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.free_energy import quadrature
+from aecv.numerics.free_energy.quadrature import Plane
+from aecv.numerics.statistics.intervals import aligned
 from aecv.results.fes import FesFile, read_fes, write_fes
 from aecv.sampling.system import MolecularSystem
 

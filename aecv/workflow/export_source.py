@@ -18,8 +18,8 @@ from aecv.models.cvs.archive import metadata_inside
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.spanning_tree import tree_of_some
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.geometry.spanning_tree import tree_of_some
 from aecv.workflow.manifest import read_manifest
 from aecv.workflow.sampled import cv_name
 from aecv.workflow.samples import Bias, Samples

@@ -15,7 +15,7 @@ from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS
 from aecv.ground.settings import MOST_BINS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.training.training_data import MIN_FRAMES
-from aecv.numerics.marginal import LARGEST_SPAN, is_too_fine
+from aecv.numerics.extended_abf.marginal import LARGEST_SPAN, is_too_fine
 from aecv.workflow.lengths import given_plan, n_counted, plan_of, production_plan
 
 PLENTY = 5

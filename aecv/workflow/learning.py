@@ -19,10 +19,10 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv
 from aecv.models.training.components import Components
 from aecv.models.training.train import TrainedAutoencoder, train_autoencoder
-from aecv.numerics.abf import data_range
-from aecv.numerics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
-from aecv.numerics.encoder import Encoder, encode
-from aecv.numerics.weights import effective_sample_size
+from aecv.numerics.extended_abf.abf import data_range
+from aecv.numerics.free_energy.weights import effective_sample_size
+from aecv.numerics.kernels.encoder import Encoder, encode
+from aecv.numerics.statistics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.pool import stride
 from aecv.workflow.samples import Samples

@@ -18,8 +18,8 @@ from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import as_cv, load_cv
 from aecv.molecules.spec import SystemSpec, as_system
-from aecv.numerics.convergence import nonlinear_r2, weighted_r2
-from aecv.numerics.weights import effective_sample_size
+from aecv.numerics.free_energy.weights import effective_sample_size
+from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
 from aecv.sampling.system import build, check_atoms
 from aecv.workflow.applied import Applied, Colours, applied_to, draw_applied, read_colours
 from aecv.workflow.finished import FinishedRun

@@ -11,7 +11,7 @@ from aecv.ground.region_settings import ends_of_region
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv_files import load_cv
-from aecv.numerics.support import supported
+from aecv.numerics.free_energy.support import supported
 from aecv.results import plots
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.exact import read_exact_delta_f, read_exact_profile

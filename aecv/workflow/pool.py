@@ -40,9 +40,9 @@ from numpy.typing import NDArray
 
 from aecv.ground.settings import PoolSettings
 from aecv.models.cvs.cv import CV
-from aecv.numerics.correlation import statistical_inefficiency
-from aecv.numerics.marginal import MarginalBias
-from aecv.numerics.weights import eabf_weights, mbar_log_weights, normalised, shared_weight
+from aecv.numerics.extended_abf.marginal import MarginalBias
+from aecv.numerics.free_energy.weights import eabf_weights, mbar_log_weights, normalised, shared_weight
+from aecv.numerics.statistics.correlation import statistical_inefficiency
 from aecv.sampling.walkers import BiasRule
 from aecv.workflow.samples import Bias, Samples
 

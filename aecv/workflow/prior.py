@@ -6,8 +6,8 @@ import numpy as np
 
 from aecv.ground.files import read_arrays
 from aecv.models.cvs.cv import CV
-from aecv.numerics.abf import Accumulators, ExtendedVariable
-from aecv.numerics.mean_force import mean_force_of_frames
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
+from aecv.numerics.extended_abf.mean_force import mean_force_of_frames
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import RunDirectory
 

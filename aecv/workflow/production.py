@@ -17,7 +17,7 @@ from aecv.ground.ledger import checked
 from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
-from aecv.numerics.weights import effective_sample_size
+from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts

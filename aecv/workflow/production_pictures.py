@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.units import thermal_energy
-from aecv.numerics.intervals import aligned
+from aecv.numerics.statistics.intervals import aligned
 from aecv.results import plots
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import FesFile, edges_of, read_fes

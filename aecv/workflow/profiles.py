@@ -17,7 +17,7 @@ from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.observables import ObservableSet
-from aecv.numerics.intervals import Interval
+from aecv.numerics.statistics.intervals import Interval
 from aecv.results.fes import write_fes
 from aecv.sampling.system import MolecularSystem
 from aecv.workflow.basins import KnownStarts

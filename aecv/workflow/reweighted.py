@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
-from aecv.numerics.weights import normalised, pooled_log_weights
+from aecv.numerics.free_energy.weights import normalised, pooled_log_weights
 from aecv.workflow.pool import BiasedIteration, Pool, Solution, stride
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from aecv.ground.files import StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
 from aecv.ground.ledger import checked
 from aecv.ground.shown import Shown
-from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.workflow.segments import History
 
 FloatArray = NDArray[np.float64]

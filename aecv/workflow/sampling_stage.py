@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
-from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.recipe import EngineRecipe

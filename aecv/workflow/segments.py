@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.dynamics import SegmentResult, WalkerState
 from aecv.sampling.walkers import BiasRule, Ensemble, Executor, Plan, Round, run_rounds
 

@@ -24,8 +24,8 @@ from aecv.ground.seeds import generator, seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.training.train import TrainedAutoencoder, train_replicas
 from aecv.models.training.training_data import block_bootstrap
-from aecv.numerics.convergence import mutual_scores
-from aecv.numerics.encoder import encode
+from aecv.numerics.kernels.encoder import encode
+from aecv.numerics.statistics.convergence import mutual_scores
 
 FloatArray = NDArray[np.float64]
 

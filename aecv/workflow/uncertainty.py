@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import SamplingError
-from aecv.numerics.bootstrap import Replicates, resampled_weights
-from aecv.numerics.correlation import n_blocks
-from aecv.numerics.free_energy import delta_f
-from aecv.numerics.intervals import (
+from aecv.numerics.free_energy.integration import delta_f
+from aecv.numerics.free_energy.support import Course, flat_bins
+from aecv.numerics.statistics.bootstrap import Replicates, resampled_weights
+from aecv.numerics.statistics.correlation import n_blocks
+from aecv.numerics.statistics.intervals import (
     Interval,
     aligned,
     crossing_error,
     interval,
     profile_crossing_error,
 )
-from aecv.numerics.support import Course, flat_bins
-from aecv.numerics.units import block_units
+from aecv.numerics.statistics.units import block_units
 from aecv.workflow.pool import BiasedSample
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
-from aecv.numerics.encoder import Encoder, encode
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, couple
+from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
 from aecv.sampling.engines import choice

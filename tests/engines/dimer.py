@@ -6,7 +6,7 @@ import numpy as np
 
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.encoder import Encoder, encode
+from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.images import system_box
 from aecv.sampling.platforms import choose_platform

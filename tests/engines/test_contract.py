@@ -20,8 +20,8 @@ from aecv.models.cvs.cv import shortest
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.extended_abf.abf import Accumulators
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, WalkerState
 from aecv.sampling.engines import choice, context_engine, plumed

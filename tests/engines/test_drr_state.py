@@ -12,7 +12,7 @@ import pytest
 
 from aecv.ground.errors import SimulationError
 from aecv.ground.grid import Grid
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.engines.drr_state import UNREACHABLE, DRRArchive, DRRState, starting_samples
 
 EXAMPLE = (Path(__file__).parent / "data" / "plumed_2_10_1.drrstate").read_bytes()

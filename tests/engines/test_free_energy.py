@@ -8,9 +8,9 @@ import pytest
 
 from aecv.ground.grid import Grid
 from aecv.models.cvs.cv_files import export_cv, load_cv
-from aecv.numerics.abf import Accumulators, couple
-from aecv.numerics.encoder import Encoder, align, encode
-from aecv.numerics.free_energy import czar_gradient, integrate_gradient
+from aecv.numerics.extended_abf.abf import Accumulators, couple
+from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
+from aecv.numerics.kernels.encoder import Encoder, align, encode
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system import make_context

@@ -8,8 +8,8 @@ import pytest
 
 from aecv.ground.errors import SimulationError
 from aecv.models.cvs.cv import CV
-from aecv.numerics import step_kernels
-from aecv.numerics.kernel_memory import FORCES, part
+from aecv.numerics.extended_abf import step_kernels
+from aecv.numerics.extended_abf.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.checks import free_force_group
 from tests.engines.conftest import Bench, job

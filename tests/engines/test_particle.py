@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators
-from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
+from aecv.numerics.extended_abf.abf import Accumulators
+from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.minimising import minimise

@@ -12,8 +12,8 @@ from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics import step_kernels
-from aecv.numerics.kernel_memory import FORCES, part
+from aecv.numerics.extended_abf import step_kernels
+from aecv.numerics.extended_abf.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.equilibration import equilibrate
 from aecv.sampling.platforms import choose_platform

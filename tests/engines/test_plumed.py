@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import SimulationError
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.engines import plumed
 from aecv.sampling.engines.plumed import PlumedEngine
 from tests.engines.conftest import Bench, job

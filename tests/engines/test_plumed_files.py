@@ -19,8 +19,8 @@ from aecv.ground.settings import BarostatSettings
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.models.cvs.torchscript import write_flat_module
-from aecv.numerics import kernels
-from aecv.numerics.abf import ExtendedVariable, couple
+from aecv.numerics.extended_abf.abf import ExtendedVariable, couple
+from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentSeed
 from aecv.sampling.engines import plumed, plumed_force, plumed_kernel

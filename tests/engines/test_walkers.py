@@ -8,7 +8,7 @@ import pytest
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.grid import Grid
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, WalkerState
 from aecv.sampling.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
 

@@ -11,7 +11,7 @@ from aecv.ground.errors import AecvError, MissingPackageError, SettingsError
 from aecv.ground.layers import merge, override_layers
 from aecv.ground.shown import Shown, brief, dataframe
 from aecv.molecules.spec import load_system
-from aecv.numerics.intervals import Interval
+from aecv.numerics.statistics.intervals import Interval
 from aecv.workflow.profiles import FreeEnergy
 
 

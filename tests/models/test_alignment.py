@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aecv.models.inputs.alignment import align
-from aecv.numerics.encoder import align as align_arrays
+from aecv.numerics.kernels.encoder import align as align_arrays
 
 N_ATOMS = 8
 

@@ -20,7 +20,7 @@ from aecv.models.cvs.apart import find_form_apart, n_components_apart
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.probing import find_form
 from aecv.models.cvs.torchscript import read_module
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 
 FRAMES = torch.tensor(np.random.default_rng(1).normal(size=(7, 5, 3)))
 

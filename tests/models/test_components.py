@@ -7,7 +7,7 @@ from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.training.components import NEIGHBOURS, rank_components
 from aecv.models.training.train import train_autoencoder
 from aecv.models.training.training_data import Frames
-from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
+from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
 
 REFERENCE = np.array([[0.0, 0, 0], [0.15, 0, 0], [0.15, 0.15, 0], [0.0, 0.15, 0.1], [0.1, 0.05, 0.2]])
 QUICK = TrainingSettings(restarts=2, max_epochs=6, patience=10, validation_blocks=20)

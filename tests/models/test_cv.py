@@ -16,7 +16,7 @@ import aecv
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV, compare_with_torchscript
 from aecv.models.cvs.cv_files import export_cv, load_cv
-from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
+from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
 
 ATOMS = [1, 4, 6, 8, 10, 14, 16, 18]
 RANGE = [[-2.0, 2.0], [-3.0, 3.5]]

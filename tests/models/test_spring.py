@@ -8,7 +8,7 @@ import torch
 
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.spring import SpringModule, script_springs
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.kernels.internal import InternalCoordinates
 
 KAPPA = (50.0, 300.0)
 

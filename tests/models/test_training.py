@@ -17,7 +17,7 @@ from aecv.models.training.training_data import (
     systematic_resample,
     validation_blocks,
 )
-from aecv.numerics.encoder import align, encode
+from aecv.numerics.kernels.encoder import align, encode
 
 ONE = AutoencoderSettings(hidden=(20,), latent=1)
 QUICK = TrainingSettings(restarts=2, max_epochs=12, patience=12, validation_blocks=20)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.numerics.bootstrap import resampled_weights
-from aecv.numerics.intervals import interval
-from aecv.numerics.units import Units, block_units
-from aecv.numerics.weights import mbar_log_weights
+from aecv.numerics.free_energy.weights import mbar_log_weights
+from aecv.numerics.statistics.bootstrap import resampled_weights
+from aecv.numerics.statistics.intervals import interval
+from aecv.numerics.statistics.units import Units, block_units
 
 KT = 2.5
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numba
 import pytest
 
-from aecv.numerics import compilation
+from aecv.numerics.kernels import compilation
 
 CALLER = """
-from aecv.numerics.compilation import jit
+from aecv.numerics.kernels.compilation import jit
 from aecv.numerics.made_up import answer
 
 @jit
@@ -19,7 +19,7 @@ def twice(x):
     return 2 * answer(x)
 """
 CALLEE = """
-from aecv.numerics.compilation import jit
+from aecv.numerics.kernels.compilation import jit
 
 @jit
 def answer(x):

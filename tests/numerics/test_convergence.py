@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.numerics.convergence import mutual_scores, nonlinear_r2, periodic_features, score, weighted_r2
+from aecv.numerics.statistics.convergence import (
+    mutual_scores,
+    nonlinear_r2,
+    periodic_features,
+    score,
+    weighted_r2,
+)
 
 
 def test_affine_maps_score_one():

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.numerics.correlation import burn_in, n_blocks, statistical_inefficiency
+from aecv.numerics.statistics.correlation import burn_in, n_blocks, statistical_inefficiency
 
 
 def ar1(n_walkers: int, n_frames: int, a: float, seed: int) -> np.ndarray:

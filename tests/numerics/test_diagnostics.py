@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.numerics.diagnostics import basin_visits, core_labels, r_hat, range_growth
+from aecv.numerics.statistics.diagnostics import basin_visits, core_labels, r_hat, range_growth
 
 
 def test_r_hat_of_independent_walkers_is_one() -> None:

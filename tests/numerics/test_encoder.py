@@ -8,8 +8,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aecv.ground.errors import AlignmentError, CVError
-from aecv.numerics import network, superposition
-from aecv.numerics.encoder import NO_REFERENCE, Encoder, align, encode, encode_gradient
+from aecv.numerics.kernels import network, superposition
+from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, align, encode, encode_gradient
 
 
 def make_encoder(n_atoms: int = 8, hidden: tuple[int, ...] = (40,), d: int = 2, seed: int = 0) -> Encoder:

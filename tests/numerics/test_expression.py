@@ -7,7 +7,7 @@ from openmm import unit
 
 from aecv.ground.errors import SettingsError
 from aecv.molecules.spec import load_system
-from aecv.numerics.expression import parse_expression
+from aecv.numerics.free_energy.expression import parse_expression
 
 # every operator and function, precedences where languages differ, definitions in OpenMM's order
 EXPRESSIONS = [

@@ -5,10 +5,10 @@ import pytest
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
-from aecv.numerics import kernels
-from aecv.numerics.abf import Accumulators, couple, data_range, fastest_frequency
-from aecv.numerics.free_energy import czar_gradient, integrate_gradient
-from aecv.numerics.weights import eabf_weights
+from aecv.numerics.extended_abf.abf import Accumulators, couple, data_range, fastest_frequency
+from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
+from aecv.numerics.free_energy.weights import eabf_weights
+from aecv.numerics.kernels import encoder_kernels as kernels
 from tests.numerics import toys
 from tests.numerics.toys import KT
 

@@ -5,7 +5,7 @@ import pytest
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
-from aecv.numerics.free_energy import (
+from aecv.numerics.free_energy.integration import (
     bias_potential,
     czar_gradient,
     delta_f,

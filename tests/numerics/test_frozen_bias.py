@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from aecv.ground.grid import Grid
-from aecv.numerics import kernels
-from aecv.numerics.abf import couple
-from aecv.numerics.free_energy import _multilinear
-from aecv.numerics.marginal import MarginalBias
+from aecv.numerics.extended_abf.abf import couple
+from aecv.numerics.extended_abf.marginal import MarginalBias
+from aecv.numerics.free_energy.integration import _multilinear
+from aecv.numerics.kernels import encoder_kernels as kernels
 from tests.numerics import toys
 from tests.numerics.toys import KT
 

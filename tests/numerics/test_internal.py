@@ -5,7 +5,7 @@ import pytest
 
 from aecv.ground.errors import CVError
 from aecv.molecules.geometry import angles, dihedrals, distances
-from aecv.numerics.internal import InternalCoordinates, internal_gradient, internal_values
+from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradient, internal_values
 
 ALL = InternalCoordinates(
     kinds=("dihedral", "angle", "distance"),

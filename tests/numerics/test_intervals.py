@@ -5,17 +5,17 @@ import pytest
 from scipy.stats import t as student
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.numerics.correlation import n_blocks
-from aecv.numerics.diagnostics import basin_visits
-from aecv.numerics.free_energy import delta_f
-from aecv.numerics.intervals import (
+from aecv.numerics.free_energy.integration import delta_f
+from aecv.numerics.statistics.correlation import n_blocks
+from aecv.numerics.statistics.diagnostics import basin_visits
+from aecv.numerics.statistics.intervals import (
     Interval,
     aligned,
     crossing_error,
     interval,
     profile_crossing_error,
 )
-from aecv.numerics.units import block_units
+from aecv.numerics.statistics.units import block_units
 
 KT = 2.5
 

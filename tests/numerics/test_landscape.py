@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import GridError
-from aecv.numerics.landscape import find_basins, lowest_path
+from aecv.numerics.free_energy.landscape import find_basins, lowest_path
 
 KT = 2.5
 

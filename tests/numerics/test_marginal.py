@@ -6,8 +6,8 @@ from scipy.special import logsumexp
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import Grid
-from aecv.numerics.marginal import MarginalBias
-from aecv.numerics.weights import mbar_log_weights
+from aecv.numerics.extended_abf.marginal import MarginalBias
+from aecv.numerics.free_energy.weights import mbar_log_weights
 
 KT = 2.494
 

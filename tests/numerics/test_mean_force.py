@@ -5,7 +5,7 @@ import pytest
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import Grid
-from aecv.numerics.mean_force import mean_force_of_frames
+from aecv.numerics.extended_abf.mean_force import mean_force_of_frames
 
 KT = 2.5
 

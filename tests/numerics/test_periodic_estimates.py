@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from aecv.ground.grid import Grid
-from aecv.numerics.free_energy import FreeEnergy, czar_gradient, integrate_gradient
-from aecv.numerics.marginal import MarginalBias
-from aecv.numerics.mean_force import mean_force_of_frames
-from aecv.numerics.quadrature import smeared_density
+from aecv.numerics.extended_abf.marginal import MarginalBias
+from aecv.numerics.extended_abf.mean_force import mean_force_of_frames
+from aecv.numerics.free_energy.integration import FreeEnergy, czar_gradient, integrate_gradient
+from aecv.numerics.free_energy.quadrature import smeared_density
 from tests.numerics import circle
 from tests.numerics.circle import GRID, KT, TURN
 

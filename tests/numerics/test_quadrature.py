@@ -5,7 +5,7 @@ import pytest
 from scipy.special import erf
 
 from aecv.ground.errors import GridError
-from aecv.numerics.quadrature import (
+from aecv.numerics.free_energy.quadrature import (
     Plane,
     boltzmann_plane,
     cell_centers,

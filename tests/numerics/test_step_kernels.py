@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from aecv.ground.grid import Grid
-from aecv.numerics import kernel_memory as m
-from aecv.numerics import kernels, step_kernels
-from aecv.numerics.abf import ExtendedVariable, couple
-from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
-from aecv.numerics.internal import InternalCoordinates, internal_values
-from aecv.numerics.internal_kernels import extended_internal_force
-from aecv.numerics.kernel_memory import KernelMemory
+from aecv.numerics.extended_abf import kernel_memory as m
+from aecv.numerics.extended_abf import step_kernels
+from aecv.numerics.extended_abf.abf import ExtendedVariable, couple
+from aecv.numerics.extended_abf.kernel_memory import KernelMemory
+from aecv.numerics.kernels import encoder_kernels as kernels
+from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
+from aecv.numerics.kernels.internal import InternalCoordinates, internal_values
+from aecv.numerics.kernels.internal_kernels import extended_internal_force
 
 N_ATOMS, N_STEPS = 6, 25
 SAME = 1e-10

@@ -5,9 +5,9 @@ import pytest
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import Grid
-from aecv.numerics.free_energy import integrate_gradient
-from aecv.numerics.support import Course, supported
-from aecv.numerics.weights import effective_sample_size
+from aecv.numerics.free_energy.integration import integrate_gradient
+from aecv.numerics.free_energy.support import Course, supported
+from aecv.numerics.free_energy.weights import effective_sample_size
 
 
 def of_one_walker(n: int) -> Course:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aecv.numerics.timeline import frame_marks, timeline
+from aecv.numerics.statistics.timeline import frame_marks, timeline
 
 
 def walk(n: int, seed: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from scipy.special import logsumexp
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
-from aecv.numerics.free_energy import FreeEnergy, delta_f
-from aecv.numerics.weights import (
+from aecv.numerics.free_energy.integration import FreeEnergy, delta_f
+from aecv.numerics.free_energy.weights import (
     eabf_weights,
     effective_sample_size,
     mbar_log_weights,
@@ -177,7 +177,7 @@ def test_mbar_does_not_depend_on_frame_offsets_of_the_states():
 def test_mbar_thinned_start_gives_the_same_answer(monkeypatch):
     _, energies, _ = gaussian_pool([1500] * 4, seed=6)
     plain = mbar_log_weights(energies, [1500] * 4, kt=1.0)
-    monkeypatch.setattr("aecv.numerics.weights._PRESOLVE_FRAMES", 500)
+    monkeypatch.setattr("aecv.numerics.free_energy.weights._PRESOLVE_FRAMES", 500)
     thinned = mbar_log_weights(energies, [1500] * 4, kt=1.0)
     np.testing.assert_allclose(thinned.log_weights, plain.log_weights, atol=1e-8)
 

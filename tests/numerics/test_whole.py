@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import SamplingError
-from aecv.numerics.lattice import nearest_shift, reduced
-from aecv.numerics.spanning_tree import SpanningTree, molecules_of, tree_of_all, tree_of_some
-from aecv.numerics.whole import make_whole
+from aecv.numerics.geometry.lattice import nearest_shift, reduced
+from aecv.numerics.geometry.spanning_tree import SpanningTree, molecules_of, tree_of_all, tree_of_some
+from aecv.numerics.geometry.whole import make_whole
 
 BOXES = {
     "cubic": np.diag([3.0, 3.0, 3.0]),

@@ -7,8 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aecv.ground.grid import Grid
-from aecv.numerics import kernels
-from aecv.numerics.abf import Accumulators, ExtendedVariable, couple
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, couple
+from aecv.numerics.kernels import encoder_kernels as kernels
 
 FloatArray = NDArray[np.float64]
 KT = 2.5

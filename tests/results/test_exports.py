@@ -10,9 +10,9 @@ import pytest
 from aecv.ground.errors import CVError, GridError
 from aecv.ground.grid import Grid
 from aecv.ground.units import thermal_energy
-from aecv.numerics.abf import couple
-from aecv.numerics.encoder import NO_REFERENCE, Encoder, encode
-from aecv.numerics.internal import InternalCoordinates, internal_values
+from aecv.numerics.extended_abf.abf import couple
+from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
+from aecv.numerics.kernels.internal import InternalCoordinates, internal_values
 from aecv.results.exports.colvars_input import colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.reference_pdb import reference_pdb, rounded, written_reference

@@ -6,7 +6,7 @@ import numpy as np
 
 from aecv.ground.progress import silent
 from aecv.molecules.spec import load_system
-from aecv.numerics.spanning_tree import molecules_of
+from aecv.numerics.geometry.spanning_tree import molecules_of
 from aecv.sampling.dynamics import WalkerState
 from aecv.sampling.equilibration import Runner, _rescaled, at_once, equilibrate
 from aecv.sampling.images import bond_pairs, system_box

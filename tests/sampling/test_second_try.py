@@ -14,7 +14,7 @@ from aecv.ground.errors import ExplosionError
 from aecv.ground.grid import Grid
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators, couple
+from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult, SegmentSeed, UnbiasedEngine, WalkerState
 from aecv.sampling.platforms import choose_platform

@@ -12,7 +12,7 @@ from aecv.ground.grid import Grid
 from aecv.ground.region_settings import DeltaFSettings, ends_of_region, in_region
 from aecv.ground.settings import PoolSettings, Settings
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators, couple
+from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.results.colvar import read_colvar
 from aecv.workflow.convergence import write_convergence
 from aecv.workflow.estimates import estimate, inside_region, passages

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from aecv.ground.files import read_json
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.quadrature import mass_along
+from aecv.numerics.free_energy.quadrature import mass_along
 from aecv.results import plots
 from aecv.results.fes import read_fes
 from aecv.sampling.system import build

@@ -19,7 +19,7 @@ from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import FORMS
 from aecv.sampling.system import MolecularSystem, build
 from aecv.workflow.export_source import _place_in_run

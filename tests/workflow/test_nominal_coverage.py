@@ -6,10 +6,10 @@ The intervals are those of a run: `resample` and the Delta F and profile of what
 import numpy as np
 import pytest
 
-from aecv.numerics.diagnostics import basin_visits
-from aecv.numerics.free_energy import delta_f
-from aecv.numerics.intervals import Interval, aligned
-from aecv.numerics.weights import mbar_log_weights
+from aecv.numerics.free_energy.integration import delta_f
+from aecv.numerics.free_energy.weights import mbar_log_weights
+from aecv.numerics.statistics.diagnostics import basin_visits
+from aecv.numerics.statistics.intervals import Interval, aligned
 from aecv.workflow.pool import BiasedSample
 from aecv.workflow.uncertainty import Origins, resample
 from tests.numerics import langevin

@@ -13,8 +13,8 @@ from aecv.ground.files import write_arrays
 from aecv.ground.grid import Grid
 from aecv.ground.settings import PoolSettings
 from aecv.molecules.spec import load_system
-from aecv.numerics.abf import Accumulators, couple
-from aecv.numerics.encoder import Encoder, encode
+from aecv.numerics.extended_abf.abf import Accumulators, couple
+from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.workflow.coupling import SAFE_PHASE, extended_variable
 from aecv.workflow.learning import compare, matching
 from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool, plain_pool, unbiased_pool

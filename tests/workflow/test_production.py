@@ -12,8 +12,8 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.numerics.marginal import MarginalBias
-from aecv.numerics.weights import mbar_log_weights
+from aecv.numerics.extended_abf.marginal import MarginalBias
+from aecv.numerics.free_energy.weights import mbar_log_weights
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.sampling.walkers import BiasRule

@@ -13,7 +13,7 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
-from aecv.numerics.free_energy import czar_gradient, integrate_gradient
+from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.results import plots
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes

@@ -7,8 +7,8 @@ import pytest
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.settings import PoolSettings
-from aecv.numerics.support import Course
-from aecv.numerics.weights import effective_sample_size
+from aecv.numerics.free_energy.support import Course
+from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.workflow.pool import BiasedIteration, mbar_pool, plain_pool
 from aecv.workflow.reweighted import ReweightedFrames, all_frames, frames_of_pool
 from aecv.workflow.samples import Samples

@@ -10,7 +10,7 @@ from aecv.ground.errors import TrainingError
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.models.training.train import train as training
 from aecv.molecules.spec import load_system
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.workflow import threshold
 from aecv.workflow.records import IterationRecord, converged_at, required_score
 from aecv.workflow.threshold import (

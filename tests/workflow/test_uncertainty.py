@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from aecv.numerics.bootstrap import Replicates
-from aecv.numerics.intervals import Interval, aligned, crossing_error
-from aecv.numerics.support import Course
+from aecv.numerics.free_energy.support import Course
+from aecv.numerics.statistics.bootstrap import Replicates
+from aecv.numerics.statistics.intervals import Interval, aligned, crossing_error
 from aecv.workflow.pool import BiasedSample
 from aecv.workflow.uncertainty import Origins, Resampled, resample
 

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
-from aecv.numerics.encoder import Encoder, encode, encode_gradient
-from aecv.numerics.internal import InternalCoordinates, internal_gradient, internal_values
+from aecv.numerics.kernels.encoder import Encoder, encode, encode_gradient
+from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradient, internal_values
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -20,7 +20,7 @@ from aecv.ground.forms import Count, Number, in_form
 from aecv.ground.ledger import checked
 from aecv.models.cvs.archive import metadata_inside
 from aecv.models.cvs.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from aecv.models.cvs.cv_files import export_cv
 from aecv.models.cvs.internal_export import export_internal
 from aecv.models.cvs.torchscript import module_dtype
 from aecv.molecules.observables import ObservableSet
-from aecv.numerics.abf import data_range
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.extended_abf.abf import data_range
+from aecv.numerics.kernels.internal import InternalCoordinates
 
 FloatArray = NDArray[np.float64]
 

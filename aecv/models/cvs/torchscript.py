@@ -17,7 +17,7 @@ from aecv.ground.errors import CVError, first_line
 from aecv.ground.files import parse_json, replacing
 from aecv.models.cvs.archive import looked_at
 from aecv.models.inputs.alignment import align
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 
 FloatArray = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.kernels.internal import InternalCoordinates
 
 
 class InternalModule(torch.nn.Module):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.models.training.training_data import Frames, IntArray
-from aecv.numerics.convergence import neighbour_means
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.statistics.convergence import neighbour_means
 
 FloatArray = NDArray[np.float64]
 Layers = Sequence[tuple[FloatArray, FloatArray]]

@@ -21,7 +21,7 @@ from aecv.models.training.training_data import (
     prepare_replicas,
     systematic_resample,
 )
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 
 FloatArray = NDArray[np.float64]
 

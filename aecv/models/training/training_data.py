@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import TrainingSettings
-from aecv.numerics.encoder import align
+from aecv.numerics.kernels.encoder import align
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

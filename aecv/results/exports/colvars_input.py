@@ -12,9 +12,9 @@ from typing import Literal
 
 from aecv.ground.errors import CVError
 from aecv.ground.grid import FloatArray
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.subject import BIASES as ALL_BIASES
 from aecv.results.exports.subject import FORMS as ALL_FORMS
 from aecv.results.exports.subject import (

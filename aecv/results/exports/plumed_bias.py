@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.results.exports.subject import METAD_SIGMAS, ExportedBias, ExportedCV, number, short, sigma, tau_ps
 
 PACE = 500

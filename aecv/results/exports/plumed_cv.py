@@ -11,8 +11,8 @@ Internal coordinates need no form: TORSION, ANGLE, DISTANCE and POSITION. Source
 src/pytorch/PytorchModel.cpp, src/generic/FitToTemplate.cpp.
 """
 
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.reference_pdb import biases_after_fit
 from aecv.results.exports.subject import ExportedCV, Form, listed, number
 

@@ -1,6 +1,6 @@
 """A whole PLUMED input: what it is, the CV, the bias."""
 
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.plumed_bias import bias_blocks
 from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.subject import BIASES, FORMS, ExportedBias, ExportedCV, Form, check_word

@@ -14,7 +14,7 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.encoder import Encoder
+from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import AtomName
 
 ANGSTROM_PER_NM = 10.0

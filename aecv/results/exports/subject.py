@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.errors import CVError, GridError, suggestion
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.internal import InternalCoordinates
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.internal import InternalCoordinates
 
 Form = Literal["pytorch", "ann", "plain"]
 FORMS: tuple[Form, ...] = ("pytorch", "ann", "plain")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import Grid, IntArray
-from aecv.numerics.support import Course, minus_log
+from aecv.numerics.free_energy.support import Course, minus_log
 from aecv.results.plots import style, surface
 from aecv.results.plots.style import FloatArray
 

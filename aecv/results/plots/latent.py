@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from aecv.numerics.support import Course, minus_log
+from aecv.numerics.free_energy.support import Course, minus_log
 from aecv.results.plots import maps, style, surface
 from aecv.results.plots.style import FloatArray
 

@@ -13,10 +13,10 @@ from openmm import unit
 
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.torchscript import evaluate_with_gradient
-from aecv.numerics import step_kernels
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.spanning_tree import SpanningTree
-from aecv.numerics.whole import make_frame_whole
+from aecv.numerics.extended_abf import step_kernels
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.geometry.spanning_tree import SpanningTree
+from aecv.numerics.geometry.whole import make_frame_whole
 from aecv.sampling import dynamics
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 

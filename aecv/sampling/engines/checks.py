@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cvs.cv import CV, compare_with_torchscript, shortest
 from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.images import system_box
 from aecv.sampling.system import MolecularSystem, check_atoms
 

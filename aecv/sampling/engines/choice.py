@@ -13,7 +13,7 @@ from typing import Any
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.dynamics import Engine
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.platforms import PlatformChoice

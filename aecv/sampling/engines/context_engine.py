@@ -16,7 +16,7 @@ from openmm import unit
 
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.models.cvs.cv import CV
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling import dynamics
 from aecv.sampling.dynamics import SegmentJob, SegmentResult
 from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, verify_cv

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SimulationError
 from aecv.ground.grid import Grid
-from aecv.numerics.abf import Accumulators
+from aecv.numerics.extended_abf.abf import Accumulators
 
 FloatArray = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from aecv.ground.errors import ExplosionError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.models.cvs.torchscript import evaluate_with_gradient
-from aecv.numerics import kernels
-from aecv.numerics.abf import Accumulators, ExtendedVariable
-from aecv.numerics.kernel_memory import KernelMemory
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
+from aecv.numerics.extended_abf.kernel_memory import KernelMemory
+from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.sampling.dynamics import SegmentJob
 from aecv.sampling.engines.checks import not_finite
 

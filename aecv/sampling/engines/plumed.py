@@ -24,7 +24,7 @@ from openmm import unit
 
 from aecv.ground.errors import CVError, ExplosionError, SettingsError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
-from aecv.numerics.abf import Accumulators, ExtendedVariable
+from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.results.colvar import read_colvar
 from aecv.results.exports.subject import Form
 from aecv.sampling import dynamics

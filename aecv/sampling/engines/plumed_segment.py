@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.numerics import kernels
-from aecv.numerics.abf import ExtendedVariable
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.results.colvar import write_colvar
 from aecv.results.exports.plumed_bias import bounds
 from aecv.results.exports.subject import listed, number, tau_ps

@@ -13,7 +13,7 @@ from aecv.ground.ledger import checked
 from aecv.ground.observable_settings import UNITS
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
-from aecv.numerics.intervals import aligned
+from aecv.numerics.statistics.intervals import aligned
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import FesFile, read_fes
 from aecv.results.report.content import InTime, Landscape, Place, Quantity

@@ -14,7 +14,7 @@ from aecv.ground.grid import FloatArray, Grid, IntArray
 from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
-from aecv.numerics.landscape import Basin, find_basins, lowest_path
+from aecv.numerics.free_energy.landscape import Basin, find_basins, lowest_path
 from aecv.results.fes import FesFile, read_fes
 from aecv.results.report.content import Quantity, Stop, Structures
 from aecv.results.trajectory import pick_frames

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import SamplingError
-from aecv.numerics.compilation import jit
-from aecv.numerics.lattice import nearest_shift, reduced
-from aecv.numerics.spanning_tree import SpanningTree
+from aecv.numerics.geometry.lattice import nearest_shift, reduced
+from aecv.numerics.geometry.spanning_tree import SpanningTree
+from aecv.numerics.kernels.compilation import jit
 
 FloatArray = NDArray[np.float64]
 

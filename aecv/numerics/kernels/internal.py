@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError
-from aecv.numerics import internal_kernels as kernels
+from aecv.numerics.kernels import internal_kernels as kernels
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.units import Units
-from aecv.numerics.weights import MbarResult, every_nth, mbar_log_weights
+from aecv.numerics.free_energy.weights import MbarResult, every_nth, mbar_log_weights
+from aecv.numerics.statistics.units import Units
 
 _TOLERANCE = 1e-6
 """Largest accepted |sum of a state's weights - 1| of a replicate."""

@@ -13,8 +13,8 @@ from scipy.sparse import coo_array, csgraph
 
 from aecv.ground.errors import GridError
 from aecv.ground.grid import FloatArray, Grid, IntArray
-from aecv.numerics.free_energy import FreeEnergy
-from aecv.numerics.poisson import neighbours
+from aecv.numerics.free_energy.integration import FreeEnergy
+from aecv.numerics.free_energy.poisson import neighbours
 
 BoolArray = NDArray[np.bool_]
 

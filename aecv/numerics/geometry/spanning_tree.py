@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, dijkstra, minimum_spanning_tree
 
-from aecv.numerics.lattice import update_nearest
+from aecv.numerics.geometry.lattice import update_nearest
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

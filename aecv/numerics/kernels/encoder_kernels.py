@@ -10,9 +10,9 @@
 
 import numpy as np
 
-from aecv.numerics.compilation import jit
-from aecv.numerics.network import backward, forward
-from aecv.numerics.superposition import fit, unfit
+from aecv.numerics.kernels.compilation import jit
+from aecv.numerics.kernels.network import backward, forward
+from aecv.numerics.kernels.superposition import fit, unfit
 
 # Rows of the constants of the extended system, one column per component.
 LOWER, UPPER, INVERSE_WIDTH, KAPPA, KICK, HALF_DRIFT, DAMPING, NOISE, FULL_SAMPLES, PERIOD = range(10)

@@ -6,7 +6,7 @@ Frames are read at some microseconds each; the same in numpy costs a third of th
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.numerics.compilation import jit
+from aecv.numerics.kernels.compilation import jit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -7,7 +7,7 @@ Products add four rows at a time to the result: one row at a time reads and writ
 which takes four times as long as the arithmetic.
 """
 
-from aecv.numerics.compilation import jit
+from aecv.numerics.kernels.compilation import jit
 
 _FEW = 8
 """Up to this many outputs, a scalar product per output is faster than sums of rows as short as that."""

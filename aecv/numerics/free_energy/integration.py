@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import FloatArray, Grid, IntArray
-from aecv.numerics.poisson import integrate_on_edges
+from aecv.numerics.free_energy.poisson import integrate_on_edges
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

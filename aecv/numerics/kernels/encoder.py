@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import AlignmentError, CVError
-from aecv.numerics import kernels
+from aecv.numerics.kernels import encoder_kernels as kernels
 
 FloatArray = NDArray[np.float64]
 

@@ -69,7 +69,7 @@ def interval(
 ) -> Interval:
     """Confidence interval estimate +- max(t SE, z floor) from bootstrap replicates.
 
-    SE = std(replicates), drawn so that it is right in every stratum, see `aecv.numerics.units`. t is
+    SE = std(replicates), drawn so that it is right in every stratum, see `aecv.numerics.statistics.units`. t is
     Student's quantile with n - s degrees of freedom for n units in s strata, z the normal one. Percentiles of
     the replicates, widened by t / z, held the truth less often: few units make few distinct replicates.
 
@@ -129,7 +129,7 @@ def crossing_error(n_entered: int, n_left: int, *, kt: float) -> float:
     half width of its 95 % interval over 1.96, max(ln F_0.975, -ln F_0.025) kT / 1.96; for many stays that is
     kT (1/n + 1/m)^(1/2). It holds for any number of walkers and any bias that is fixed.
 
-    Count milestones, not recrossings: see `aecv.numerics.diagnostics.basin_visits`.
+    Count milestones, not recrossings: see `aecv.numerics.statistics.diagnostics.basin_visits`.
 
     Args:
         n_entered, n_left: how often walkers came into the region and left it, over all of the frames.

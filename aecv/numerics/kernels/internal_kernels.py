@@ -11,8 +11,8 @@ Blondel, Karplus, J. Comput. Chem. 17, 1132 (1996).
 
 import numpy as np
 
-from aecv.numerics.compilation import jit
-from aecv.numerics.kernels import KAPPA, LAM, PERIOD, extended_step, nearest_image
+from aecv.numerics.kernels.compilation import jit
+from aecv.numerics.kernels.encoder_kernels import KAPPA, LAM, PERIOD, extended_step, nearest_image
 
 DISTANCE, ANGLE, DIHEDRAL, COORDINATE = range(4)
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.compilation import jit
-from aecv.numerics.kernels import N_COUNTERS, N_LAM_ROWS
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.kernels.compilation import jit
+from aecv.numerics.kernels.encoder_kernels import N_COUNTERS, N_LAM_ROWS
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -5,14 +5,14 @@ The arithmetic is in `kernels` and `internal_kernels`; here their arguments are 
 
 import numpy as np
 
-from aecv.numerics import kernel_memory as m
-from aecv.numerics.abf import ExtendedVariable
-from aecv.numerics.compilation import jit
-from aecv.numerics.encoder import Encoder
-from aecv.numerics.internal import InternalCoordinates
-from aecv.numerics.internal_kernels import extended_internal_force
-from aecv.numerics.kernel_memory import KernelMemory, part
-from aecv.numerics.kernels import N_CONSTANTS, N_LAM_ROWS, extended_abf_force
+from aecv.numerics.extended_abf import kernel_memory as m
+from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.numerics.extended_abf.kernel_memory import KernelMemory, part
+from aecv.numerics.kernels.compilation import jit
+from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.encoder_kernels import N_CONSTANTS, N_LAM_ROWS, extended_abf_force
+from aecv.numerics.kernels.internal import InternalCoordinates
+from aecv.numerics.kernels.internal_kernels import extended_internal_force
 
 REFERENCE, PARAMETERS, WORK, MATRICES, QUARTIC = range(m.OWN, m.OWN + 5)
 XI, GRADIENT, SCRATCH = range(m.OWN, m.OWN + 3)

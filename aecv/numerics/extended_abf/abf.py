@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
 from aecv.ground.shown import Shown
-from aecv.numerics import kernels
-from aecv.numerics.free_energy import FreeEnergy, integrate_gradient
+from aecv.numerics.free_energy.integration import FreeEnergy, integrate_gradient
+from aecv.numerics.kernels import encoder_kernels as kernels
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -14,7 +14,7 @@ A reference without atoms stands for no superposition: y = q, and dE/dq = g.
 
 import numpy as np
 
-from aecv.numerics.compilation import jit
+from aecv.numerics.kernels.compilation import jit
 
 _MAX_NEWTON = 60
 _DEGENERATE = 1e-9

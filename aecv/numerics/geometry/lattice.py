@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import SamplingError
-from aecv.numerics.compilation import jit
+from aecv.numerics.kernels.compilation import jit
 
 FloatArray = NDArray[np.float64]
 

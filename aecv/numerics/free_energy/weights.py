@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.numerics.free_energy import FreeEnergy
+from aecv.numerics.free_energy.integration import FreeEnergy
 
 _PRESOLVE_FRAMES = 20_000
 """MBAR is solved first on about so many frames: that gives a start from which all frames need few steps."""

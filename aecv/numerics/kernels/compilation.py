@@ -38,15 +38,15 @@ def jit(function):  # type: ignore[no-untyped-def]
 @cache
 def cache_folder() -> Path:
     """Where compiled kernels are kept: in NUMBA_CACHE_DIR, beside the package, or in the user's cache."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     return _base(here) / f"aecv-{_fingerprint(here)}"
 
 
 def _fingerprint(folder: Path) -> str:
     """Of all Python files of a folder."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

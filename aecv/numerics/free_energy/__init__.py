@@ -1,0 +1,1 @@
+"""Free energies: weights, integration, support, exact answers."""

@@ -1,0 +1,1 @@
+"""Geometry of frames: boxes, whole molecules, bonds."""

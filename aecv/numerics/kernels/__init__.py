@@ -1,0 +1,1 @@
+"""Compiled kernels of collective variables: values and gradients."""

@@ -1,0 +1,1 @@
+"""Statistics of series and estimates: correlation, bootstrap, intervals, scores."""
