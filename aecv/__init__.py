@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aecv.models.cvs.cv import CV
     from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
-    from aecv.sampling.workers import open_workers
+    from aecv.sampling.processes.workers import open_workers
     from aecv.workflow.applied import apply
     from aecv.workflow.checking import examine
     from aecv.workflow.exporting import export
@@ -49,7 +49,7 @@ _HOMES = {
     "examine": "aecv.workflow.checking",
     "iterate": "aecv.workflow.loop",
     "sample_along": "aecv.workflow.plain",
-    "open_workers": "aecv.sampling.workers",
+    "open_workers": "aecv.sampling.processes.workers",
     "FrameFiles": "aecv.workflow.input_frames",
     "Weights": "aecv.workflow.input_weights",
     "train": "aecv.workflow.offline",

@@ -16,11 +16,11 @@ from aecv.ground.grid import FloatArray, Grid
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, fastest_frequency
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.structure import read_structure
-from aecv.sampling.system import MolecularSystem, build, make_context
+from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
+from aecv.sampling.system.platforms import PlatformChoice
+from aecv.sampling.system.structure import read_structure
 
 FRAME_STEPS = 100
 Kind = Callable[..., ContextEngine]

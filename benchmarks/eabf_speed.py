@@ -27,13 +27,20 @@ from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder, encode
-from aecv.sampling.dynamics import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState, start
+from aecv.sampling.dynamics.segments import (
+    Engine,
+    SegmentJob,
+    SegmentSeed,
+    UnbiasedEngine,
+    WalkerState,
+    start,
+)
 from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.engines.plumed import PlumedEngine
-from aecv.sampling.equilibration import equilibrate
-from aecv.sampling.platforms import PlatformChoice, choose_platform
-from aecv.sampling.system import MolecularSystem, build, make_context
+from aecv.sampling.starting.equilibration import equilibrate
+from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
+from aecv.sampling.system.platforms import PlatformChoice, choose_platform
 from aecv.workflow.coupling import extended_variable
 
 

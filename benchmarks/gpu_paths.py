@@ -35,9 +35,9 @@ from soak import soak_rows
 
 from aecv.ground.errors import AecvError
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics import Engine, SegmentJob, UnbiasedEngine
-from aecv.sampling.platforms import choose_platform, fastest_platform
-from aecv.sampling.system import make_context
+from aecv.sampling.dynamics.segments import Engine, SegmentJob, UnbiasedEngine
+from aecv.sampling.system.molecular_system import make_context
+from aecv.sampling.system.platforms import choose_platform, fastest_platform
 
 UNBIASED = "unbiased MD"
 EQUILIBRATION = "sampling.equilibration_ps=5"

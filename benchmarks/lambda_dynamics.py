@@ -25,10 +25,10 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.results.fes import read_fes
+from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, make_plan, run_rounds
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.system import build
-from aecv.sampling.walkers import BiasRule, Ensemble, make_plan, run_rounds
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.coupling import extended_variable
 from aecv.workflow.samples import Samples
 from aecv.workflow.sampling_stage import with_lambda

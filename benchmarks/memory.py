@@ -27,7 +27,7 @@ from runs import Row, print_table, settings_of, write_rows
 from aecv.ground.files import read_json
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.learning_stage import OUTPUTS, learn
 from aecv.workflow.samples import Samples
 from aecv.workflow.store import RunDirectory

@@ -31,12 +31,12 @@ from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels import encoder_kernels as kernels
-from aecv.sampling.dynamics import SegmentJob
+from aecv.sampling.dynamics.segments import SegmentJob
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.sampling.system.platforms import PlatformChoice
 
 SAME_NM2 = 1e-10
 """Sum of squared shifts below which the CV's atoms have not moved: in one step it is 1e-6 or more, and by

@@ -26,7 +26,7 @@ from aecv.ground.units import thermal_energy
 from aecv.molecules.geometry import dihedrals
 from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.integration import delta_f
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 
 BIAS_FACTOR, HEIGHT_KJ_MOL, WIDTH_RAD, STRIDE = 20.0, 1.0, 0.3, 500
 FRAME_STEPS, BLOCKS = 100, 10

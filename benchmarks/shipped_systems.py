@@ -24,7 +24,7 @@ from runs import Row, print_table, write_rows
 from system_size import measure, prepare
 
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 
 QUICK = {"seconds": 0.3, "repeats": 2, "equilibration_ps": 0.1, "platforms": ["auto"]}
 """What --quick sets."""

@@ -20,7 +20,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.settings import Settings
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.learning import temper
 from aecv.workflow.samples import Samples
 

@@ -11,7 +11,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from aecv.sampling.solvation import pdb_text
+from aecv.sampling.preparing.solvation import pdb_text
 
 FloatArray = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from openmm import unit
 from aecv.ground.errors import CVError
 from aecv.numerics.extended_abf import kernel_memory, step_kernels
 from aecv.numerics.kernels import encoder_kernels as kernels
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from tests.conftest import called
 
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aecv.commands import doctor
-from aecv.sampling import trial
-from aecv.sampling.trial import Trial
+from aecv.sampling.engines import trial
+from aecv.sampling.engines.trial import Trial
 
 
 def here(name: str, tried: Callable[[], Trial]) -> Trial:

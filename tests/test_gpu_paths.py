@@ -16,11 +16,11 @@ import pytest
 
 from aecv.ground.errors import SettingsError, SimulationError
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics import place
+from aecv.sampling.dynamics.segments import place
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.platforms import choose_platform, fastest_platform
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.platforms import choose_platform, fastest_platform
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("alanine_setting", "force_ways", "gpu_paths", "multiple_time_step", "soak", "torch_callback")

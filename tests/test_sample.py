@@ -23,7 +23,7 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.sampling.engines import choice, plumed, torchforce
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.given import GivenCV
 from aecv.workflow.sampled import Sampled
 from aecv.workflow.samples import Bias

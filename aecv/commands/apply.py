@@ -63,7 +63,7 @@ def main(
     assert files is not None
     from aecv.molecules.spec import load_system
     from aecv.results import plots
-    from aecv.sampling.system import build
+    from aecv.sampling.system.molecular_system import build
     from aecv.workflow.applied import apply_built, colours_of, system_of
     from aecv.workflow.given import GivenCV
 

@@ -21,7 +21,7 @@ from aecv.ground.cores import usable_cores
 from aecv.ground.versions import versions
 
 if TYPE_CHECKING:
-    from aecv.sampling.trial import Trial
+    from aecv.sampling.engines.trial import Trial
 
 WIDTH = 12
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENMM_CPU_THREADS")
@@ -100,7 +100,7 @@ def _numba_cache() -> str:
 def _trials() -> Iterator[tuple[str, "Trial"]]:
     """Sections and trials, in turn: platforms, then engines."""
     try:
-        from aecv.sampling import trial
+        from aecv.sampling.engines import trial
     except ImportError as error:
         say(f"{'OpenMM':<{WIDTH}}DOES NOT WORK, {without_home(str(error))}")
         say(f"{'':<{WIDTH}}install it: python -m pip install openmm")

@@ -85,7 +85,7 @@ def main(
       aecv init complex --prmtop complex.prmtop --inpcrd complex.inpcrd
       aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
     """
-    from aecv.sampling.preparation import Preparation
+    from aecv.sampling.preparing.preparation import Preparation
     from aecv.workflow.initialising import initialise
     from aecv.workflow.sources import Sources
 

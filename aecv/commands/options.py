@@ -15,8 +15,8 @@ from aecv.ground.errors import SettingsError
 if TYPE_CHECKING:
     from aecv.models.cvs.cv import CV
     from aecv.molecules.spec import SystemSpec
-    from aecv.sampling.system import MolecularSystem
-    from aecv.sampling.workers import Workers
+    from aecv.sampling.processes.workers import Workers
+    from aecv.sampling.system.molecular_system import MolecularSystem
     from aecv.workflow.input_frames import FrameFiles
     from aecv.workflow.input_weights import Weights
 
@@ -352,7 +352,7 @@ def quick_spec(
 
 def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":
     """The processes that --workers, --dask and --devices ask for."""
-    from aecv.sampling.workers import open_workers
+    from aecv.sampling.processes.workers import open_workers
 
     return open_workers(
         spec.settings.sampling.walkers,

@@ -13,7 +13,7 @@ from aecv.numerics.statistics.intervals import Interval
 from aecv.results.colvar import write_colvar
 from aecv.results.fes import write_fes
 from aecv.results.grids import write_count, write_gradient, write_pmf
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.convergence import write_convergence
 from aecv.workflow.estimates import Estimates, inside_region
 from aecv.workflow.exact import write_exact

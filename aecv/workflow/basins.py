@@ -12,7 +12,7 @@ from aecv.ground.ledger import checked
 from aecv.ground.region_settings import in_region
 from aecv.numerics.kernels.encoder import align
 from aecv.numerics.statistics.diagnostics import core_labels
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.store import Place, Places
 
 FloatArray = NDArray[np.float64]

@@ -10,9 +10,9 @@ import openmm
 from aecv.ground.errors import AecvError
 from aecv.ground.settings import Settings
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.speed import BUSY, busy_words, measure_speed
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
+from aecv.sampling.system.platforms import choose_platform
+from aecv.sampling.system.speed import BUSY, busy_words, measure_speed
 from aecv.workflow.cost import Times, estimate_times
 
 

@@ -13,16 +13,17 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.molecules.spec import SystemSpec, as_system
-from aecv.sampling import dynamics, findings
-from aecv.sampling.diagnosis import HUGE, diagnose
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, UnbiasedEngine
-from aecv.sampling.force_field import forcefield_of
-from aecv.sampling.minimising import minimise, tolerance_for
-from aecv.sampling.platforms import PlatformChoice, choose_platform
-from aecv.sampling.second_try import what_went_wrong
-from aecv.sampling.speed import BUSY, busy_words
-from aecv.sampling.structure import read_coordinates
-from aecv.sampling.system import MolecularSystem, build, make_context
+from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.second_try import what_went_wrong
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.preparing import findings
+from aecv.sampling.starting.minimising import minimise, tolerance_for
+from aecv.sampling.system.diagnosis import HUGE, diagnose
+from aecv.sampling.system.force_field import forcefield_of
+from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
+from aecv.sampling.system.platforms import PlatformChoice, choose_platform
+from aecv.sampling.system.speed import BUSY, busy_words
+from aecv.sampling.system.structure import read_coordinates
 from aecv.workflow.cost import Times, estimate_times
 
 N_STEPS = 1000

@@ -10,9 +10,9 @@ from aecv.ground.progress import roughly
 from aecv.ground.settings import Settings
 
 if TYPE_CHECKING:  # a list of systems shall not wait for OpenMM
-    from aecv.sampling.platforms import PlatformChoice
-    from aecv.sampling.system import MolecularSystem
-    from aecv.sampling.workers import Workers
+    from aecv.sampling.processes.workers import Workers
+    from aecv.sampling.system.molecular_system import MolecularSystem
+    from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def log_times(
     Args:
         learns: whether it is a run of the loop; else one sampling along a CV that is given.
     """
-    from aecv.sampling.speed import measure_speed
+    from aecv.sampling.system.speed import measure_speed
 
     settings, n = system.spec.settings, workers.n_processes
     if n is None:

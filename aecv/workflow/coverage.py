@@ -17,7 +17,7 @@ from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.ledger import checked
 from aecv.numerics.statistics.correlation import burn_in
 from aecv.numerics.statistics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.estimates import inside_region
 from aecv.workflow.samples import Bias, Samples
 

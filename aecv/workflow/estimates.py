@@ -11,7 +11,7 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.support import Course
 from aecv.numerics.statistics.diagnostics import basin_visits
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.pool import BiasedIteration, Pool
 from aecv.workflow.reweighted import ReweightedFrames, frames_of_pool
 from aecv.workflow.samples import Samples

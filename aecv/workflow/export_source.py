@@ -26,7 +26,7 @@ from aecv.workflow.samples import Bias, Samples
 from aecv.workflow.store import ALONG, name_of
 
 if TYPE_CHECKING:
-    from aecv.sampling.system import MolecularSystem
+    from aecv.sampling.system.molecular_system import MolecularSystem
 
 N_PROBE = 200
 """Frames on which the spring's frequency is measured when the coupling is made."""
@@ -213,7 +213,7 @@ def _settings(run: Path | None, system: str | Path | None, name: str) -> Setting
 def _built(settings: Settings, system: str | Path | None, cv: CV) -> "MolecularSystem":
     """The system itself, which has to be the one that the CV was learned on."""
     # OpenMM takes seconds to load, and an export of an iteration needs none of it
-    from aecv.sampling.system import build
+    from aecv.sampling.system.molecular_system import build
 
     name = settings.system.name if system is None else system
     try:

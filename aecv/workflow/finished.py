@@ -17,7 +17,7 @@ from aecv.workflow.manifest import Manifest, read_manifest
 from aecv.workflow.store import ALONG, Place, name_of
 
 if TYPE_CHECKING:
-    from aecv.sampling.system import MolecularSystem
+    from aecv.sampling.system.molecular_system import MolecularSystem
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,6 @@ class FinishedRun(FinishedStages):
 
     def system(self, system: str | Path | None = None) -> "MolecularSystem":
         """The system itself; arguments and errors as `spec`."""
-        from aecv.sampling.system import build
+        from aecv.sampling.system.molecular_system import build
 
         return build(self.spec(system))

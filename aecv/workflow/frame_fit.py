@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.geometry.frame_fit import outside, ratio_bounds, volume_signs
-from aecv.sampling.bond_lengths import BondLengths, bond_lengths
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.bond_lengths import BondLengths, bond_lengths
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 Frames = NDArray[np.floating]
 

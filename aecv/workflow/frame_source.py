@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.statistics.timeline import frame_marks
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.atom_order import names_agree, order_by_names
 from aecv.workflow.frame_fit import FrameFit, Misfit, some_of, unlike
 from aecv.workflow.frame_reading import (

@@ -15,7 +15,7 @@ from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.models.inputs.features import read_features
 from aecv.molecules.observables import select_atoms
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 _SUFFIXES = (".pt", ".json", ".npz", ".pth", ".ptc")
 

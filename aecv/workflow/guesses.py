@@ -10,7 +10,7 @@ from mdtraj.geometry.dihedral import indices_phi, indices_psi
 from openmm import app
 
 from aecv.ground.grid import IntArray
-from aecv.sampling.force_field import read_force_field
+from aecv.sampling.system.force_field import read_force_field
 from aecv.workflow.contents import BEADS, NUCLEIC, OTHER, PROTEIN, Contents, Subject
 
 _AMBER14 = "amber14-all.xml"

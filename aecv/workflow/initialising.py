@@ -22,12 +22,12 @@ from aecv.ground.shown import Shown
 from aecv.molecules.solvent import SOLVENT, WATER
 from aecv.molecules.spec import load_system, shipped_systems
 from aecv.molecules.system_files import FILE_NAME
-from aecv.sampling import findings
-from aecv.sampling.diagnosis import HUGE, diagnose
-from aecv.sampling.images import system_box
-from aecv.sampling.preparation import Preparation
-from aecv.sampling.structure import read_coordinates
-from aecv.sampling.system import build
+from aecv.sampling.preparing import findings
+from aecv.sampling.preparing.preparation import Preparation
+from aecv.sampling.system.diagnosis import HUGE, diagnose
+from aecv.sampling.system.images import system_box
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.structure import read_coordinates
 from aecv.workflow.contents import Contents
 from aecv.workflow.own_folder import why_not_ours, write_marks
 from aecv.workflow.proposal import contents_of, propose

@@ -16,7 +16,7 @@ from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.shown import Shown
 from aecv.numerics.statistics.timeline import Timeline, timeline
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.frame_fit import FrameFit, some_of
 from aecv.workflow.frame_reading import Source, check_there, name_of, read_topology
 from aecv.workflow.frame_source import FrameSource

@@ -23,7 +23,7 @@ from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.numerics.statistics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.pool import stride
 from aecv.workflow.samples import Samples
 from aecv.workflow.threshold import Choice, WeightedFrames, consensus_restart

@@ -15,8 +15,8 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
-from aecv.sampling.system import MolecularSystem
-from aecv.sampling.workers import Later, ThisProcess, Workers
+from aecv.sampling.processes.workers import Later, ThisProcess, Workers
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow import analysis
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts

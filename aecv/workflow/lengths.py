@@ -3,7 +3,7 @@
 import numpy as np
 
 from aecv.ground.settings import Settings
-from aecv.sampling.walkers import Plan, make_plan
+from aecv.sampling.dynamics.walkers import Plan, make_plan
 
 
 def plan_of_settings(

@@ -24,13 +24,13 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.results.report.content import State
-from aecv.sampling.dynamics import WalkerState
+from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.walkers import Plan
 from aecv.sampling.engines.choice import require_engine
-from aecv.sampling.platforms import PlatformChoice, choose_platform
-from aecv.sampling.recipe import BiasRecipe, EngineRecipe
-from aecv.sampling.system import MolecularSystem, build
-from aecv.sampling.walkers import Plan
-from aecv.sampling.workers import ThisProcess, Workers
+from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
+from aecv.sampling.processes.workers import ThisProcess, Workers
+from aecv.sampling.system.molecular_system import MolecularSystem, build
+from aecv.sampling.system.platforms import PlatformChoice, choose_platform
 from aecv.workflow import learning_stage, production, sampling_stage
 from aecv.workflow.analysis import written
 from aecv.workflow.cost import log_times

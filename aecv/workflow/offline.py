@@ -20,7 +20,7 @@ from aecv.models.cvs.cv_files import as_cv, load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
-from aecv.sampling.system import build, check_atoms
+from aecv.sampling.system.molecular_system import build, check_atoms
 from aecv.workflow.applied import Applied, Colours, applied_to, draw_applied, read_colours
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.foresight import foresee_training

@@ -13,7 +13,7 @@ from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv_files import load_cv
 from aecv.numerics.free_energy.support import supported
 from aecv.results import plots
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.exact import read_exact_delta_f, read_exact_profile
 from aecv.workflow.records import IterationRecord, required_score
 from aecv.workflow.reporting.history import read_training

@@ -29,12 +29,12 @@ from aecv.ground.settings import Settings
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.plain_cv import behaviour, observable_cv, with_range, write_cv
 from aecv.molecules.spec import SystemSpec, as_system, with_settings
+from aecv.sampling.dynamics.walkers import Plan
 from aecv.sampling.engines.choice import check_cv, require_engine
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.recipe import BiasRecipe, EngineRecipe
-from aecv.sampling.system import MolecularSystem, build, check_atoms
-from aecv.sampling.walkers import Plan
-from aecv.sampling.workers import ThisProcess, Workers
+from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
+from aecv.sampling.processes.workers import ThisProcess, Workers
+from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow import sampling_stage
 from aecv.workflow.analysis import written
 from aecv.workflow.basins import KnownStarts

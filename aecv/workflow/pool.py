@@ -43,7 +43,7 @@ from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.marginal import MarginalBias
 from aecv.numerics.free_energy.weights import eabf_weights, mbar_log_weights, normalised, shared_weight
 from aecv.numerics.statistics.correlation import statistical_inefficiency
-from aecv.sampling.walkers import BiasRule
+from aecv.sampling.dynamics.walkers import BiasRule
 from aecv.workflow.samples import Bias, Samples
 
 logger = logging.getLogger(__name__)

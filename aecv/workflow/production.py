@@ -18,7 +18,7 @@ from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.numerics.free_energy.weights import effective_sample_size
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.analysis import Analysis, analyse
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.coverage import Coverage, assess

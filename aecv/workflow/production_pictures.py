@@ -12,7 +12,7 @@ from aecv.results import plots
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import FesFile, edges_of, read_fes
 from aecv.results.plots import Curve, Estimate, Plane, Profile
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.basins import StoredStarts
 from aecv.workflow.coverage import StoredCoverage
 from aecv.workflow.exact import read_exact_delta_f

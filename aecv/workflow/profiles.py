@@ -19,7 +19,7 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.statistics.intervals import Interval
 from aecv.results.fes import write_fes
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.estimates import Estimates, estimate
 from aecv.workflow.finished import FinishedRun

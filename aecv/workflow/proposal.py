@@ -14,10 +14,10 @@ from aecv.ground.observable_settings import ObservableSettings
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.molecules.system_files import FILE_NAME
-from aecv.sampling import findings
-from aecv.sampling.force_field import forcefield_of
-from aecv.sampling.molecule import Molecule, read_molecule
-from aecv.sampling.structure import read_coordinates, residue_number
+from aecv.sampling.preparing import findings
+from aecv.sampling.system.force_field import forcefield_of
+from aecv.sampling.system.molecule import Molecule, read_molecule
+from aecv.sampling.system.structure import read_coordinates, residue_number
 from aecv.workflow import guesses
 from aecv.workflow.contents import Contents
 from aecv.workflow.guesses import Guess

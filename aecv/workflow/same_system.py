@@ -6,7 +6,7 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV, FloatArray
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 logger = logging.getLogger(__name__)
 

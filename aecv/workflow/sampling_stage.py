@@ -17,11 +17,11 @@ from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.results.trajectory import write_dcd, write_pdb
-from aecv.sampling.dynamics import WalkerState
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import BiasRule, Ensemble, Plan
-from aecv.sampling.workers import Workers
+from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Plan
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.processes.workers import Workers
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.basins import basin_of_frames
 from aecv.workflow.input_frames import FrameFiles, read_frames
 from aecv.workflow.samples import Bias, Samples

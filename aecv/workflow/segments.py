@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.numerics.extended_abf.abf import Accumulators
-from aecv.sampling.dynamics import SegmentResult, WalkerState
-from aecv.sampling.walkers import BiasRule, Ensemble, Executor, Plan, Round, run_rounds
+from aecv.sampling.dynamics.segments import SegmentResult, WalkerState
+from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Executor, Plan, Round, run_rounds
 
 FloatArray = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
 from aecv.molecules.gromacs_text import gromacs_text
-from aecv.sampling.preparation import Preparation, prepare_structure
+from aecv.sampling.preparing.preparation import Preparation, prepare_structure
 from aecv.workflow import guesses
 
 _INCLUDED = "include"

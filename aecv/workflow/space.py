@@ -12,7 +12,7 @@ from typing import Any
 from aecv.ground.errors import ForeseenError, SettingsError
 from aecv.ground.layers import merge, override, validate
 from aecv.ground.settings import Settings
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.lengths import plan_of, production_plan
 
 logger = logging.getLogger(__name__)

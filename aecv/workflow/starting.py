@@ -10,15 +10,15 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
-from aecv.sampling.dynamics import WalkerState
-from aecv.sampling.equilibration import Moved, Runner, equilibrate
-from aecv.sampling.pieces import EQUILIBRATION_TITLES, PIECES
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.starts import Means, StartReport, find_starts
-from aecv.sampling.system import MolecularSystem
-from aecv.sampling.walkers import Ensemble, Plan
-from aecv.sampling.workers import Workers
+from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.walkers import Ensemble, Plan
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.processes.workers import Workers
+from aecv.sampling.starting.equilibration import Moved, Runner, equilibrate
+from aecv.sampling.starting.pieces import EQUILIBRATION_TITLES, PIECES
+from aecv.sampling.starting.starts import Means, StartReport, find_starts
+from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.sampling.system.platforms import PlatformChoice
 from aecv.workflow.segments import SegmentFolder, pack_states, run_saved, unpack_states
 from aecv.workflow.store import Place, RunDirectory
 
@@ -77,7 +77,7 @@ def prepare_walkers(
 
 
 class PieceFolder:
-    """Pieces in a folder, an archive each; see `aecv.sampling.pieces.Pieces`.
+    """Pieces in a folder, an archive each; see `aecv.sampling.starting.pieces.Pieces`.
 
     A damaged piece is as good as none: it is made again, and is the same.
     """

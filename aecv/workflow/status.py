@@ -9,7 +9,7 @@ from typing import Any
 from aecv.ground.ledger import damages
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
-from aecv.sampling.pieces import (
+from aecv.sampling.starting.pieces import (
     EQUILIBRATION_TITLES,
     HOT,
     HOT_HALF,

@@ -19,7 +19,7 @@ from aecv.workflow.cost import estimate_times
 
 if TYPE_CHECKING:  # OpenMM takes seconds to load: only where there is something to time
     from aecv.models.cvs.cv import CV
-    from aecv.sampling.system import MolecularSystem
+    from aecv.sampling.system.molecular_system import MolecularSystem
 
 KEYS = (
     "run.trial",
@@ -110,9 +110,9 @@ def load_trial(
         >>> outcome.verdict.sentences[0]  # doctest: +SKIP
         'trial: lengths too short for conclusions'
     """
-    from aecv.sampling.platforms import choose_platform
-    from aecv.sampling.speed import measure_speed
-    from aecv.sampling.system import build
+    from aecv.sampling.system.molecular_system import build
+    from aecv.sampling.system.platforms import choose_platform
+    from aecv.sampling.system.speed import measure_speed
 
     plain = load_system(name_or_path, config=config, overrides=overrides)
     system = build(plain)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openmm import app
 
-from aecv.sampling.solvation import pdb_text, solvate
+from aecv.sampling.preparing.solvation import pdb_text, solvate
 from systems.ala2.make_structure import positions_from_geometry, topology_from_geometry
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ import PeptideBuilder
 from Bio.PDB import PDBIO
 from openmm import app, unit
 
-from aecv.sampling.solvation import pdb_text, solvate
+from aecv.sampling.preparing.solvation import pdb_text, solvate
 from systems.building import FloatArray, minimised, write_pdb
 
 HERE = Path(__file__).parent

@@ -14,12 +14,12 @@ from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.minimising import minimise
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.starts import find_starts
-from aecv.sampling.system import MolecularSystem, build, make_context
+from aecv.sampling.starting.minimising import minimise
+from aecv.sampling.starting.starts import find_starts
+from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.coupling import extended_variable
 
 TOYS = ("mueller_brown", "double_well_circle", "z_potential")

@@ -13,12 +13,12 @@ from openmm import unit
 from aecv.ground.errors import CVError, MolecularSystemError, SettingsError
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import load_system
-from aecv.sampling import dynamics
+from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.engines import torchforce
 from aecv.sampling.engines.context_engine import ContextEngine
-from aecv.sampling.images import system_box
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.system import build, make_context
+from aecv.sampling.system.images import system_box
+from aecv.sampling.system.molecular_system import build, make_context
+from aecv.sampling.system.platforms import choose_platform
 from tests.engines.conftest import Bench, context_with_bias, job, skip_without, with_engine
 from tests.engines.dimer import ANGLES, dimer_bench, images, vectors_of, write_dimer
 

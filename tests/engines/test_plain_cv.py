@@ -15,9 +15,9 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf import step_kernels
 from aecv.numerics.extended_abf.kernel_memory import FORCES, part
 from aecv.sampling.engines.bias_force import BiasForce
-from aecv.sampling.equilibration import equilibrate
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.system import build
+from aecv.sampling.starting.equilibration import equilibrate
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.platforms import choose_platform
 from tests.engines.conftest import Bench, along, job
 
 TURN = 2.0 * np.pi

@@ -13,7 +13,7 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.exporting import export
 from tests.engines.plumed_driver import drive, find_kernel
 
@@ -44,7 +44,7 @@ def frames(system: MolecularSystem) -> np.ndarray:
     """Frames of a hot run, in every orientation."""
     import openmm
 
-    from aecv.sampling.system import make_context
+    from aecv.sampling.system.molecular_system import make_context
 
     context, integrator = make_context(system, platform="Reference", seed=1, temperature=600.0)
     openmm.LocalEnergyMinimizer.minimize(context)

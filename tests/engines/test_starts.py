@@ -14,10 +14,10 @@ from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationEr
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.sampling.minimising import minimise
-from aecv.sampling.platforms import REFERENCE_MAX_ATOMS, REFERENCE_MAX_ATOMS_GB, choose_platform
-from aecv.sampling.starts import find_starts
-from aecv.sampling.system import MolecularSystem, build, make_context
+from aecv.sampling.starting.minimising import minimise
+from aecv.sampling.starting.starts import find_starts
+from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
+from aecv.sampling.system.platforms import REFERENCE_MAX_ATOMS, REFERENCE_MAX_ATOMS_GB, choose_platform
 
 
 @pytest.fixture(scope="module")

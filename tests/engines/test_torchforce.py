@@ -16,7 +16,7 @@ from aecv.ground.errors import CVError, SimulationError
 from aecv.ground.grid import Grid
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.spring import SpringModule, script_springs
-from aecv.sampling import dynamics
+from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.engines import torch_plugin, torchforce
 from tests.engines.conftest import Bench, couple_like, job, skip_without, with_engine
 

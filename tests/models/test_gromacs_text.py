@@ -9,7 +9,7 @@ from openmm import app
 from aecv.ground.errors import MolecularSystemError
 from aecv.molecules.gromacs_text import gromacs_text
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from tests.sampling.three_atoms import POSITIONS, energy, potential_energy, write_system
 
 

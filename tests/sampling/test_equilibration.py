@@ -7,12 +7,12 @@ import numpy as np
 from aecv.ground.progress import silent
 from aecv.molecules.spec import load_system
 from aecv.numerics.geometry.spanning_tree import molecules_of
-from aecv.sampling.dynamics import WalkerState
-from aecv.sampling.equilibration import Runner, _rescaled, at_once, equilibrate
-from aecv.sampling.images import bond_pairs, system_box
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.system import MolecularSystem, build
-from aecv.sampling.workers import ThisProcess
+from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.processes.workers import ThisProcess
+from aecv.sampling.starting.equilibration import Runner, _rescaled, at_once, equilibrate
+from aecv.sampling.system.images import bond_pairs, system_box
+from aecv.sampling.system.molecular_system import MolecularSystem, build
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.starting import _in_pieces
 
 from .ideal_gas import EDGE_NM, N_ATOMS, write_system

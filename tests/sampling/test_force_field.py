@@ -15,10 +15,10 @@ from openmm import app
 
 from aecv.ground.errors import AecvError, MolecularSystemError
 from aecv.molecules.spec import load_system
-from aecv.sampling.force_field import read_force_field
-from aecv.sampling.preparation import Preparation, prepare_structure
-from aecv.sampling.structure import read_coordinates
-from aecv.sampling.system import build
+from aecv.sampling.preparing.preparation import Preparation, prepare_structure
+from aecv.sampling.system.force_field import read_force_field
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.structure import read_coordinates
 from aecv.workflow.guesses import guess_forcefields
 from tests.sampling import three_atoms
 from tests.sampling.three_atoms import POSITIONS, potential_energy, write_system

@@ -7,9 +7,9 @@ import pytest
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.molecules.spec import load_system
-from aecv.sampling.locations import tidy_pdb
-from aecv.sampling.structure import Coordinates, openmm_name, read_coordinates, residue_title
-from aecv.sampling.system import build
+from aecv.sampling.system.locations import tidy_pdb
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.structure import Coordinates, openmm_name, read_coordinates, residue_title
 
 from .three_atoms import write_system
 

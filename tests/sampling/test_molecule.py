@@ -10,7 +10,7 @@ from openmm import unit
 
 from aecv.ground.errors import MolecularSystemError, SettingsError
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 
 from . import three_atoms
 from .three_atoms import FORMATS, POSITIONS, nonbonded_method, potential_energy, write_system

@@ -15,14 +15,20 @@ from aecv.ground.grid import Grid
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
-from aecv.sampling import dynamics
-from aecv.sampling.dynamics import SegmentJob, SegmentResult, SegmentSeed, UnbiasedEngine, WalkerState
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.recipe import BiasRecipe, EngineRecipe
-from aecv.sampling.second_try import SecondTry, with_timestep
-from aecv.sampling.starts import find_starts
-from aecv.sampling.system import MolecularSystem, build, make_context
-from aecv.sampling.walkers import Ensemble, Round, make_plan
+from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.second_try import SecondTry, with_timestep
+from aecv.sampling.dynamics.segments import (
+    SegmentJob,
+    SegmentResult,
+    SegmentSeed,
+    UnbiasedEngine,
+    WalkerState,
+)
+from aecv.sampling.dynamics.walkers import Ensemble, Round, make_plan
+from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
+from aecv.sampling.starting.starts import find_starts
+from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.segments import SegmentFolder
 
 

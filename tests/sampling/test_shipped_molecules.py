@@ -8,8 +8,8 @@ import openmm
 import pytest
 
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.sampling.structure import read_structure
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
+from aecv.sampling.system.structure import read_structure
 from systems.ala2.make_structure import PHI, PSI, positions_from_geometry, topology_from_geometry
 from systems.building import minimised, place, write_pdb
 

@@ -10,12 +10,12 @@ import pytest
 from aecv.ground.errors import CVError, MolecularSystemError, SamplingError
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
-from aecv.sampling.images import system_box
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.starts import _given
-from aecv.sampling.system import MolecularSystem, build, check_atoms
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.starting.starts import _given
+from aecv.sampling.system.images import system_box
+from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.input_frames import FrameFiles, read_frames
 
 

@@ -9,9 +9,9 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.molecules.spec import load_system
-from aecv.sampling.solvation import edge_for, n_waters, pdb_text, solvate
-from aecv.sampling.structure import nm, read_structure
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.preparing.solvation import edge_for, n_waters, pdb_text, solvate
+from aecv.sampling.system.molecular_system import MolecularSystem, build
+from aecv.sampling.system.structure import nm, read_structure
 
 FILES = ("amber14-all.xml", "amber14/tip3p.xml")
 EDGE_NM = 1.9

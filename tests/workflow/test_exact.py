@@ -13,7 +13,7 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.quadrature import mass_along
 from aecv.results import plots
 from aecv.results.fes import read_fes
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.exact import exact_plane, read_exact_profile, write_exact
 from aecv.workflow.loop import iterate
 from aecv.workflow.pictures import draw_run

@@ -21,7 +21,7 @@ from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import FORMS
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.export_source import _place_in_run
 from aecv.workflow.exporting import export
 from aecv.workflow.samples import Bias

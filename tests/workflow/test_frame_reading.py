@@ -14,7 +14,7 @@ import pytest
 
 from aecv.ground.errors import SamplingError
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.frame_promises import dcd_outline
 from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames
 

@@ -11,7 +11,7 @@ from aecv.ground.files import read_arrays
 from aecv.ground.progress import silent
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow import learning_stage
 from aecv.workflow.learning import _with_hot
 from aecv.workflow.store import RunDirectory

@@ -12,8 +12,8 @@ from openmm import app, unit
 
 from aecv.commands.cli import main
 from aecv.molecules.spec import load_system
-from aecv.sampling.structure import read_structure
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.structure import read_structure
 from aecv.workflow import guesses
 from aecv.workflow.guesses import Contents
 from tests.sampling import three_atoms

@@ -12,7 +12,7 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.input_frames import FrameFiles
 from aecv.workflow.offline import score, score_in_run, score_on, train
 

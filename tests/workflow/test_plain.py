@@ -18,7 +18,7 @@ from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.exporting import export
 from aecv.workflow.plain import sample_along
 from aecv.workflow.sampled import Sampled

@@ -16,7 +16,7 @@ from aecv.numerics.extended_abf.marginal import MarginalBias
 from aecv.numerics.free_energy.weights import mbar_log_weights
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
-from aecv.sampling.walkers import BiasRule
+from aecv.sampling.dynamics.walkers import BiasRule
 from aecv.workflow.loop import Outcome, iterate
 from aecv.workflow.production import OUTPUTS, Production
 from aecv.workflow.samples import Bias, Samples

@@ -18,7 +18,7 @@ from aecv.results import plots
 from aecv.results.colvar import read_colvar
 from aecv.results.fes import read_fes
 from aecv.results.grids import read_multicolumn
-from aecv.sampling.system import build
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow import pictures
 from aecv.workflow.finished import FinishedRun
 from aecv.workflow.profiles import free_energy

@@ -12,7 +12,7 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder
-from aecv.sampling.system import MolecularSystem, build
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.plain import sample_along
 from aecv.workflow.same_system import atom_names, check_same_system
 from tests.workflow.test_plain import SMALL

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecv.sampling.dynamics import SegmentResult, WalkerState
-from aecv.sampling.walkers import Ensemble, Plan, Round, make_plan
+from aecv.sampling.dynamics.segments import SegmentResult, WalkerState
+from aecv.sampling.dynamics.walkers import Ensemble, Plan, Round, make_plan
 from aecv.workflow import segments
 from aecv.workflow.segments import SegmentFolder
 

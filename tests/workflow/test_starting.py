@@ -11,12 +11,12 @@ from aecv.commands.screens import status_text
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics import SegmentJob, SegmentResult
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import build
-from aecv.sampling.walkers import Executor
-from aecv.sampling.workers import ThisProcess
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult
+from aecv.sampling.dynamics.walkers import Executor
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.processes.workers import ThisProcess
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow import starting
 from aecv.workflow.status import status
 from aecv.workflow.store import RunDirectory

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from aecv.commands.cli import main
 from aecv.models.cvs.plain_cv import observable_cv, write_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.dask_workers import DaskWorkers
-from aecv.sampling.speed import Speed
-from aecv.sampling.system import build
+from aecv.sampling.processes.dask_workers import DaskWorkers
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.speed import Speed
 from aecv.workflow import trial
 from aecv.workflow.foresight import foresee_loop, foresee_sample
 from aecv.workflow.lengths import plan_of
@@ -141,7 +141,9 @@ def test_its_settings_can_be_looked_at_first() -> None:
 @pytest.fixture
 def known_speed(monkeypatch: pytest.MonkeyPatch) -> float:
     """Steps per second of one process, instead of measured ones."""
-    monkeypatch.setattr("aecv.sampling.speed.measure_speed", lambda *_: Speed(steps_per_s=1e5, share=1.0))
+    monkeypatch.setattr(
+        "aecv.sampling.system.speed.measure_speed", lambda *_: Speed(steps_per_s=1e5, share=1.0)
+    )
     return 1e5
 
 
@@ -174,7 +176,7 @@ def test_it_is_timed_on_the_device_that_will_run_it(
         assert devices == ("1", "0")
         return SimpleNamespace(on_cpu=False)
 
-    monkeypatch.setattr("aecv.sampling.platforms.choose_platform", choice)
+    monkeypatch.setattr("aecv.sampling.system.platforms.choose_platform", choice)
     layer = trial_layer(load_system("ala2").settings, Pace(steps_per_s=known_speed, processes=2), {})
     assert printed(*words[:1], *words[4:8])["sampling"]["ns"] == layer["sampling"]["ns"]
 

@@ -24,14 +24,14 @@ import pytest
 from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError, TrainingError
 from aecv.ground.versions import versions
 from aecv.molecules.spec import load_system
-from aecv.sampling import dask_tasks, dask_workers, workers
-from aecv.sampling.dask_workers import DaskWorkers
-from aecv.sampling.dynamics import SegmentJob, SegmentSeed, WalkerState
-from aecv.sampling.minimising import MinimiserRecipe
-from aecv.sampling.platforms import PlatformChoice, choose_platform
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import build
-from aecv.sampling.workers import ThisProcess, open_workers
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.processes import dask_tasks, dask_workers, workers
+from aecv.sampling.processes.dask_workers import DaskWorkers
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.processes.workers import ThisProcess, open_workers
+from aecv.sampling.starting.minimising import MinimiserRecipe
+from aecv.sampling.system.molecular_system import build
+from aecv.sampling.system.platforms import PlatformChoice, choose_platform
 from aecv.workflow.loop import iterate
 from tests.workflow.conftest import SMALL
 from tests.workflow.test_resume import assert_same_run, run_until
@@ -135,7 +135,7 @@ def test_nobody_without_the_certificate_is_answered(recipe: EngineRecipe) -> Non
 
 def test_a_cluster_of_one_s_own_can_do_without_pages_too(tmp_path: Path) -> None:
     """The option of docs/cluster.md; --no-dashboard alone leaves the pages of /info and /json."""
-    for options, is_shown in (((), True), (("--preload", "aecv.sampling.no_pages"), False)):
+    for options, is_shown in (((), True), (("--preload", "aecv.sampling.processes.no_pages"), False)):
         file = tmp_path / f"scheduler{is_shown}.json"
         command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file)]
         command += [

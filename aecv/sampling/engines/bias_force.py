@@ -17,7 +17,7 @@ from aecv.numerics.extended_abf import step_kernels
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.geometry.spanning_tree import SpanningTree
 from aecv.numerics.geometry.whole import make_frame_whole
-from aecv.sampling import dynamics
+from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cvs.cv import CV, compare_with_torchscript, shortest
 from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
 from aecv.numerics.extended_abf.abf import ExtendedVariable
-from aecv.sampling.images import system_box
-from aecv.sampling.system import MolecularSystem, check_atoms
+from aecv.sampling.system.images import system_box
+from aecv.sampling.system.molecular_system import MolecularSystem, check_atoms
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

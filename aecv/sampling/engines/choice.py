@@ -14,10 +14,10 @@ from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
-from aecv.sampling.dynamics import Engine
+from aecv.sampling.dynamics.segments import Engine
 from aecv.sampling.engines.availability import Availability
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.sampling.system.platforms import PlatformChoice
 
 _CLASSES = {"native": "NativeEngine", "plumed": "PlumedEngine", "torchforce": "TorchForceEngine"}
 """Class of each engine; its module has the engine's own name."""

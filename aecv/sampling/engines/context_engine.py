@@ -17,12 +17,12 @@ from openmm import unit
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
-from aecv.sampling import dynamics
-from aecv.sampling.dynamics import SegmentJob, SegmentResult
+from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult
 from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, verify_cv
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem, make_context
+from aecv.sampling.system.molecular_system import MolecularSystem, make_context
+from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

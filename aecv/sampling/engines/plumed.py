@@ -27,8 +27,8 @@ from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.results.colvar import read_colvar
 from aecv.results.exports.subject import Form
-from aecv.sampling import dynamics
-from aecv.sampling.dynamics import SegmentJob, SegmentResult, WalkerState
+from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult, WalkerState
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, not_finite, verify_cv
@@ -44,8 +44,8 @@ from aecv.sampling.engines.plumed_force import (
 )
 from aecv.sampling.engines.plumed_kernel import probe_kernel
 from aecv.sampling.engines.plumed_segment import SegmentInput
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem, make_context
+from aecv.sampling.system.molecular_system import MolecularSystem, make_context
+from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]

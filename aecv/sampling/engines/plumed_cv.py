@@ -11,7 +11,7 @@ from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
 from aecv.results.exports.subject import UNNAMED, ExportedCV, Form
 from aecv.sampling.engines.plumed_kernel import Kernel
-from aecv.sampling.images import Images
+from aecv.sampling.system.images import Images
 
 MODEL, REFERENCE = "cv.pt", "reference.pdb"
 """Files that the actions name."""

@@ -13,9 +13,9 @@ import openmm
 
 from aecv.ground.barostat_settings import BarostatSettings
 from aecv.ground.errors import SettingsError, SimulationError
-from aecv.sampling.barostats import barostats_of
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.plumed_segment import SegmentInput
+from aecv.sampling.system.barostats import barostats_of
 
 
 def plumed_force(text: str, *, restart: bool) -> openmm.Force:

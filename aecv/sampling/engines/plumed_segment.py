@@ -32,7 +32,7 @@ from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.results.colvar import write_colvar
 from aecv.results.exports.plumed_bias import bounds
 from aecv.results.exports.subject import listed, number, tau_ps
-from aecv.sampling.dynamics import SegmentJob
+from aecv.sampling.dynamics.segments import SegmentJob
 
 FloatArray = NDArray[np.float64]
 

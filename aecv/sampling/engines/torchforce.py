@@ -22,7 +22,7 @@ from aecv.models.cvs.plain_cv import require_script
 from aecv.models.cvs.spring import script_springs
 from aecv.models.cvs.torchscript import module_dtype
 from aecv.numerics.extended_abf.abf import ExtendedVariable
-from aecv.sampling import dynamics
+from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 from aecv.sampling.engines.torch_plugin import INSTALL, load_openmmtorch

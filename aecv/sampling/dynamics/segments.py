@@ -16,8 +16,8 @@ from openmm import unit
 from aecv.ground import seeds
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.numerics.extended_abf.abf import Accumulators
-from aecv.sampling.barostats import barostats_of
-from aecv.sampling.images import Images
+from aecv.sampling.system.barostats import barostats_of
+from aecv.sampling.system.images import Images
 
 FloatArray = NDArray[np.float64]
 

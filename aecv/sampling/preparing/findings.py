@@ -11,10 +11,10 @@ from scipy.spatial import cKDTree
 
 from aecv.ground.grid import FloatArray
 from aecv.molecules.solvent import SOLVENT
-from aecv.sampling.diagnosis import atom_name
-from aecv.sampling.images import bond_pairs
-from aecv.sampling.structure import residue_title
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.diagnosis import atom_name
+from aecv.sampling.system.images import bond_pairs
+from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.sampling.system.structure import residue_title
 
 CLASH_NM = 0.15
 """Heavy atoms without a bond between them are farther apart than this: two bonds are 0.21 nm and more."""

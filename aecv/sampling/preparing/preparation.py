@@ -11,10 +11,10 @@ from openmm import app, unit
 from aecv.ground.errors import MolecularSystemError, UnknownResiduesError, first_line
 from aecv.ground.files import is_file
 from aecv.molecules.solvent import SOLVENT, WATER
-from aecv.sampling import findings
-from aecv.sampling.force_field import read_force_field
-from aecv.sampling.solvation import edge_for, n_waters, repeatable, solvate
-from aecv.sampling.structure import nm, read_coordinates, residue_number, residue_title
+from aecv.sampling.preparing import findings
+from aecv.sampling.preparing.solvation import edge_for, n_waters, repeatable, solvate
+from aecv.sampling.system.force_field import read_force_field
+from aecv.sampling.system.structure import nm, read_coordinates, residue_number, residue_title
 
 PH = 7.0
 """At which side chains get their hydrogens."""

@@ -7,7 +7,7 @@ import openmm
 from openmm import unit
 
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 _STIFF = 0.04
 """Thermal width over length up to which a spring counts as a bond. Of covalent bonds it is at most 0.05 for

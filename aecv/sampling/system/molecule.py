@@ -21,9 +21,9 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.molecule_settings import TITLES
 from aecv.molecules.gromacs_text import gromacs_text
 from aecv.molecules.spec import SystemSpec
-from aecv.sampling.force_field import forcefield_hint, forcefield_of
-from aecv.sampling.structure import Coordinates, openmm_name, read_coordinates, residue_title
-from aecv.sampling.system_xml import read_system_xml
+from aecv.sampling.system.force_field import forcefield_hint, forcefield_of
+from aecv.sampling.system.structure import Coordinates, openmm_name, read_coordinates, residue_title
+from aecv.sampling.system.system_xml import read_system_xml
 
 _THERMOSTATS = (openmm.AndersenThermostat,)
 

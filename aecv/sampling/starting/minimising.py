@@ -9,8 +9,8 @@ from openmm import unit
 
 from aecv.ground.errors import SimulationError
 from aecv.ground.grid import FloatArray
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem, make_context
+from aecv.sampling.system.molecular_system import MolecularSystem, make_context
+from aecv.sampling.system.platforms import PlatformChoice
 
 FORCE_TOLERANCE = 1.0
 """Root-mean-square force at which a minimisation ends [kJ/mol/nm]."""

@@ -2,7 +2,7 @@
 
 With or without dashboard they offer pages by HTTP (who runs what, logs, health), in plain text to everybody
 who reaches the port, also where all else asks for a certificate. For a cluster of one's own:
-`dask scheduler --preload aecv.sampling.no_pages`, and the same for `dask worker`.
+`dask scheduler --preload aecv.sampling.processes.no_pages`, and the same for `dask worker`.
 """
 
 from typing import Any

@@ -14,15 +14,15 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.progress import Progress, silent
 from aecv.ground.settings import StartSettings
 from aecv.numerics.geometry.lattice import reduced
-from aecv.sampling.conformers import Chosen, choose_starts
-from aecv.sampling.hot_run import HotRun
-from aecv.sampling.images import system_box
-from aecv.sampling.minimising import MinimiserRecipe
-from aecv.sampling.pieces import MINIMUM, NotKept, Pieces, piece
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.structure import Coordinates, read_coordinates
-from aecv.sampling.system import MolecularSystem
-from aecv.sampling.workers import ThisProcess, Workers
+from aecv.sampling.processes.workers import ThisProcess, Workers
+from aecv.sampling.starting.conformers import Chosen, choose_starts
+from aecv.sampling.starting.hot_run import HotRun
+from aecv.sampling.starting.minimising import MinimiserRecipe
+from aecv.sampling.starting.pieces import MINIMUM, NotKept, Pieces, piece
+from aecv.sampling.system.images import system_box
+from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.sampling.system.platforms import PlatformChoice
+from aecv.sampling.system.structure import Coordinates, read_coordinates
 
 logger = logging.getLogger(__name__)
 

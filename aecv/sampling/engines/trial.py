@@ -121,7 +121,7 @@ def try_engine(name: str) -> Trial:
         return Trial(name, f"{found.reason}; {found.remedy}" if found.remedy else found.reason, "")
     if name != "native":
         return Trial(name, None, found.reason)
-    from aecv.sampling.native_trial import try_native
+    from aecv.sampling.engines.native_trial import try_native
 
     return try_native()
 

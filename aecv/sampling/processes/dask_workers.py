@@ -15,12 +15,19 @@ import cloudpickle
 from aecv.ground.errors import SettingsError, SimulationError, first_line
 from aecv.ground.signals import handled
 from aecv.ground.versions import versions
-from aecv.sampling import no_pages
-from aecv.sampling.dask_tasks import LOGGER, SentRecipe, check_worker, forget_engines, run_beside, run_job
-from aecv.sampling.dynamics import SegmentJob, SegmentResult
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.walkers import Executor
-from aecv.sampling.workers import Job, Later, Recipe, Result
+from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult
+from aecv.sampling.dynamics.walkers import Executor
+from aecv.sampling.processes import no_pages
+from aecv.sampling.processes.dask_tasks import (
+    LOGGER,
+    SentRecipe,
+    check_worker,
+    forget_engines,
+    run_beside,
+    run_job,
+)
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.processes.workers import Job, Later, Recipe, Result
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster

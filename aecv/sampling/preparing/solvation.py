@@ -22,7 +22,7 @@ from openmm import (
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
 from aecv.molecules.solvent import WATER
-from aecv.sampling.structure import nm
+from aecv.sampling.system.structure import nm
 
 Shape = Literal["cube", "dodecahedron"]
 _VECTORS: dict[str, tuple[tuple[float, float, float], ...]] = {

@@ -8,8 +8,8 @@ import openmm
 
 from aecv.ground.errors import SimulationError, first_line
 from aecv.ground.seeds import seed_31bit
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem, make_context
+from aecv.sampling.system.molecular_system import MolecularSystem, make_context
+from aecv.sampling.system.platforms import PlatformChoice
 
 BUSY = 0.5
 """Share of a core below which a measured speed says little."""

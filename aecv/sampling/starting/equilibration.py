@@ -16,14 +16,14 @@ from openmm import unit
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.numerics.geometry.spanning_tree import molecules_of
-from aecv.sampling import dynamics
-from aecv.sampling.dynamics import WalkerState
-from aecv.sampling.images import bond_pairs
-from aecv.sampling.pieces import Equilibration, equilibration_parts
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.system import MolecularSystem, make_context
-from aecv.sampling.walkers import Ensemble, Plan, run_rounds
+from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.walkers import Ensemble, Plan, run_rounds
+from aecv.sampling.processes.recipe import EngineRecipe
+from aecv.sampling.starting.pieces import Equilibration, equilibration_parts
+from aecv.sampling.system.images import bond_pairs
+from aecv.sampling.system.molecular_system import MolecularSystem, make_context
+from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from openmm import app, unit
 
 from aecv.ground.errors import SimulationError, first_line
 from aecv.ground.grid import FloatArray
-from aecv.sampling.platforms import choose_platform
-from aecv.sampling.structure import residue_title
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.sampling.system.platforms import choose_platform
+from aecv.sampling.system.structure import residue_title
 
 HUGE = 1e5
 """A force that no sound structure has [kJ/mol/nm]: a bond stretched by 0.3 nm, or atoms on top of each other;

@@ -26,11 +26,11 @@ from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec, check_unchanged
 from aecv.molecules.stereochemistry import StereoReference
 from aecv.numerics.kernels.encoder import NO_REFERENCE, align
-from aecv.sampling.barostats import barostats_of
-from aecv.sampling.images import Images, find_images, system_box
-from aecv.sampling.molecule import read_molecule
-from aecv.sampling.particle import particle_system, particle_topology
-from aecv.sampling.platforms import PlatformChoice, choose_platform
+from aecv.sampling.system.barostats import barostats_of
+from aecv.sampling.system.images import Images, find_images, system_box
+from aecv.sampling.system.molecule import read_molecule
+from aecv.sampling.system.particle import particle_system, particle_topology
+from aecv.sampling.system.platforms import PlatformChoice, choose_platform
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 from aecv.ground.cores import usable_cores
 from aecv.ground.errors import SettingsError
-from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
-from aecv.sampling.recipe import EngineRecipe
-from aecv.sampling.walkers import Executor
+from aecv.sampling.dynamics.segments import Engine, SegmentJob, SegmentResult
+from aecv.sampling.dynamics.walkers import Executor
+from aecv.sampling.processes.recipe import EngineRecipe
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -158,6 +158,6 @@ def open_workers(
     n = min(n_walkers, usable_cores() if n_local is None else n_local)
     if address is None and n == 1:
         return nullcontext(ThisProcess(indices))
-    from aecv.sampling.dask_workers import DaskWorkers
+    from aecv.sampling.processes.dask_workers import DaskWorkers
 
     return DaskWorkers(n, address=address, devices=indices)

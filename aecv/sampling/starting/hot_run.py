@@ -18,11 +18,11 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.progress import Progress
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings
-from aecv.sampling.dynamics import whole_frame
-from aecv.sampling.minimising import checked_state
-from aecv.sampling.pieces import HOT, HOT_HALF, Pieces, piece
-from aecv.sampling.platforms import PlatformChoice
-from aecv.sampling.system import MolecularSystem, make_context
+from aecv.sampling.dynamics.segments import whole_frame
+from aecv.sampling.starting.minimising import checked_state
+from aecv.sampling.starting.pieces import HOT, HOT_HALF, Pieces, piece
+from aecv.sampling.system.molecular_system import MolecularSystem, make_context
+from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
 

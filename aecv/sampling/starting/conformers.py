@@ -9,7 +9,7 @@ import numpy as np
 from aecv.ground.errors import SimulationError
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.settings import StartSettings
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import numpy as np
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.ground.grid import FloatArray
 from aecv.numerics.extended_abf.abf import Accumulators
-from aecv.sampling.diagnosis import HUGE, Diagnosis, diagnose
-from aecv.sampling.dynamics import Engine, SegmentJob, SegmentResult
-from aecv.sampling.system import MolecularSystem
+from aecv.sampling.dynamics.segments import Engine, SegmentJob, SegmentResult
+from aecv.sampling.system.diagnosis import HUGE, Diagnosis, diagnose
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 logger = logging.getLogger(__name__)
 

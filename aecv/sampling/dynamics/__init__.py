@@ -1,0 +1,1 @@
+"""Segments of molecular dynamics and walkers that share a bias."""

@@ -1,0 +1,1 @@
+"""Structures made ready for a force field, and what looks wrong about them."""

@@ -1,0 +1,1 @@
+"""Starting structures and equilibrated walkers."""

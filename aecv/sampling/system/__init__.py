@@ -1,0 +1,1 @@
+"""Molecules as OpenMM knows them: System, topology, platform."""
