@@ -24,7 +24,7 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
-from aecv.results.fes import read_fes
+from aecv.results.formats.fes import read_fes
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, make_plan, run_rounds
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import build

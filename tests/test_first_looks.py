@@ -13,7 +13,7 @@ from aecv.commands.cli import main
 from aecv.ground.errors import CVError, SettingsError, StoreError
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.results.trajectory import write_dcd
+from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system import platforms
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow import loop, plain, trial

@@ -24,11 +24,11 @@ from aecv.models.inputs.features import read_features
 from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.expression import parse_expression
 from aecv.numerics.kernels.encoder import Encoder
-from aecv.results.colvar import read_colvar, write_colvar
-from aecv.results.fes import read_fes, write_fes
-from aecv.results.grids import read_multicolumn, write_pmf
-from aecv.results.trajectory import read_frames, write_dcd
-from aecv.results.user_tables import read_user_table
+from aecv.results.formats.colvar import read_colvar, write_colvar
+from aecv.results.formats.fes import read_fes, write_fes
+from aecv.results.formats.grids import read_multicolumn, write_pmf
+from aecv.results.formats.trajectory import read_frames, write_dcd
+from aecv.results.formats.user_tables import read_user_table
 
 EFFORT = settings(
     max_examples=int(os.environ.get("AECV_FUZZ", "150")),

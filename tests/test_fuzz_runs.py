@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from aecv.ground.files import StoredArrays, read_arrays, read_json
 from aecv.ground.ledger import damages, read_sealed, read_stage, write_sealed
 from aecv.molecules.spec import load_system
-from aecv.results.user_tables import read_user_table
+from aecv.results.formats.user_tables import read_user_table
 from aecv.workflow.basins import StoredStarts
 from aecv.workflow.coverage import StoredCoverage
 from aecv.workflow.ended import Ended, ended_by, read_end

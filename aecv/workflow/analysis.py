@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.numerics.free_energy.support import supported
 from aecv.numerics.statistics.intervals import Interval
-from aecv.results.colvar import write_colvar
-from aecv.results.fes import write_fes
-from aecv.results.grids import write_count, write_gradient, write_pmf
+from aecv.results.formats.colvar import write_colvar
+from aecv.results.formats.fes import write_fes
+from aecv.results.formats.grids import write_count, write_gradient, write_pmf
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.convergence import write_convergence
 from aecv.workflow.estimates import Estimates, inside_region

@@ -13,7 +13,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system, shipped_systems
-from aecv.results.colvar import write_colvar
+from aecv.results.formats.colvar import write_colvar
 from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
 from aecv.workflow.given import GivenCV
 from aecv.workflow.input_frames import Frames, InputFrames, read_frames

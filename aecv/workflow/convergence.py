@@ -9,7 +9,7 @@ from aecv.ground.seeds import seed_31bit
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.free_energy.weights import mbar_log_weights, normalised
 from aecv.numerics.statistics.intervals import Interval
-from aecv.results.colvar import write_colvar
+from aecv.results.formats.colvar import write_colvar
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.estimates import Estimates, inside_region, origins_of, passages
 from aecv.workflow.pool import BiasedSample, Pool

@@ -23,7 +23,7 @@ from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.free_energy import quadrature
 from aecv.numerics.free_energy.quadrature import Plane
 from aecv.numerics.statistics.intervals import aligned
-from aecv.results.fes import FesFile, read_fes, write_fes
+from aecv.results.formats.fes import FesFile, read_fes, write_fes
 from aecv.sampling.system.molecular_system import MolecularSystem
 
 FloatArray = NDArray[np.float64]

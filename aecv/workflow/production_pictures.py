@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned
 from aecv.results import plots
-from aecv.results.colvar import read_colvar
-from aecv.results.fes import FesFile, edges_of, read_fes
+from aecv.results.formats.colvar import read_colvar
+from aecv.results.formats.fes import FesFile, edges_of, read_fes
 from aecv.results.plots import Curve, Estimate, Plane, Profile
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.basins import StoredStarts

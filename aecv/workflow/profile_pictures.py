@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from aecv.ground.files import cannot_write
 from aecv.results import plots
-from aecv.results.fes import edges_of
+from aecv.results.formats.fes import edges_of
 from aecv.results.plots import Plane, Profile
 from aecv.workflow.profiles import FreeEnergy
 

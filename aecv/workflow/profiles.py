@@ -18,7 +18,7 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.statistics.intervals import Interval
-from aecv.results.fes import write_fes
+from aecv.results.formats.fes import write_fes
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.basins import KnownStarts
 from aecv.workflow.estimates import Estimates, estimate

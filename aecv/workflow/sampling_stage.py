@@ -16,7 +16,7 @@ from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
-from aecv.results.trajectory import write_dcd, write_pdb
+from aecv.results.formats.trajectory import write_dcd, write_pdb
 from aecv.sampling.dynamics.segments import WalkerState
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Plan
 from aecv.sampling.processes.recipe import EngineRecipe

@@ -9,10 +9,10 @@ import pytest
 
 from aecv.ground.errors import GridError, StoreError
 from aecv.ground.grid import Grid
-from aecv.results.colvar import read_colvar, write_colvar
-from aecv.results.fes import read_fes, write_fes
-from aecv.results.grids import read_multicolumn, write_count, write_gradient, write_pmf
-from aecv.results.trajectory import count_frames, pick_frames, read_frames, write_dcd, write_pdb
+from aecv.results.formats.colvar import read_colvar, write_colvar
+from aecv.results.formats.fes import read_fes, write_fes
+from aecv.results.formats.grids import read_multicolumn, write_count, write_gradient, write_pmf
+from aecv.results.formats.trajectory import count_frames, pick_frames, read_frames, write_dcd, write_pdb
 
 GRID = Grid(lower=(-1.5, 0.0), upper=(1.5, 1.0), n_bins=(3, 2))
 

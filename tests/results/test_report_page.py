@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import StoreError
-from aecv.results.report import page as page_module
-from aecv.results.report.content import (
+from aecv.results.page import page as page_module
+from aecv.results.page.content import (
     History,
     InTime,
     Landscape,
@@ -26,9 +26,9 @@ from aecv.results.report.content import (
     Table,
     Walkers,
 )
-from aecv.results.report.drawing import Slot, band, numbers, plain
-from aecv.results.report.energy_figures import energy_slots
-from aecv.results.report.page import render, script_json
+from aecv.results.page.drawing import Slot, band, numbers, plain
+from aecv.results.page.energy_figures import energy_slots
+from aecv.results.page.page import render, script_json
 from tests.results.report_reader import Page
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\"'&amp; <!-- \u2028 {{ 7 * 7 }}"

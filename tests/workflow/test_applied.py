@@ -13,7 +13,7 @@ from aecv.commands.apply import main
 from aecv.ground.errors import CVError, SamplingError, SettingsError
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.results.colvar import read_colvar
+from aecv.results.formats.colvar import read_colvar
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 
 QUICK = {"training.max_epochs": 3, "training.restarts": 2, "training.min_effective_frames": 20}

@@ -12,7 +12,7 @@ from aecv.ground.files import read_json
 from aecv.ground.ledger import write_sealed
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.results.fes import read_fes
+from aecv.results.formats.fes import read_fes
 from aecv.workflow.loop import Outcome, iterate
 from aecv.workflow.records import IterationRecord
 from aecv.workflow.reporting.words import facts_of_loop

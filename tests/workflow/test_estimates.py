@@ -13,7 +13,7 @@ from aecv.ground.region_settings import DeltaFSettings, ends_of_region, in_regio
 from aecv.ground.settings import PoolSettings, Settings
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
-from aecv.results.colvar import read_colvar
+from aecv.results.formats.colvar import read_colvar
 from aecv.workflow.convergence import write_convergence
 from aecv.workflow.estimates import estimate, inside_region, passages
 from aecv.workflow.pool import BiasedSample, mbar_pool

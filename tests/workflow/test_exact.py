@@ -12,7 +12,7 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.quadrature import mass_along
 from aecv.results import plots
-from aecv.results.fes import read_fes
+from aecv.results.formats.fes import read_fes
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.exact import exact_plane, read_exact_profile, write_exact
 from aecv.workflow.loop import iterate

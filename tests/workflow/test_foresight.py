@@ -15,7 +15,7 @@ from aecv.ground.errors import ForeseenError, SettingsError
 from aecv.ground.observable_settings import ObservableSettings
 from aecv.ground.region_settings import DeltaFSettings
 from aecv.molecules.spec import load_system
-from aecv.results.trajectory import write_dcd
+from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow import space
 from aecv.workflow.foresight import (

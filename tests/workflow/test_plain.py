@@ -14,9 +14,9 @@ from aecv.ground.files import read_arrays, read_json, sha256
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
-from aecv.results.colvar import read_colvar
-from aecv.results.fes import read_fes
-from aecv.results.grids import read_multicolumn
+from aecv.results.formats.colvar import read_colvar
+from aecv.results.formats.fes import read_fes
+from aecv.results.formats.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.exporting import export

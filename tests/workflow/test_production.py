@@ -14,8 +14,8 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.marginal import MarginalBias
 from aecv.numerics.free_energy.weights import mbar_log_weights
-from aecv.results.colvar import read_colvar
-from aecv.results.fes import read_fes
+from aecv.results.formats.colvar import read_colvar
+from aecv.results.formats.fes import read_fes
 from aecv.sampling.dynamics.walkers import BiasRule
 from aecv.workflow.loop import Outcome, iterate
 from aecv.workflow.production import OUTPUTS, Production

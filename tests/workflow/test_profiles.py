@@ -10,7 +10,7 @@ from aecv.commands.screens import free_energy_text
 from aecv.ground.errors import AecvError, SettingsError, StoreError
 from aecv.ground.files import read_json, write_json
 from aecv.models.cvs.cv_files import load_cv
-from aecv.results.fes import read_fes
+from aecv.results.formats.fes import read_fes
 from aecv.workflow.profiles import coordinate, free_energy, place_of
 
 

@@ -19,9 +19,9 @@ from aecv.ground.observable_settings import UNITS, ObservableSettings
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
-from aecv.results.colvar import read_colvar
-from aecv.results.fes import read_fes, write_fes
-from aecv.results.report.content import Story
+from aecv.results.formats.colvar import read_colvar
+from aecv.results.formats.fes import read_fes, write_fes
+from aecv.results.page.content import Story
 from aecv.workflow import reporting
 from aecv.workflow.in_use import is_in_use
 from aecv.workflow.loop import iterate

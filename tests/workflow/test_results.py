@@ -15,9 +15,9 @@ from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.results import plots
-from aecv.results.colvar import read_colvar
-from aecv.results.fes import read_fes
-from aecv.results.grids import read_multicolumn
+from aecv.results.formats.colvar import read_colvar
+from aecv.results.formats.fes import read_fes
+from aecv.results.formats.grids import read_multicolumn
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow import pictures
 from aecv.workflow.finished import FinishedRun

@@ -12,7 +12,7 @@ from aecv.commands.cli import main
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
 from aecv.models.cvs.cv_files import load_cv
-from aecv.results.fes import read_fes
+from aecv.results.formats.fes import read_fes
 from aecv.workflow.samples import Samples
 from tests.workflow.hand import by_hand_effective_visits
 

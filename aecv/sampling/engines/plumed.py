@@ -25,8 +25,8 @@ from openmm import unit
 from aecv.ground.errors import CVError, ExplosionError, SettingsError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
-from aecv.results.colvar import read_colvar
 from aecv.results.exports.subject import Form
+from aecv.results.formats.colvar import read_colvar
 from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult, WalkerState
 from aecv.sampling.engines import plumed_segment as files

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels import encoder_kernels as kernels
-from aecv.results.colvar import write_colvar
 from aecv.results.exports.plumed_bias import bounds
 from aecv.results.exports.subject import listed, number, tau_ps
+from aecv.results.formats.colvar import write_colvar
 from aecv.sampling.dynamics.segments import SegmentJob
 
 FloatArray = NDArray[np.float64]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
-from aecv.results.report.content import State
-from aecv.results.report.page import render
+from aecv.results.page.content import State
+from aecv.results.page.page import render
 from aecv.workflow.ended import noting_the_end
 from aecv.workflow.reporting.reading import read_story
 

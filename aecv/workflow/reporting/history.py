@@ -12,7 +12,7 @@ from aecv.ground.forms import Count, Number, in_form, read_form
 from aecv.ground.grid import FloatArray
 from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
-from aecv.results.report.content import History, Point, Training
+from aecv.results.page.content import History, Point, Training
 from aecv.workflow.exact import read_exact_delta_f
 from aecv.workflow.production import Production
 from aecv.workflow.records import IterationRecord, required_score

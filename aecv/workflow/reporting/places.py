@@ -14,9 +14,9 @@ from aecv.ground.observable_settings import UNITS
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned
-from aecv.results.colvar import read_colvar
-from aecv.results.fes import FesFile, read_fes
-from aecv.results.report.content import InTime, Landscape, Place, Quantity
+from aecv.results.formats.colvar import read_colvar
+from aecv.results.formats.fes import FesFile, read_fes
+from aecv.results.page.content import InTime, Landscape, Place, Quantity
 from aecv.workflow.samples import Samples
 
 MOST_NUMBERS = 300_000

@@ -11,7 +11,7 @@ from aecv.ground.errors import AecvError, StoreError, first_line
 from aecv.ground.layers import to_toml, validate
 from aecv.ground.ledger import damages
 from aecv.ground.settings import Settings
-from aecv.results.report.content import Place, State, Story
+from aecv.results.page.content import Place, State, Story
 from aecv.workflow.ended import FILE_NAME as ENDED
 from aecv.workflow.ended import Ended, read_end
 from aecv.workflow.finished import FinishedStages

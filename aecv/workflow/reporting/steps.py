@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from aecv.ground.settings import Settings
-from aecv.results.report.content import State, Step
+from aecv.results.page.content import State, Step
 from aecv.workflow.ended import GO_ON, Ended
 from aecv.workflow.production import Production
 from aecv.workflow.records import IterationRecord, required_score

@@ -15,9 +15,9 @@ from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.landscape import Basin, find_basins, lowest_path
-from aecv.results.fes import FesFile, read_fes
-from aecv.results.report.content import Quantity, Stop, Structures
-from aecv.results.trajectory import pick_frames
+from aecv.results.formats.fes import FesFile, read_fes
+from aecv.results.formats.trajectory import pick_frames
+from aecv.results.page.content import Quantity, Stop, Structures
 from aecv.workflow.reporting.places import Source, grid_of, quantity
 from aecv.workflow.samples import Samples
 

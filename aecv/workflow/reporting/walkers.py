@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.settings import Settings
-from aecv.results.report.content import Walkers
+from aecv.results.page.content import Walkers
 from aecv.workflow.basins import StoredStarts
 from aecv.workflow.coverage import StoredCoverage
 from aecv.workflow.reporting.places import Source, component, quantity

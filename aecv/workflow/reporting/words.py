@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aecv.ground.settings import ConvergenceSettings, Settings
-from aecv.results.report.content import State, Table
+from aecv.results.page.content import State, Table
 from aecv.workflow.production import Production
 from aecv.workflow.record_table import COLUMNS, UNITS, as_judged, with_error
 from aecv.workflow.records import IterationRecord, required_score

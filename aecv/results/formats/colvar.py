@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
-from aecv.results.tables import format_rows, parse_rows, read_lines
+from aecv.results.formats.tables import format_rows, parse_rows, read_lines
 
 
 def write_colvar(path: Path, columns: Mapping[str, ArrayLike], *, periodic: Collection[str] = ()) -> None:

@@ -24,7 +24,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown
-from aecv.results.tables import check_complete, format_rows, parse_rows, read_lines
+from aecv.results.formats.tables import check_complete, format_rows, parse_rows, read_lines
 
 ERROR_FIELD = "uncertainty"
 """Name of the column of standard errors, PLUMED's."""

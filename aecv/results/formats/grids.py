@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from aecv.ground.errors import GridError, StoreError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray, Grid
-from aecv.results.tables import check_complete, format_rows, parse_rows, read_lines
+from aecv.results.formats.tables import check_complete, format_rows, parse_rows, read_lines
 
 
 def write_count(path: Path, grid: Grid, counts: ArrayLike, *, periodic: Sequence[bool] | None = None) -> None:

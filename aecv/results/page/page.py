@@ -21,11 +21,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from aecv.ground.errors import StoreError
-from aecv.results.report.content import Story
-from aecv.results.report.drawing import Slot
-from aecv.results.report.energy_figures import energy_slots
-from aecv.results.report.history_figures import history_slots
-from aecv.results.report.structure_figures import stop_labels, structure_slots
+from aecv.results.page.content import Story
+from aecv.results.page.drawing import Slot
+from aecv.results.page.energy_figures import energy_slots
+from aecv.results.page.history_figures import history_slots
+from aecv.results.page.structure_figures import stop_labels, structure_slots
 
 CITATIONS = (
     (
@@ -148,7 +148,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _own(name: str) -> str:
-    return (files("aecv.results.report") / name).read_text(encoding="utf-8")
+    return (files("aecv.results.page") / name).read_text(encoding="utf-8")
 
 
 @cache

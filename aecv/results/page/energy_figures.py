@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from aecv.ground.grid import FloatArray
-from aecv.results.report.content import Landscape, Place, Stop, Story
-from aecv.results.report.drawing import (
+from aecv.results.page.content import Landscape, Place, Stop, Story
+from aecv.results.page.drawing import (
     BANDS,
     ENERGY,
     INK,

@@ -15,7 +15,7 @@ import numpy as np
 from aecv.ground.errors import SamplingError, StoreError, first_line, suggestion
 from aecv.ground.files import StoredArrays, is_file, why_no_file
 from aecv.ground.grid import FloatArray
-from aecv.results.tables import parse_rows, read_last_line_too
+from aecv.results.formats.tables import parse_rows, read_last_line_too
 
 _TIME = re.compile(r"time(?:[\s_/(\[]+(fs|ps|ns|us|µs|ms|s))?[\s)\]]*", re.IGNORECASE)
 _PS = {None: 1.0, "fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "µs": 1e6, "ms": 1e9, "s": 1e12}

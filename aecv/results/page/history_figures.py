@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from aecv.results.report.content import History, Point, Story, Training, Walkers
-from aecv.results.report.drawing import (
+from aecv.results.page.content import History, Point, Story, Training, Walkers
+from aecv.results.page.drawing import (
     ENERGY,
     LINES,
     MUTED,
