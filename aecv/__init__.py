@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
     from aecv.sampling.processes.workers import open_workers
-    from aecv.workflow.applied import apply
-    from aecv.workflow.checking import examine
-    from aecv.workflow.exporting import export
-    from aecv.workflow.initialising import initialise
-    from aecv.workflow.input_frames import FrameFiles
-    from aecv.workflow.input_weights import Weights
+    from aecv.workflow.exporting.export_folder import export
+    from aecv.workflow.frames.input_frames import FrameFiles
+    from aecv.workflow.frames.input_weights import Weights
     from aecv.workflow.loop import iterate
-    from aecv.workflow.offline import score, score_in_run, train
+    from aecv.workflow.new_system.checking import examine
+    from aecv.workflow.new_system.initialising import initialise
+    from aecv.workflow.new_system.sources import Sources
     from aecv.workflow.plain import sample_along
+    from aecv.workflow.planning.trial import load_trial
     from aecv.workflow.profiles import free_energy
-    from aecv.workflow.reporting import write_report
-    from aecv.workflow.sources import Sources
-    from aecv.workflow.status import status
-    from aecv.workflow.trial import load_trial
+    from aecv.workflow.story.reporting import write_report
+    from aecv.workflow.story.status import status
+    from aecv.workflow.study.applied import apply
+    from aecv.workflow.study.offline import score, score_in_run, train
 
 try:
     __version__ = version("aecv")
@@ -42,26 +42,26 @@ except PackageNotFoundError:  # used from a checkout that is not installed
 
 # A type checker reads the imports above, and wants __all__ in full; a test holds all three together.
 _HOMES = {
-    "initialise": "aecv.workflow.initialising",
-    "Sources": "aecv.workflow.sources",
+    "initialise": "aecv.workflow.new_system.initialising",
+    "Sources": "aecv.workflow.new_system.sources",
     "load_system": "aecv.molecules.spec",
-    "load_trial": "aecv.workflow.trial",
-    "examine": "aecv.workflow.checking",
+    "load_trial": "aecv.workflow.planning.trial",
+    "examine": "aecv.workflow.new_system.checking",
     "iterate": "aecv.workflow.loop",
     "sample_along": "aecv.workflow.plain",
     "open_workers": "aecv.sampling.processes.workers",
-    "FrameFiles": "aecv.workflow.input_frames",
-    "Weights": "aecv.workflow.input_weights",
-    "train": "aecv.workflow.offline",
-    "apply": "aecv.workflow.applied",
+    "FrameFiles": "aecv.workflow.frames.input_frames",
+    "Weights": "aecv.workflow.frames.input_weights",
+    "train": "aecv.workflow.study.offline",
+    "apply": "aecv.workflow.study.applied",
     "load_cv": "aecv.models.cvs.cv_files",
     "CV": "aecv.models.cvs.cv",
-    "score": "aecv.workflow.offline",
-    "score_in_run": "aecv.workflow.offline",
+    "score": "aecv.workflow.study.offline",
+    "score_in_run": "aecv.workflow.study.offline",
     "free_energy": "aecv.workflow.profiles",
-    "status": "aecv.workflow.status",
-    "export": "aecv.workflow.exporting",
-    "write_report": "aecv.workflow.reporting",
+    "status": "aecv.workflow.story.status",
+    "export": "aecv.workflow.exporting.export_folder",
+    "write_report": "aecv.workflow.story.reporting",
     "AecvError": "aecv.ground.errors",
 }
 """Where each name of the API lives."""

@@ -26,7 +26,7 @@ from aecv.ground.layers import merge, validate
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.samples import Samples
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "adapts throughout": {},

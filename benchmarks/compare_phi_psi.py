@@ -40,7 +40,7 @@ from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.integration import delta_f
 from aecv.numerics.statistics.intervals import aligned
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.samples import Samples
 
 N_BINS, BELOW_KJ_MOL, BLOCKS = 36, 25.0, 10
 EDGES = np.linspace(-np.pi, np.pi, N_BINS + 1)

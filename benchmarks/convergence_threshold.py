@@ -26,9 +26,9 @@ from aecv.models.training.train import TrainedAutoencoder, train_replicas
 from aecv.models.training.training_data import block_bootstrap
 from aecv.numerics.kernels.encoder import encode
 from aecv.numerics.statistics.convergence import mutual_scores, score
-from aecv.workflow.learning import temper
-from aecv.workflow.pool import stride
-from aecv.workflow.threshold import WeightedFrames, consensus_restart, score_quantile
+from aecv.workflow.learning.next_cv import temper
+from aecv.workflow.learning.threshold import WeightedFrames, consensus_restart, score_quantile
+from aecv.workflow.weights.pool import stride
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from aecv.ground.files import read_arrays, write_arrays
 from aecv.ground.versions import versions
 from aecv.molecules.spec import load_system
 from aecv.workflow.plain import sample_along
-from aecv.workflow.sampled import Sampled
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.sampled import Sampled
+from aecv.workflow.run_folder.samples import Samples
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ from aecv.sampling.engines.plumed import PlumedEngine
 from aecv.sampling.starting.equilibration import equilibrate
 from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
 from aecv.sampling.system.platforms import PlatformChoice, choose_platform
-from aecv.workflow.coupling import extended_variable
+from aecv.workflow.dynamics.coupling import extended_variable
 
 
 def main() -> None:

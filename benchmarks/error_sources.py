@@ -32,8 +32,8 @@ from aecv.numerics.free_energy.integration import delta_f
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.statistics.diagnostics import basin_visits
 from aecv.numerics.statistics.intervals import crossing_error
-from aecv.workflow.pool import BiasedIteration, mbar_pool, plain_pool
-from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.weights.pool import BiasedIteration, mbar_pool, plain_pool
 
 KT = thermal_energy(load_system("ala2").settings.dynamics.temperature_k)
 Weigh = Callable[[BiasedIteration], FloatArray]

@@ -19,7 +19,7 @@ from aecv.numerics.extended_abf import step_kernels
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.extended_abf.kernel_memory import KernelMemory
 from aecv.numerics.kernels.encoder import Encoder
-from aecv.workflow.coupling import extended_variable
+from aecv.workflow.dynamics.coupling import extended_variable
 
 N_ATOMS, HIDDEN, N_COMPONENTS = 8, (40,), 2
 N_FRAMES = 200

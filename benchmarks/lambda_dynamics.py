@@ -29,10 +29,10 @@ from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, make_plan, run_ro
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.coupling import extended_variable
-from aecv.workflow.samples import Samples
-from aecv.workflow.sampling_stage import with_lambda
-from aecv.workflow.segments import unpack_states
+from aecv.workflow.dynamics.coupling import extended_variable
+from aecv.workflow.dynamics.sampling_stage import with_lambda
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.segments import unpack_states
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default: sigma 1 bin, tau 0.2 ps, friction 8/ps": {},

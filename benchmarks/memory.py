@@ -28,9 +28,9 @@ from aecv.ground.files import read_json
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.learning_stage import OUTPUTS, learn
-from aecv.workflow.samples import Samples
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.learning.learning_stage import OUTPUTS, learn
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.store import RunDirectory
 
 
 def main() -> None:

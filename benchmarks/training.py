@@ -21,8 +21,8 @@ from aecv.ground.settings import Settings
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.learning import temper
-from aecv.workflow.samples import Samples
+from aecv.workflow.learning.next_cv import temper
+from aecv.workflow.run_folder.samples import Samples
 
 
 def main() -> None:

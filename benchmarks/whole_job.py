@@ -28,7 +28,7 @@ from aecv.ground.files import read_json
 from aecv.sampling.dynamics.walkers import Ensemble
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.processes.workers import open_workers
-from aecv.workflow.record_table import duration
+from aecv.workflow.story.record_table import duration
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.molecules.spec import load_system
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.samples import Samples
 from tests.conftest import REPOSITORY, called
 
 

@@ -8,10 +8,10 @@ import pytest
 from aecv.commands.console import table_header, table_line
 from aecv.commands.screens import closing_words, trained_text
 from aecv.ground.settings import ConvergenceSettings
+from aecv.workflow.free_energies.production import Production
+from aecv.workflow.learning.verdict import Verdict
 from aecv.workflow.loop import Outcome
-from aecv.workflow.production import Production
-from aecv.workflow.record_table import as_judged
-from aecv.workflow.verdict import Verdict
+from aecv.workflow.story.record_table import as_judged
 from tests.workflow import hand
 
 COSTS = {"n_effective": 9.0, "n_frames": 10, "loss": 7e-4, "ns": 1.0, "steps_per_s": 1e4, "wall_s": 61.0}

@@ -16,8 +16,9 @@ from aecv.molecules.spec import load_system
 from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system import platforms
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow import loop, plain, trial
-from aecv.workflow.offline import train
+from aecv.workflow import loop, plain
+from aecv.workflow.planning import trial
+from aecv.workflow.study.offline import train
 
 
 def run(*words: str | Path) -> Result:
@@ -167,6 +168,6 @@ def test_a_new_folder_of_a_training_is_looked_at_before_the_system_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trajectory: Path
 ) -> None:
     (tmp_path / "mine.txt").touch()
-    monkeypatch.setattr(importlib.import_module("aecv.workflow.offline"), "build", fail)
+    monkeypatch.setattr(importlib.import_module("aecv.workflow.study.offline"), "build", fail)
     with pytest.raises(StoreError, match="exists already"):
         train("ala2", trajectory, tmp_path)

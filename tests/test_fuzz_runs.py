@@ -20,18 +20,18 @@ from aecv.ground.files import StoredArrays, read_arrays, read_json
 from aecv.ground.ledger import damages, read_sealed, read_stage, write_sealed
 from aecv.molecules.spec import load_system
 from aecv.results.formats.user_tables import read_user_table
-from aecv.workflow.basins import StoredStarts
-from aecv.workflow.coverage import StoredCoverage
-from aecv.workflow.ended import Ended, ended_by, read_end
-from aecv.workflow.exact import read_exact_delta_f
-from aecv.workflow.manifest import manifest_of, read_manifest
-from aecv.workflow.production import Production
-from aecv.workflow.records import IterationRecord
-from aecv.workflow.reporting.history import read_production, read_record, read_training
-from aecv.workflow.sampled import Sampled
-from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.status import status
-from aecv.workflow.timing import Timing
+from aecv.workflow.free_energies.basins import StoredStarts
+from aecv.workflow.free_energies.coverage import StoredCoverage
+from aecv.workflow.free_energies.exact import read_exact_delta_f
+from aecv.workflow.free_energies.production import Production
+from aecv.workflow.run_folder.ended import Ended, ended_by, read_end
+from aecv.workflow.run_folder.manifest import manifest_of, read_manifest
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.run_folder.sampled import Sampled
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.timing import Timing
+from aecv.workflow.story.reporting.history import read_production, read_record, read_training
+from aecv.workflow.story.status import status
 from tests.test_fuzz import EFFORT, damaged, edited, problem_of, reads_or_says
 from tests.workflow import hand
 

@@ -97,8 +97,8 @@ def test_every_option_that_is_spoken_of_is_one_of_a_command_that_says_so() -> No
     """In whatever text: raised, yielded, logged, or kept in a constant."""
     users = {name: {command for command in COMMANDS if name in behind(command)} for name in MODULES}
     assert sum(len(found) == 1 for found in users.values()) > 20
-    assert users["aecv.workflow.export_source"] == {"export"}
-    replaced = ("aecv.workflow.initialising", "another --out")  # by words that fit
+    assert users["aecv.workflow.exporting.export_source"] == {"export"}
+    replaced = ("aecv.workflow.new_system.initialising", "another --out")  # by words that fit
     n_found, wrong = 0, []
     for name, path in MODULES.items():
         for line, text in texts_of(path.read_text()):

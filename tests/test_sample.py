@@ -24,9 +24,9 @@ from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.sampling.engines import choice, plumed, torchforce
 from aecv.sampling.system.molecular_system import MolecularSystem, build
-from aecv.workflow.given import GivenCV
-from aecv.workflow.sampled import Sampled
-from aecv.workflow.samples import Bias
+from aecv.workflow.given_cv.given import GivenCV
+from aecv.workflow.run_folder.sampled import Sampled
+from aecv.workflow.run_folder.samples import Bias
 from tests.engines.test_plumed_files import EVERYTHING
 from tests.workflow.test_plain import SMALL
 

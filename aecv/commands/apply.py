@@ -64,8 +64,8 @@ def main(
     from aecv.molecules.spec import load_system
     from aecv.results import plots
     from aecv.sampling.system.molecular_system import build
-    from aecv.workflow.applied import apply_built, colours_of, system_of
-    from aecv.workflow.given import GivenCV
+    from aecv.workflow.given_cv.given import GivenCV
+    from aecv.workflow.study.applied import apply_built, colours_of, system_of
 
     set_up_logging(works=True, debug=is_debugging())
     system = build(load_system(system_of(cv, system_name)))

@@ -9,7 +9,7 @@ import click
 from aecv.commands.command import EXIT_ERROR, Command, say
 
 if TYPE_CHECKING:
-    from aecv.workflow.checking import Examination
+    from aecv.workflow.new_system.checking import Examination
 
 WIDTH = 14
 
@@ -50,7 +50,7 @@ def main(
     texts = [*assignments, *([f"dynamics.platform={platform}"] if platform else [])]
     spec = load_system(system_name, config=config, overrides=texts)
     # OpenMM takes seconds to load: only once the settings are sound
-    from aecv.workflow.checking import examine
+    from aecv.workflow.new_system.checking import examine
 
     result = examine(spec, n_steps=steps)
     for name, text in _lines(result):
@@ -63,7 +63,7 @@ def main(
 
 def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
     from aecv.ground.progress import roughly
-    from aecv.workflow.cost import parts_of
+    from aecv.workflow.planning.cost import parts_of
 
     settings = result.spec.settings
     yield "system", f"{result.spec.name}, {result.spec.directory}"

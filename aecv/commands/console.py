@@ -12,8 +12,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration
 from aecv.ground.settings import ConvergenceSettings
-from aecv.workflow.record_table import COLUMNS, UNITS, as_judged
-from aecv.workflow.records import IterationRecord
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.story.record_table import COLUMNS, UNITS, as_judged
 
 logger = logging.getLogger(__name__)
 

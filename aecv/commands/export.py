@@ -53,7 +53,7 @@ def main(run_or_cv: Path, out: Path | None, **options: Any) -> None:
       aecv export runs/ala2/iteration_04 --form ann --bias opes --out opes
       aecv export runs/ala2 --to colvars --length angstrom --out namd
     """
-    from aecv.workflow.exporting import export
+    from aecv.workflow.exporting.export_folder import export
 
     folder = export(run_or_cv, out or Path(f"{options['target']}_{options['form']}"), **options)
     say(f"written to {folder}: {', '.join(sorted(item.name for item in folder.iterdir()))}")

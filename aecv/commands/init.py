@@ -86,8 +86,8 @@ def main(
       aecv init melt --top topol.top --gro conf.gro --include /usr/share/gromacs/top
     """
     from aecv.sampling.preparing.preparation import Preparation
-    from aecv.workflow.initialising import initialise
-    from aecv.workflow.sources import Sources
+    from aecv.workflow.new_system.initialising import initialise
+    from aecv.workflow.new_system.sources import Sources
 
     made = initialise(
         folder,

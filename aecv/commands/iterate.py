@@ -97,7 +97,7 @@ def main(
         return
     folder = run_folder(out, f"{spec.name}{'_trial' if quick else ''}")
     from aecv.commands import console
-    from aecv.workflow.store import check_folder
+    from aecv.workflow.run_folder.store import check_folder
 
     set_up_logging(works=True, debug=is_debugging())
     if quick and not print_config:
@@ -109,7 +109,7 @@ def main(
     if print_config:
         return print_settings(spec)
     files = frame_files(options)
-    from aecv.workflow.foresight import foresee_loop
+    from aecv.workflow.planning.foresight import foresee_loop
 
     foresee_loop(spec.settings, with_dynamics=files is None and not resume)
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do

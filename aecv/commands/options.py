@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from aecv.molecules.spec import SystemSpec
     from aecv.sampling.processes.workers import Workers
     from aecv.sampling.system.molecular_system import MolecularSystem
-    from aecv.workflow.input_frames import FrameFiles
-    from aecv.workflow.input_weights import Weights
+    from aecv.workflow.frames.input_frames import FrameFiles
+    from aecv.workflow.frames.input_weights import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def frame_files(options: Mapping[str, Any]) -> "FrameFiles | None":
         if told:
             raise SettingsError(f"{', '.join(told)}: needs a trajectory; name it with --frames")
         return None
-    from aecv.workflow.input_frames import FrameFiles
+    from aecv.workflow.frames.input_frames import FrameFiles
 
     return FrameFiles(
         trajectories=tuple(options["frames"]),
@@ -256,7 +256,7 @@ def _weights_of(options: Mapping[str, Any]) -> "Weights | None":
         if told:
             raise SettingsError(f"{', '.join(told)}: needs a file of weights; name it with --weights")
         return None
-    from aecv.workflow.input_weights import Weights
+    from aecv.workflow.frames.input_weights import Weights
 
     return Weights(
         source=options["weights"],
@@ -329,7 +329,7 @@ def quick_spec(
         return spec
     # what a trial is made of is timed, which takes seconds: only when one is asked
     from aecv.molecules.spec import load_system
-    from aecv.workflow.trial import load_trial, stored_trial
+    from aecv.workflow.planning.trial import load_trial, stored_trial
 
     if not resume:
         with workers_of(options, spec) as workers:

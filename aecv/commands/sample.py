@@ -24,7 +24,7 @@ from aecv.commands.options import (
 from aecv.ground.logs import set_up_logging
 
 if TYPE_CHECKING:
-    from aecv.workflow.given import GivenCV
+    from aecv.workflow.given_cv.given import GivenCV
 
 
 @click.command(cls=Command)
@@ -87,7 +87,7 @@ def main(
         return
     folder = run_folder(out, f"{spec.name}_{_slug(what)}{'_trial' if quick else ''}")
     from aecv.commands import console
-    from aecv.workflow.store import check_folder
+    from aecv.workflow.run_folder.store import check_folder
 
     set_up_logging(works=True, debug=is_debugging())
     if quick and not print_config:
@@ -98,7 +98,7 @@ def main(
     )  # fmt: skip
     if print_config:
         return print_settings(spec)
-    from aecv.workflow.foresight import foresee_sample
+    from aecv.workflow.planning.foresight import foresee_sample
 
     names = [name.strip() for name in what.split(",")]
     known = all(name in spec.settings.observables for name in names)
@@ -115,7 +115,7 @@ def main(
 
 def _given(what: str, options: Mapping[str, Any]) -> "GivenCV":
     """What the options say about the CV."""
-    from aecv.workflow.given import GivenCV
+    from aecv.workflow.given_cv.given import GivenCV
 
     return GivenCV(what=what, **{name: options[name] for name in (*FOREIGN, "ranges", "periodic")})
 

@@ -52,7 +52,7 @@ def main(
     from aecv.commands import screens
     from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
-    from aecv.workflow.offline import score, score_in_run
+    from aecv.workflow.study.offline import score, score_in_run
 
     cvs = load_cv(new), load_cv(old)
     if files is not None:

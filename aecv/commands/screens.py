@@ -8,19 +8,19 @@ from aecv.commands.console import table_header, table_line
 from aecv.ground.plain_text import one_line
 from aecv.ground.progress import duration, roughly
 from aecv.ground.settings import Settings
-from aecv.workflow.ended import GO_ON
-from aecv.workflow.record_table import as_judged, with_error
-from aecv.workflow.verdict import TRIAL
+from aecv.workflow.learning.verdict import TRIAL
+from aecv.workflow.run_folder.ended import GO_ON
+from aecv.workflow.story.record_table import as_judged, with_error
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
-    from aecv.workflow.catalogue import Entry
-    from aecv.workflow.ended import Ended
-    from aecv.workflow.learning import Trained
+    from aecv.workflow.learning.next_cv import Trained
     from aecv.workflow.loop import Outcome
-    from aecv.workflow.offline import Score
+    from aecv.workflow.planning.catalogue import Entry
     from aecv.workflow.profiles import FreeEnergy
-    from aecv.workflow.sampled import Sampled
-    from aecv.workflow.status import Stage, Status
+    from aecv.workflow.run_folder.ended import Ended
+    from aecv.workflow.run_folder.sampled import Sampled
+    from aecv.workflow.story.status import Stage, Status
+    from aecv.workflow.study.offline import Score
 
 _CROSSING = "into and out of the region of dF"
 

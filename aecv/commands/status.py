@@ -22,7 +22,7 @@ def main(run: Path, as_json: bool) -> None:
       aecv status runs/ala2 --json
     """
     from aecv.commands import screens
-    from aecv.workflow.status import status
+    from aecv.workflow.story.status import status
 
     found = status(run)
     say_lines(json.dumps(found.as_dict(), indent=2) if as_json else screens.status_text(run, found))

@@ -23,7 +23,7 @@ def main(no_speed: bool, as_json: bool) -> None:
       aecv systems --no-speed --json
     """
     from aecv.commands import screens
-    from aecv.workflow.catalogue import catalogue
+    from aecv.workflow.planning.catalogue import catalogue
 
     entries = catalogue(seconds=None if no_speed else 1.0)
     if as_json:

@@ -67,8 +67,8 @@ def main(
     assert files is not None
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv.commands import console, screens
-    from aecv.workflow.applied import colours_of
-    from aecv.workflow.offline import train
+    from aecv.workflow.study.applied import colours_of
+    from aecv.workflow.study.offline import train
 
     set_up_logging(works=True, debug=is_debugging())
     colours = colours_of(color)

@@ -31,26 +31,28 @@ from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.processes.workers import ThisProcess, Workers
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import PlatformChoice, choose_platform
-from aecv.workflow import learning_stage, production, sampling_stage
-from aecv.workflow.analysis import written
-from aecv.workflow.cost import log_times
-from aecv.workflow.coupling import extended_variable
-from aecv.workflow.foresight import foresee_loop
-from aecv.workflow.frame_counts import count_frames
-from aecv.workflow.input_frames import FrameFiles, Frames, check_frames, frame_files
-from aecv.workflow.lengths import plan_of, production_plan
-from aecv.workflow.pictures import draw_run, scores
-from aecv.workflow.prior import prior_of_pool
-from aecv.workflow.production import Production
-from aecv.workflow.production_pictures import draw_production, remove_production_pictures
-from aecv.workflow.records import IterationRecord, converged_at, records_dataframe
-from aecv.workflow.reporting import told_when_stopped, update_report
-from aecv.workflow.samples import Samples
-from aecv.workflow.sampling_stage import Sampling
-from aecv.workflow.space import check_space, samplings_of_loop
-from aecv.workflow.starting import prepare_walkers
-from aecv.workflow.store import Place, RunDirectory, check_folder, write_summary
-from aecv.workflow.verdict import Verdict, judge
+from aecv.workflow.dynamics import sampling_stage
+from aecv.workflow.dynamics.coupling import extended_variable
+from aecv.workflow.dynamics.prior import prior_of_pool
+from aecv.workflow.dynamics.sampling_stage import Sampling
+from aecv.workflow.dynamics.starting import prepare_walkers
+from aecv.workflow.frames.frame_counts import count_frames
+from aecv.workflow.frames.input_frames import FrameFiles, Frames, check_frames, frame_files
+from aecv.workflow.free_energies import production
+from aecv.workflow.free_energies.analysis import written
+from aecv.workflow.free_energies.production import Production
+from aecv.workflow.learning import learning_stage
+from aecv.workflow.learning.verdict import Verdict, judge
+from aecv.workflow.planning.cost import log_times
+from aecv.workflow.planning.foresight import foresee_loop
+from aecv.workflow.planning.lengths import plan_of, production_plan
+from aecv.workflow.planning.space import check_space, samplings_of_loop
+from aecv.workflow.run_folder.records import IterationRecord, converged_at, records_dataframe
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.store import Place, RunDirectory, check_folder, write_summary
+from aecv.workflow.story.pictures import draw_run, scores
+from aecv.workflow.story.production_pictures import draw_production, remove_production_pictures
+from aecv.workflow.story.reporting import told_when_stopped, update_report
 
 logger = logging.getLogger(__name__)
 

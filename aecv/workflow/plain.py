@@ -35,28 +35,28 @@ from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.processes.workers import ThisProcess, Workers
 from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow import sampling_stage
-from aecv.workflow.analysis import written
-from aecv.workflow.basins import KnownStarts
-from aecv.workflow.cost import log_times
-from aecv.workflow.coupling import extended_variable
-from aecv.workflow.early_log import early_records
-from aecv.workflow.foresight import foresee_range, foresee_sample
-from aecv.workflow.given import GivenCV
-from aecv.workflow.lengths import given_plan
-from aecv.workflow.pool import BiasedIteration
-from aecv.workflow.production import weigh
-from aecv.workflow.production_pictures import draw_production
-from aecv.workflow.reach import check_behaviour, check_starts
-from aecv.workflow.reporting import told_when_stopped, update_report
-from aecv.workflow.same_system import check_same_system
-from aecv.workflow.sampled import STARTS, Sampled
-from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.sampling_stage import Sampling
-from aecv.workflow.space import check_space
-from aecv.workflow.starting import prepare_walkers
-from aecv.workflow.store import ALONG, RunDirectory, check_folder
-from aecv.workflow.timing import Timing
+from aecv.workflow.dynamics import sampling_stage
+from aecv.workflow.dynamics.coupling import extended_variable
+from aecv.workflow.dynamics.reach import check_behaviour, check_starts
+from aecv.workflow.dynamics.sampling_stage import Sampling
+from aecv.workflow.dynamics.starting import prepare_walkers
+from aecv.workflow.free_energies.analysis import written
+from aecv.workflow.free_energies.basins import KnownStarts
+from aecv.workflow.free_energies.production import weigh
+from aecv.workflow.given_cv.given import GivenCV
+from aecv.workflow.given_cv.same_system import check_same_system
+from aecv.workflow.planning.cost import log_times
+from aecv.workflow.planning.foresight import foresee_range, foresee_sample
+from aecv.workflow.planning.lengths import given_plan
+from aecv.workflow.planning.space import check_space
+from aecv.workflow.run_folder.early_log import early_records
+from aecv.workflow.run_folder.sampled import STARTS, Sampled
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.store import ALONG, RunDirectory, check_folder
+from aecv.workflow.run_folder.timing import Timing
+from aecv.workflow.story.production_pictures import draw_production
+from aecv.workflow.story.reporting import told_when_stopped, update_report
+from aecv.workflow.weights.pool import BiasedIteration
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
@@ -90,7 +90,7 @@ def sample_along(
         cv: names of observables of the system (compiled; dihedrals are periodic), in a list or with commas
             between them; the file or folder of a CV; or any `CV`, such as that of `CV.from_function(...)`. A
             component without a range gets that of the hot run's frames, and eabf.margin. Or what makes the CV
-            when it is called with the system, such as `aecv.workflow.given.GivenCV`.
+            when it is called with the system, such as `aecv.workflow.given_cv.given.GivenCV`.
         out: the run's folder.
         ns: simulated time over all walkers; sampling.ns when left out.
         ranges: lower and upper end of observables that are no dihedrals, per name [nm or rad].

@@ -20,16 +20,16 @@ from aecv.molecules.observables import ObservableSet
 from aecv.numerics.statistics.intervals import Interval
 from aecv.results.formats.fes import write_fes
 from aecv.sampling.system.molecular_system import MolecularSystem
-from aecv.workflow.basins import KnownStarts
-from aecv.workflow.estimates import Estimates, estimate
-from aecv.workflow.finished import FinishedRun
-from aecv.workflow.learning_stage import weighted_pool
-from aecv.workflow.pool import BiasedIteration, Pool, mbar_pool
-from aecv.workflow.production import pooled_iterations
-from aecv.workflow.reweighted import ReweightedFrames, all_frames
-from aecv.workflow.sampled import STARTS, cv_name
-from aecv.workflow.samples import Samples
-from aecv.workflow.store import ALONG, Place
+from aecv.workflow.free_energies.basins import KnownStarts
+from aecv.workflow.free_energies.estimates import Estimates, estimate
+from aecv.workflow.free_energies.production import pooled_iterations
+from aecv.workflow.learning.learning_stage import weighted_pool
+from aecv.workflow.run_folder.finished import FinishedRun
+from aecv.workflow.run_folder.sampled import STARTS, cv_name
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.store import ALONG, Place
+from aecv.workflow.weights.pool import BiasedIteration, Pool, mbar_pool
+from aecv.workflow.weights.reweighted import ReweightedFrames, all_frames
 
 N_BINS = (90, 60)
 """Bins per axis of a profile and of a map."""

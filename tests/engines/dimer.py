@@ -11,7 +11,7 @@ from aecv.sampling.dynamics.segments import WalkerState
 from aecv.sampling.system.images import system_box
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.coupling import extended_variable
+from aecv.workflow.dynamics.coupling import extended_variable
 from tests.engines.conftest import Bench
 from tests.sampling import three_atoms
 

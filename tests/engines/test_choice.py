@@ -19,7 +19,7 @@ from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
 from aecv.workflow.loop import iterate
 from aecv.workflow.plain import sample_along
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.run_folder.store import RunDirectory
 from tests.engines.conftest import Bench
 
 

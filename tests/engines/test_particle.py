@@ -20,7 +20,7 @@ from aecv.sampling.starting.minimising import minimise
 from aecv.sampling.starting.starts import find_starts
 from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.coupling import extended_variable
+from aecv.workflow.dynamics.coupling import extended_variable
 
 TOYS = ("mueller_brown", "double_well_circle", "z_potential")
 SCALE, STIFFNESS = 0.19, 500.0

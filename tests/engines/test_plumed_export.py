@@ -14,7 +14,7 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import MolecularSystem, build
-from aecv.workflow.exporting import export
+from aecv.workflow.exporting.export_folder import export
 from tests.engines.plumed_driver import drive, find_kernel
 
 pytestmark = [

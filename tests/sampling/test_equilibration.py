@@ -13,7 +13,7 @@ from aecv.sampling.starting.equilibration import Runner, _rescaled, at_once, equ
 from aecv.sampling.system.images import bond_pairs, system_box
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.starting import _in_pieces
+from aecv.workflow.dynamics.starting import _in_pieces
 
 from .ideal_gas import EDGE_NM, N_ATOMS, write_system
 

@@ -19,7 +19,7 @@ from aecv.sampling.preparing.preparation import Preparation, prepare_structure
 from aecv.sampling.system.force_field import read_force_field
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.structure import read_coordinates
-from aecv.workflow.guesses import guess_forcefields
+from aecv.workflow.new_system.guesses import guess_forcefields
 from tests.sampling import three_atoms
 from tests.sampling.three_atoms import POSITIONS, potential_energy, write_system
 

@@ -29,7 +29,7 @@ from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.starting.starts import find_starts
 from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.segments import SegmentFolder
+from aecv.workflow.run_folder.segments import SegmentFolder
 
 
 def system_of(timestep_ps: float) -> MolecularSystem:

@@ -16,7 +16,7 @@ from aecv.sampling.starting.starts import _given
 from aecv.sampling.system.images import system_box
 from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.input_frames import FrameFiles, read_frames
+from aecv.workflow.frames.input_frames import FrameFiles, read_frames
 
 
 @pytest.fixture(scope="module")

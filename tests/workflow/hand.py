@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from aecv.ground.files import sha256
 from aecv.ground.ledger import stages_of, write_sealed
 from aecv.molecules.spec import load_system
-from aecv.workflow.records import IterationRecord
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.run_folder.samples import Samples
 
 
 def samples_of_walkers(

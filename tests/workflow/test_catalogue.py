@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from aecv.commands.cli import main
 from aecv.ground.cores import usable_cores
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.workflow import catalogue as listing
-from aecv.workflow.catalogue import catalogue
-from aecv.workflow.cost import estimate_times, parts_of
+from aecv.workflow.planning import catalogue as listing
+from aecv.workflow.planning.catalogue import catalogue
+from aecv.workflow.planning.cost import estimate_times, parts_of
 
 
 def systems(*arguments: str) -> Result:

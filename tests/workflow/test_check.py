@@ -12,7 +12,7 @@ from aecv.commands.cli import main
 from aecv.molecules.spec import load_system
 from aecv.sampling.system import diagnosis
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.checking import examine
+from aecv.workflow.new_system.checking import examine
 from tests.sampling import three_atoms
 from tests.sampling.three_atoms import FORMATS, write_system
 

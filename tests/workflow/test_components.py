@@ -14,9 +14,9 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.formats.fes import read_fes
 from aecv.workflow.loop import Outcome, iterate
-from aecv.workflow.records import IterationRecord
-from aecv.workflow.reporting.words import facts_of_loop
-from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.story.reporting.words import facts_of_loop
 from tests.workflow.conftest import SMALL
 
 SHORT = (

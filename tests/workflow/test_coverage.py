@@ -10,8 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aecv.ground.files import read_json, write_json
-from aecv.workflow.basins import KnownStarts, basin_of_frames
-from aecv.workflow.coverage import assess
+from aecv.workflow.free_energies.basins import KnownStarts, basin_of_frames
+from aecv.workflow.free_energies.coverage import assess
 from tests.workflow.hand import samples_of_walkers
 from tests.workflow.hand import system_with as system_with_region
 

@@ -11,10 +11,10 @@ from aecv.ground.errors import AecvError, SamplingError, StoreError, TrainingErr
 from aecv.ground.files import write_json
 from aecv.molecules.spec import load_system
 from aecv.workflow import loop
-from aecv.workflow.ended import GO_ON, ended_by, noting_the_end, read_end
 from aecv.workflow.loop import iterate
-from aecv.workflow.reporting import write_report
-from aecv.workflow.status import status
+from aecv.workflow.run_folder.ended import GO_ON, ended_by, noting_the_end, read_end
+from aecv.workflow.story.reporting import write_report
+from aecv.workflow.story.status import status
 from tests.workflow.conftest import SMALL
 
 FULL = WriteError("runs/x", "No space left on device", "free space")
@@ -80,7 +80,9 @@ def test_a_run_that_fails_tells_why_until_it_goes_on(
     text = status_text(run, found)
     assert f": {words}" in text
     assert "--resume" not in text
-    assert f"ERROR   aecv.workflow.store: {words}\n" in (run / "run.log").read_text(encoding="utf-8")
+    assert f"ERROR   aecv.workflow.run_folder.store: {words}\n" in (run / "run.log").read_text(
+        encoding="utf-8"
+    )
     page = write_report(run, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "ended early: iteration 2: reweighted training needs" in page
     assert "the same command would end so again" in page

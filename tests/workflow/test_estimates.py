@@ -14,11 +14,11 @@ from aecv.ground.settings import PoolSettings, Settings
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.results.formats.colvar import read_colvar
-from aecv.workflow.convergence import write_convergence
-from aecv.workflow.estimates import estimate, inside_region, passages
-from aecv.workflow.pool import BiasedSample, mbar_pool
-from aecv.workflow.samples import Samples
-from aecv.workflow.segments import History
+from aecv.workflow.free_energies.convergence import write_convergence
+from aecv.workflow.free_energies.estimates import estimate, inside_region, passages
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.segments import History
+from aecv.workflow.weights.pool import BiasedSample, mbar_pool
 from tests.numerics.toys import KT
 from tests.workflow.hand import samples_of_walkers, system_with
 from tests.workflow.test_pool import P_RIGHT, biased, flattening

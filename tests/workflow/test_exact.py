@@ -14,13 +14,13 @@ from aecv.numerics.free_energy.quadrature import mass_along
 from aecv.results import plots
 from aecv.results.formats.fes import read_fes
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.exact import exact_plane, read_exact_profile, write_exact
+from aecv.workflow.free_energies.exact import exact_plane, read_exact_profile, write_exact
 from aecv.workflow.loop import iterate
-from aecv.workflow.pictures import draw_run
-from aecv.workflow.production_pictures import draw_production
-from aecv.workflow.records import IterationRecord
-from aecv.workflow.samples import Bias
-from aecv.workflow.store import name_of
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.run_folder.samples import Bias
+from aecv.workflow.run_folder.store import name_of
+from aecv.workflow.story.pictures import draw_run
+from aecv.workflow.story.production_pictures import draw_production
 
 KT = 0.00831446262 * 300.0
 TOYS = ("mueller_brown", "double_well_circle", "z_potential")

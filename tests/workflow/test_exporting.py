@@ -22,9 +22,9 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import FORMS
 from aecv.sampling.system.molecular_system import MolecularSystem, build
-from aecv.workflow.export_source import _place_in_run
-from aecv.workflow.exporting import export
-from aecv.workflow.samples import Bias
+from aecv.workflow.exporting.export_folder import export
+from aecv.workflow.exporting.export_source import _place_in_run
+from aecv.workflow.run_folder.samples import Bias
 from tests.results.plumed_reader import evaluate, read_actions
 from tests.workflow.test_same_system import swap
 
@@ -237,7 +237,7 @@ def test_an_export_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("aecv.workflow.exporting._write_module", full)
+    monkeypatch.setattr("aecv.workflow.exporting.export_folder._write_module", full)
     with pytest.raises(StoreError, match="disk full"):
         export(folder, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

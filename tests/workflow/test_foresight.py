@@ -17,8 +17,10 @@ from aecv.ground.region_settings import DeltaFSettings
 from aecv.molecules.spec import load_system
 from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow import space
-from aecv.workflow.foresight import (
+from aecv.workflow.frames.frame_counts import count_frames
+from aecv.workflow.frames.input_frames import FrameFiles
+from aecv.workflow.planning import space
+from aecv.workflow.planning.foresight import (
     LEAST_HOT_FRAMES,
     foresee_loop,
     foresee_sample,
@@ -26,10 +28,8 @@ from aecv.workflow.foresight import (
     n_hot_frames,
     rounded_up,
 )
-from aecv.workflow.frame_counts import count_frames
-from aecv.workflow.input_frames import FrameFiles
-from aecv.workflow.lengths import n_counted, plan_of
-from aecv.workflow.space import check_space, samplings_of_loop
+from aecv.workflow.planning.lengths import n_counted, plan_of
+from aecv.workflow.planning.space import check_space, samplings_of_loop
 
 from .conftest import SMALL
 

@@ -10,8 +10,8 @@ import pytest
 from aecv.ground.errors import SamplingError
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import MolecularSystem, build
-from aecv.workflow.frame_fit import USUAL, FrameFit, some_of, unlike
-from aecv.workflow.input_frames import FrameFiles, check_frames, read_frames
+from aecv.workflow.frames.frame_fit import USUAL, FrameFit, some_of, unlike
+from aecv.workflow.frames.input_frames import FrameFiles, check_frames, read_frames
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from aecv.ground.progress import silent
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow import learning_stage
-from aecv.workflow.learning import _with_hot
-from aecv.workflow.store import RunDirectory
-from aecv.workflow.threshold import WeightedFrames
+from aecv.workflow.learning import learning_stage
+from aecv.workflow.learning.next_cv import _with_hot
+from aecv.workflow.learning.threshold import WeightedFrames
+from aecv.workflow.run_folder.store import RunDirectory
 from tests.workflow.conftest import SMALL
 
 

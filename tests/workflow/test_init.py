@@ -14,8 +14,8 @@ from aecv.commands.cli import main
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.structure import read_structure
-from aecv.workflow import guesses
-from aecv.workflow.guesses import Contents
+from aecv.workflow.new_system import guesses
+from aecv.workflow.new_system.guesses import Contents
 from tests.sampling import three_atoms
 from tests.sampling.three_atoms import write_system
 

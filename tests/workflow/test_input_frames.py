@@ -12,9 +12,9 @@ from aecv.ground.errors import SamplingError, StoreError
 from aecv.ground.files import read_json, write_json
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import MolecularSystem, build
-from aecv.workflow.input_frames import FrameFiles, read_frames
+from aecv.workflow.frames.input_frames import FrameFiles, read_frames
 from aecv.workflow.loop import iterate
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.samples import Samples
 from tests.workflow.conftest import SMALL
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from aecv.ground.errors import SamplingError, SettingsError
 from aecv.results.formats.user_tables import read_user_table
-from aecv.workflow.input_weights import Weights, as_weights, frame_column, frame_weights
+from aecv.workflow.frames.input_weights import Weights, as_weights, frame_column, frame_weights
 
 KT_300 = 300.0 * 8.31446261815324e-3
 

@@ -10,8 +10,8 @@ from aecv.numerics.free_energy.integration import delta_f
 from aecv.numerics.free_energy.weights import mbar_log_weights
 from aecv.numerics.statistics.diagnostics import basin_visits
 from aecv.numerics.statistics.intervals import Interval, aligned
-from aecv.workflow.pool import BiasedSample
-from aecv.workflow.uncertainty import Origins, resample
+from aecv.workflow.free_energies.uncertainty import Origins, resample
+from aecv.workflow.weights.pool import BiasedSample
 from tests.numerics import langevin
 from tests.numerics.langevin import KT
 

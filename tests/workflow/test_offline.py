@@ -13,8 +13,8 @@ from aecv.models.cvs.cv_files import load_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.input_frames import FrameFiles
-from aecv.workflow.offline import score, score_in_run, score_on, train
+from aecv.workflow.frames.input_frames import FrameFiles
+from aecv.workflow.study.offline import score, score_in_run, score_on, train
 
 QUICK = ("training.max_epochs=3", "training.restarts=2", "training.min_effective_frames=20")
 

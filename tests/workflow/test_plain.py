@@ -19,12 +19,12 @@ from aecv.results.formats.fes import read_fes
 from aecv.results.formats.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.exporting import export
+from aecv.workflow.exporting.export_folder import export
 from aecv.workflow.plain import sample_along
-from aecv.workflow.sampled import Sampled
-from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.space import space_needed
-from aecv.workflow.status import status
+from aecv.workflow.planning.space import space_needed
+from aecv.workflow.run_folder.sampled import Sampled
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.story.status import status
 from tests.results.plumed_reader import evaluate, read_actions
 
 SMALL = (
@@ -204,7 +204,7 @@ def test_what_may_fail_is_said_in_the_log(tmp_path: Path, monkeypatch: pytest.Mo
     )
     spec = load_system("ala2", overrides=overrides)
     need = space_needed(build(spec), spec.settings, {"along": 1000})
-    monkeypatch.setattr("aecv.workflow.space.memory_bytes", lambda: need.memory / 0.9)
+    monkeypatch.setattr("aecv.workflow.planning.space.memory_bytes", lambda: need.memory / 0.9)
     with pytest.raises(KeyboardInterrupt):
         sample_along(spec, "phi,psi", tmp_path / "run")
     log = (tmp_path / "run" / "run.log").read_text()

@@ -15,12 +15,12 @@ from aecv.ground.settings import PoolSettings
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.numerics.kernels.encoder import Encoder, encode
-from aecv.workflow.coupling import SAFE_PHASE, extended_variable
-from aecv.workflow.learning import compare, matching
-from aecv.workflow.pool import BiasedIteration, first_pooled, mbar_pool, plain_pool, unbiased_pool
-from aecv.workflow.prior import prior_of_pool
-from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.segments import History
+from aecv.workflow.dynamics.coupling import SAFE_PHASE, extended_variable
+from aecv.workflow.dynamics.prior import prior_of_pool
+from aecv.workflow.learning.next_cv import compare, matching
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.segments import History
+from aecv.workflow.weights.pool import BiasedIteration, first_pooled, mbar_pool, plain_pool, unbiased_pool
 from tests.numerics.toys import KT, potential_1d
 
 GRID = Grid(lower=(-1.8,), upper=(1.8,), n_bins=(60,))

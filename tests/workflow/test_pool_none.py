@@ -7,10 +7,10 @@ import pytest
 
 from aecv.ground.files import read_arrays
 from aecv.molecules.spec import load_system
+from aecv.workflow.free_energies.uncertainty import Origins, resample
 from aecv.workflow.loop import NO_POOL, iterate
-from aecv.workflow.pool import BiasedSample
-from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.uncertainty import Origins, resample
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.weights.pool import BiasedSample
 from tests.workflow.conftest import SMALL
 
 KT = 2.5

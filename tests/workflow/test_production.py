@@ -17,9 +17,9 @@ from aecv.numerics.free_energy.weights import mbar_log_weights
 from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import read_fes
 from aecv.sampling.dynamics.walkers import BiasRule
+from aecv.workflow.free_energies.production import OUTPUTS, Production
 from aecv.workflow.loop import Outcome, iterate
-from aecv.workflow.production import OUTPUTS, Production
-from aecv.workflow.samples import Bias, Samples
+from aecv.workflow.run_folder.samples import Bias, Samples
 from tests.workflow.conftest import SMALL
 from tests.workflow.hand import by_hand_delta_f, by_hand_passages
 

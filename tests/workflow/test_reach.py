@@ -9,8 +9,8 @@ import torch
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import load_system
+from aecv.workflow.dynamics.reach import check_behaviour, check_starts
 from aecv.workflow.plain import sample_along
-from aecv.workflow.reach import check_behaviour, check_starts
 from tests.workflow.test_plain import round_the_circle
 
 SHORT = (

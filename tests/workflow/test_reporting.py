@@ -22,21 +22,21 @@ from aecv.molecules.spec import load_system
 from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import read_fes, write_fes
 from aecv.results.page.content import Story
-from aecv.workflow import reporting
-from aecv.workflow.in_use import is_in_use
+from aecv.workflow.free_energies.production import Production
 from aecv.workflow.loop import iterate
-from aecv.workflow.manifest import read_manifest
 from aecv.workflow.plain import sample_along
-from aecv.workflow.production import Production
-from aecv.workflow.record_table import COLUMNS
-from aecv.workflow.records import IterationRecord
-from aecv.workflow.reporting import told_when_stopped, update_report, write_report
-from aecv.workflow.reporting.described import repeating, setting_groups
-from aecv.workflow.reporting.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
-from aecv.workflow.reporting.reading import read_story
-from aecv.workflow.reporting.steps import steps_of_loop
-from aecv.workflow.samples import Samples
-from aecv.workflow.status import status
+from aecv.workflow.run_folder.in_use import is_in_use
+from aecv.workflow.run_folder.manifest import read_manifest
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.story import reporting
+from aecv.workflow.story.record_table import COLUMNS
+from aecv.workflow.story.reporting import told_when_stopped, update_report, write_report
+from aecv.workflow.story.reporting.described import repeating, setting_groups
+from aecv.workflow.story.reporting.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
+from aecv.workflow.story.reporting.reading import read_story
+from aecv.workflow.story.reporting.steps import steps_of_loop
+from aecv.workflow.story.status import status
 from tests.results.report_reader import Page
 from tests.workflow import hand
 from tests.workflow.hand import reseal

@@ -19,12 +19,12 @@ from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import read_fes
 from aecv.results.formats.grids import read_multicolumn
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow import pictures
-from aecv.workflow.finished import FinishedRun
+from aecv.workflow.learning.verdict import judge
 from aecv.workflow.profiles import free_energy
-from aecv.workflow.records import IterationRecord
-from aecv.workflow.samples import Bias, Samples
-from aecv.workflow.verdict import judge
+from aecv.workflow.run_folder.finished import FinishedRun
+from aecv.workflow.run_folder.records import IterationRecord
+from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.story import pictures
 from tests.results.drawn import panels
 from tests.workflow.conftest import SMALL
 from tests.workflow.hand import by_hand_delta_f, by_hand_effective_visits, by_hand_passages

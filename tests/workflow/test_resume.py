@@ -22,7 +22,7 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
 from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
-from aecv.workflow.manifest import FREE
+from aecv.workflow.run_folder.manifest import FREE
 from tests.workflow.conftest import SMALL
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

@@ -9,10 +9,10 @@ from aecv.ground.errors import SamplingError
 from aecv.ground.settings import PoolSettings
 from aecv.numerics.free_energy.support import Course
 from aecv.numerics.free_energy.weights import effective_sample_size
-from aecv.workflow.pool import BiasedIteration, mbar_pool, plain_pool
-from aecv.workflow.reweighted import ReweightedFrames, all_frames, frames_of_pool
-from aecv.workflow.samples import Samples
-from aecv.workflow.uncertainty import Origins, Resampled, resample
+from aecv.workflow.free_energies.uncertainty import Origins, Resampled, resample
+from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.weights.pool import BiasedIteration, mbar_pool, plain_pool
+from aecv.workflow.weights.reweighted import ReweightedFrames, all_frames, frames_of_pool
 from tests.numerics.toys import KT
 from tests.workflow.test_pool import FINE, P_RIGHT, TRUTH, FirstCoordinate, biased, flattening, share_right
 
@@ -57,7 +57,7 @@ def test_their_free_energy_is_nearer_to_the_exact_one() -> None:
 
 def test_a_slow_iteration_counts_no_more_than_in_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thinned ten times, it has a share of the weight that all of its frames keep, within 1/sqrt(1600)."""
-    monkeypatch.setattr("aecv.workflow.pool._slowness", lambda items: np.array([10.0, 1.0]))
+    monkeypatch.setattr("aecv.workflow.weights.pool._slowness", lambda items: np.array([10.0, 1.0]))
     pool = mbar_pool(RUNS, PoolSettings())
     frames = all_frames(pool, RUNS)
     share = pool.weights[pool.iteration == 1].sum()
@@ -113,7 +113,7 @@ def test_each_iteration_is_weighed_along_its_own_cv(which: int) -> None:
 
 
 def test_of_a_pool_with_all_frames_they_are_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aecv.workflow.pool._slowness", lambda items: np.ones(2))
+    monkeypatch.setattr("aecv.workflow.weights.pool._slowness", lambda items: np.ones(2))
     pool = mbar_pool(RUNS, PoolSettings(max_frames=100_000))
     assert pool.n_frames == 32_000
     frames = all_frames(pool, RUNS)

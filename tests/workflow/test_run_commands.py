@@ -13,7 +13,7 @@ from aecv.ground.files import read_arrays, read_json
 from aecv.ground.ledger import write_sealed
 from aecv.models.cvs.cv_files import load_cv
 from aecv.results.formats.fes import read_fes
-from aecv.workflow.samples import Samples
+from aecv.workflow.run_folder.samples import Samples
 from tests.workflow.hand import by_hand_effective_visits
 
 

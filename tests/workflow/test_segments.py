@@ -7,8 +7,8 @@ import pytest
 
 from aecv.sampling.dynamics.segments import SegmentResult, WalkerState
 from aecv.sampling.dynamics.walkers import Ensemble, Plan, Round, make_plan
-from aecv.workflow import segments
-from aecv.workflow.segments import SegmentFolder
+from aecv.workflow.run_folder import segments
+from aecv.workflow.run_folder.segments import SegmentFolder
 
 N_WALKERS = 3
 

@@ -12,7 +12,7 @@ import pytest
 
 from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
-from aecv.workflow.status import status
+from aecv.workflow.story.status import status
 from tests.workflow.conftest import SMALL
 from tests.workflow.test_resume import assert_same_run, command
 

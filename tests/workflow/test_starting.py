@@ -17,9 +17,9 @@ from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.processes.workers import ThisProcess
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow import starting
-from aecv.workflow.status import status
-from aecv.workflow.store import RunDirectory
+from aecv.workflow.dynamics import starting
+from aecv.workflow.run_folder.store import RunDirectory
+from aecv.workflow.story.status import status
 
 SETTINGS = (
     "starts.mode=one",

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 
 from aecv.ground.settings import PoolSettings
-from aecv.workflow.pool import BiasedIteration, _slowness, _thinned, mbar_pool
+from aecv.workflow.weights.pool import BiasedIteration, _slowness, _thinned, mbar_pool
 from tests.numerics.toys import KT
 from tests.workflow.hand import samples_of_walkers
 from tests.workflow.test_pool import P_RIGHT, biased, flattening, iterations, samples_of, share_right
@@ -41,7 +41,7 @@ def test_an_iteration_with_rare_passages_counts_less(monkeypatch: pytest.MonkeyP
         return abs(-KT * np.log(p / (1 - p)) - truth) / KT, int((pool.iteration == 1).sum())
 
     thinned, n_thinned = error()
-    monkeypatch.setattr("aecv.workflow.pool._slowness", lambda items: np.ones(len(items)))
+    monkeypatch.setattr("aecv.workflow.weights.pool._slowness", lambda items: np.ones(len(items)))
     everything, n_everything = error()
     assert n_everything == 16_000
     assert n_thinned < 0.002 * n_everything

@@ -11,15 +11,15 @@ from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.models.training.train import train as training
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
-from aecv.workflow import threshold
-from aecv.workflow.records import IterationRecord, converged_at, required_score
-from aecv.workflow.threshold import (
+from aecv.workflow.learning import threshold
+from aecv.workflow.learning.threshold import (
     Threshold,
     WeightedFrames,
     bootstrap_threshold,
     consensus_restart,
     score_quantile,
 )
+from aecv.workflow.run_folder.records import IterationRecord, converged_at, required_score
 
 REFERENCE = np.array([[0.0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0], [0.35, 0.15, 0.05], [0.4, 0.25, 0.15]])
 

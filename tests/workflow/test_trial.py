@@ -15,12 +15,12 @@ from aecv.molecules.spec import load_system
 from aecv.sampling.processes.dask_workers import DaskWorkers
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.speed import Speed
-from aecv.workflow import trial
-from aecv.workflow.foresight import foresee_loop, foresee_sample
-from aecv.workflow.lengths import plan_of
-from aecv.workflow.status import status
-from aecv.workflow.trial import KEYS, Pace, stored_trial, trial_layer
-from aecv.workflow.verdict import TRIAL
+from aecv.workflow.learning.verdict import TRIAL
+from aecv.workflow.planning import trial
+from aecv.workflow.planning.foresight import foresee_loop, foresee_sample
+from aecv.workflow.planning.lengths import plan_of
+from aecv.workflow.planning.trial import KEYS, Pace, stored_trial, trial_layer
+from aecv.workflow.story.status import status
 
 TINY = (
     "run.iterations=2", "sampling.ns=0.01", "starts.hot_ps=5", "starts.candidates=5", "training.restarts=2",

@@ -9,8 +9,8 @@ from scipy.stats import norm
 from aecv.numerics.free_energy.support import Course
 from aecv.numerics.statistics.bootstrap import Replicates
 from aecv.numerics.statistics.intervals import Interval, aligned, crossing_error
-from aecv.workflow.pool import BiasedSample
-from aecv.workflow.uncertainty import Origins, Resampled, resample
+from aecv.workflow.free_energies.uncertainty import Origins, Resampled, resample
+from aecv.workflow.weights.pool import BiasedSample
 
 KT = 2.5
 N_WALKERS, N_FRAMES = 4, 1500

@@ -1,0 +1,1 @@
+"""Starts, equilibration and the sampling stage."""

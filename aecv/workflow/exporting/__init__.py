@@ -1,0 +1,1 @@
+"""CVs and biases written as inputs for other programs."""

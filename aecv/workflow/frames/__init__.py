@@ -1,0 +1,1 @@
+"""Frames that a user brings, held against the molecule."""

@@ -1,0 +1,1 @@
+"""Free energies with their intervals, coverage and convergence in time; the production."""

@@ -1,0 +1,1 @@
+"""The learning stage: train, choose among restarts, compare with the previous CV."""

@@ -1,0 +1,1 @@
+"""A molecule of a user's own: guessed, proposed, written, checked."""

@@ -1,0 +1,1 @@
+"""Work on frames that are there: train, score, apply."""
