@@ -8,8 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from aecv.workflow.exporting.export_source import find_source
 from aecv.workflow.exporting.export_folder import export
+from aecv.workflow.exporting.export_source import find_source
 
 HERE = Path(__file__).resolve().parent
 INPUTS = {

@@ -72,7 +72,7 @@ def block_units(run: ArrayLike, walker: ArrayLike, time: ArrayLike, n_blocks: in
         run: run of every frame, 0 .. n_runs - 1, such as the iteration, shape (N,).
         walker: its walker, shape (N,).
         time: its time or its progress, any unit, shape (N,). Blocks divide the range of the run evenly.
-        n_blocks: blocks per walker, for all runs or for each; see `aecv.numerics.statistics.correlation.n_blocks`.
+        n_blocks: blocks per walker, for all runs or for each; see `statistics.correlation.n_blocks`.
 
     Raises:
         GridError: for shapes that do not match, or n_blocks < 1.

@@ -93,7 +93,7 @@ def load_trial(
 
     Args:
         name_or_path, config, overrides: as `load_system`; these win over the trial's.
-        cv: makes the CV of a sampling along one that is given, such as `aecv.workflow.given_cv.given.GivenCV`; None
+        cv: makes the CV of a sampling along one that is given, such as `given_cv.given.GivenCV`; None
             where the loop is tried.
         n_processes: that are going to run walkers; None for one per core.
         devices: indices of the GPUs that they are going to take in turn; empty for OpenMM's choice.
