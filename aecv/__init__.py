@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aecv.models.cvs.cv import CV
     from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
-    from aecv.sampling.processes.workers import open_workers
+    from aecv.sampling.processes.opening import open_workers
     from aecv.workflow.exporting.export_folder import export
     from aecv.workflow.frames.input_frames import FrameFiles
     from aecv.workflow.frames.input_weights import Weights
@@ -49,7 +49,7 @@ _HOMES = {
     "examine": "aecv.workflow.new_system.checking",
     "iterate": "aecv.workflow.loop",
     "sample_along": "aecv.workflow.plain",
-    "open_workers": "aecv.sampling.processes.workers",
+    "open_workers": "aecv.sampling.processes.opening",
     "FrameFiles": "aecv.workflow.frames.input_frames",
     "Weights": "aecv.workflow.frames.input_weights",
     "train": "aecv.workflow.study.offline",

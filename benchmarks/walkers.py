@@ -21,8 +21,8 @@ from runs import print_table, write_rows
 
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Executor, make_plan, run_rounds
+from aecv.sampling.processes.opening import open_workers
 from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
-from aecv.sampling.processes.workers import open_workers
 
 RULE = BiasRule(ceiling_kj_mol=60.0, full_samples=500, projected=True)
 

@@ -26,8 +26,8 @@ from walkers import steps_per_second
 from aecv.ground.cores import usable_cores
 from aecv.ground.files import read_json
 from aecv.sampling.dynamics.walkers import Ensemble
+from aecv.sampling.processes.opening import open_workers
 from aecv.sampling.processes.recipe import EngineRecipe
-from aecv.sampling.processes.workers import open_workers
 from aecv.workflow.story.record_table import duration
 
 

@@ -352,7 +352,7 @@ def quick_spec(
 
 def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":
     """The processes that --workers, --dask and --devices ask for."""
-    from aecv.sampling.processes.workers import open_workers
+    from aecv.sampling.processes.opening import open_workers
 
     return open_workers(
         spec.settings.sampling.walkers,

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.files import why_no_file
-from aecv.ground.observable_settings import ObservableSettings
-from aecv.ground.settings import Settings
+from aecv.ground.settings import ObservableSettings, Settings
 from aecv.ground.toml_text import MOST_CHARACTERS, MOST_PARTS, parse_toml
 
 Overrides = str | Sequence[str] | Mapping[str, Any]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.errors import AlignmentError, MolecularSystemError
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS, ObservableSettings
+from aecv.ground.settings import OF_ONE_SELECTION, UNITS, ObservableSettings
 from aecv.molecules.geometry import angles, checked_frames, dihedrals, distances, radius_of_gyration, rmsd
 from aecv.molecules.helicity import backbone_rows, follows, helicity, value_edges
 from aecv.numerics.kernels.encoder import align

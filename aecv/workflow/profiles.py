@@ -12,7 +12,7 @@ import numpy as np
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.grid import FloatArray
 from aecv.ground.ledger import checked
-from aecv.ground.region_settings import DeltaFSettings, region_fault
+from aecv.ground.settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.observable_settings import ObservableSettings
+from aecv.ground.settings import ObservableSettings
 from aecv.molecules.observables import ObservableSet
 
 HELIX, EXTENDED = (-57.0, -47.0), (-139.0, 135.0)

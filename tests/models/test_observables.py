@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.observable_settings import ObservableSettings
+from aecv.ground.settings import ObservableSettings
 from aecv.molecules.observables import ObservableSet, compute_observables, select_atoms
 from aecv.molecules.spec import load_system
 

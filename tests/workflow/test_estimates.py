@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import norm
 
 from aecv.ground.grid import Grid
-from aecv.ground.region_settings import DeltaFSettings, ends_of_region, in_region
-from aecv.ground.settings import PoolSettings, Settings
+from aecv.ground.regions import ends_of_region, in_region
+from aecv.ground.settings import DeltaFSettings, PoolSettings, Settings
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.results.formats.colvar import read_colvar

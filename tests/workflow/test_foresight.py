@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from aecv.commands.cli import main
 from aecv.ground.errors import ForeseenError, SettingsError
-from aecv.ground.observable_settings import ObservableSettings
-from aecv.ground.region_settings import DeltaFSettings
+from aecv.ground.settings import DeltaFSettings, ObservableSettings
 from aecv.molecules.spec import load_system
 from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system.molecular_system import build

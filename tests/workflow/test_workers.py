@@ -27,8 +27,9 @@ from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.processes import dask_tasks, dask_workers, workers
 from aecv.sampling.processes.dask_workers import DaskWorkers
+from aecv.sampling.processes.opening import open_workers
 from aecv.sampling.processes.recipe import EngineRecipe
-from aecv.sampling.processes.workers import ThisProcess, open_workers
+from aecv.sampling.processes.workers import ThisProcess
 from aecv.sampling.starting.minimising import MinimiserRecipe
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import PlatformChoice, choose_platform

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.errors import CVError, suggestion
 from aecv.ground.files import replacing
-from aecv.ground.observable_settings import OF_ONE_SELECTION
+from aecv.ground.settings import OF_ONE_SELECTION
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv
 from aecv.models.cvs.internal_export import export_internal

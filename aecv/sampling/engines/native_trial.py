@@ -10,13 +10,18 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
-from aecv.sampling.engines.trial import N_STEPS, Trial
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform
 
 
-def try_native() -> Trial:
-    """Extended ABF of a particle along x, with the compiled kernel; the engine verifies its own forces."""
+def try_native(n_steps: int) -> int:
+    """Samples that n_steps of extended ABF along x of a particle leave: n_steps.
+
+    With the compiled kernel; the engine verifies its own forces.
+
+    Raises:
+        SimulationError: for another number of samples, and whatever the engine raises.
+    """
     system = build(load_system("mueller_brown"))
     settings = system.spec.settings
     cv = observable_cv(system.observables, ("x",), ranges={"x": (-2.0, 2.0)})
@@ -40,13 +45,13 @@ def try_native() -> Trial:
     )
     job = SegmentJob(
         state=state,
-        n_steps=N_STEPS,
-        frame_steps=N_STEPS // 2,
+        n_steps=n_steps,
+        frame_steps=n_steps // 2,
         seed=SegmentSeed(root=1, stage="trial", walker=0, segment=0),
         accumulators=Accumulators.zeros(extended.grid),
     )
     increment = engine.run(job).increment
     taken = 0 if increment is None else int(increment.n_xi.sum())
-    if taken != N_STEPS:
-        raise SimulationError(f"{N_STEPS} steps left {taken} samples")
-    return Trial("native", None, f"{N_STEPS} steps of extended ABF, forces verified")
+    if taken != n_steps:
+        raise SimulationError(f"{n_steps} steps left {taken} samples")
+    return taken

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import openmm
 
-from aecv.ground.barostat_settings import BarostatSettings
 from aecv.ground.errors import SettingsError, SimulationError
+from aecv.ground.settings import BarostatSettings
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.plumed_segment import SegmentInput
 from aecv.sampling.system.barostats import barostats_of

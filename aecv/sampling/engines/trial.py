@@ -123,7 +123,7 @@ def try_engine(name: str) -> Trial:
         return Trial(name, None, found.reason)
     from aecv.sampling.engines.native_trial import try_native
 
-    return try_native()
+    return Trial(name, None, f"{try_native(N_STEPS)} steps of extended ABF, forces verified")
 
 
 def _context(platform: openmm.Platform) -> openmm.Context:

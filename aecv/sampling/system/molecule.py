@@ -18,7 +18,7 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError, first_line
 from aecv.ground.grid import FloatArray
-from aecv.ground.molecule_settings import TITLES
+from aecv.ground.settings import TITLES
 from aecv.molecules.gromacs_text import gromacs_text
 from aecv.molecules.spec import SystemSpec
 from aecv.sampling.system.force_field import forcefield_hint, forcefield_of

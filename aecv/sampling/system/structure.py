@@ -12,7 +12,7 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.grid import FloatArray
-from aecv.ground.molecule_settings import suffix
+from aecv.ground.settings import suffix
 from aecv.sampling.system.locations import tidy_cif, tidy_pdb
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.ledger import checked
-from aecv.ground.region_settings import in_region
+from aecv.ground.regions import in_region
 from aecv.numerics.kernels.encoder import align
 from aecv.numerics.statistics.diagnostics import core_labels
 from aecv.sampling.system.molecular_system import MolecularSystem

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.region_settings import in_region
+from aecv.ground.regions import in_region
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.support import Course

@@ -10,7 +10,7 @@ from openmm import app, unit
 from aecv.ground.errors import AecvError, MolecularSystemError, UnknownResiduesError
 from aecv.ground.files import write_text
 from aecv.ground.grid import FloatArray
-from aecv.ground.observable_settings import ObservableSettings
+from aecv.ground.settings import ObservableSettings
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.molecules.system_files import FILE_NAME

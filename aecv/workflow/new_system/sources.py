@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.molecule_settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
+from aecv.ground.settings import STRUCTURES, TITLES, TOPOLOGIES, suffix
 from aecv.molecules.gromacs_text import gromacs_text
 from aecv.sampling.preparing.preparation import Preparation, prepare_structure
 from aecv.workflow.new_system import guesses

@@ -11,8 +11,7 @@ from typing import Any
 
 from aecv.ground.errors import ForeseenError, SettingsError
 from aecv.ground.layers import merge, override, validate
-from aecv.ground.observable_settings import OF_ONE_SELECTION, UNITS
-from aecv.ground.settings import MOST_BINS, Settings
+from aecv.ground.settings import MOST_BINS, OF_ONE_SELECTION, UNITS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.training.training_data import MIN_FRAMES
 from aecv.numerics.extended_abf.marginal import LARGEST_SPAN, is_too_fine

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
-from aecv.ground.region_settings import ends_of_region
+from aecv.ground.regions import ends_of_region
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv_files import load_cv

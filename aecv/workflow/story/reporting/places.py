@@ -10,8 +10,7 @@ import numpy as np
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray, Grid
 from aecv.ground.ledger import checked
-from aecv.ground.observable_settings import UNITS
-from aecv.ground.settings import Settings
+from aecv.ground.settings import UNITS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned
 from aecv.results.formats.colvar import read_colvar

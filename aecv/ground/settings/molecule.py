@@ -1,15 +1,12 @@
 """[system]: the files that describe a molecule, and how its forces are computed."""
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from aecv.ground.names import NAME, check_folder_name
-from aecv.ground.section import Section
-
-if TYPE_CHECKING:
-    from aecv.ground.settings import Settings
+from aecv.ground.settings.section import Section
 
 TOPOLOGIES = {
     ".prmtop": "amber",
@@ -37,7 +34,6 @@ STRUCTURES = {
 """Endings of files with coordinates, by format."""
 PARAMETERS = (".prm", ".par", ".rtf", ".str", ".inp", ".top")
 """Endings of CHARMM's files of parameters."""
-_FORCES = ("nonbonded", "cutoff_nm", "constraints", "hydrogen_mass_da")
 _PERIODIC = ("CutoffPeriodic", "PME")
 
 ImplicitSolvent = Literal["none", "HCT", "OBC1", "OBC2", "GBn", "GBn2"]
@@ -102,81 +98,3 @@ class MolecularSettings(Section):
 def suffix(name: str) -> str:
     """The ending of a file's name in lower case, with its dot."""
     return PurePath(name).suffix.lower()
-
-
-def check_molecule(settings: "Settings") -> None:
-    """The files and keys of [system] make one description of a molecule.
-
-    Raises:
-        ValueError: with what does not fit.
-    """
-    system = settings.system
-    if system.structure is None or not (system.forcefield or system.topology):
-        raise ValueError(
-            "a molecule needs system.structure and system.forcefield (or system.topology), a particle on a "
-            "potential needs a section [particle]; give one of the two"
-        )
-    if system.topology is not None and suffix(system.topology) not in TOPOLOGIES:
-        raise ValueError(
-            f"system.topology needs a file ending in {', '.join(TOPOLOGIES)}, got '{system.topology}'"
-        )
-    if system.topology is not None and system.forcefield:
-        raise ValueError(
-            f"system.topology '{system.topology}' brings its own forces, and system.forcefield others; take "
-            "one of the two out"
-        )
-    if suffix(system.structure) not in STRUCTURES[system.format]:
-        raise ValueError(
-            f"system.structure of {TITLES[system.format]} needs a file ending in "
-            f"{', '.join(STRUCTURES[system.format])}, got '{system.structure}'"
-        )
-    _check_companions(system)
-    _check_forces(system)
-    if not settings.cv.align:
-        raise ValueError(
-            "cv.align = false is for [particle] systems; a molecule turns and drifts, so leave it true"
-        )
-
-
-def _check_companions(system: MolecularSettings) -> None:
-    """Keys that one format alone has."""
-    if system.include is not None and system.format != "gromacs":
-        raise ValueError("system.include is for a Gromacs .top; take it out")
-    if system.format == "charmm" and not system.parameters:
-        raise ValueError(
-            f"system.topology '{system.topology}' holds no force constants: system.parameters needs the "
-            ".rtf, .prm and .str files that it was made with"
-        )
-    if system.parameters and system.format != "charmm":
-        raise ValueError("system.parameters are those of a CHARMM .psf; take them out")
-    unknown = [name for name in system.parameters if suffix(name) not in PARAMETERS]
-    if unknown:
-        raise ValueError(
-            f"system.parameters needs files ending in {', '.join(PARAMETERS)}, got '{unknown[0]}'"
-        )
-
-
-def _check_forces(system: MolecularSettings) -> None:
-    """Keys that would contradict the file that the forces come from."""
-    if system.format == "openmm":
-        fields = type(system).model_fields
-        set_anyway = [key for key in _FORCES if getattr(system, key) != fields[key].default]
-        if set_anyway:
-            raise ValueError(
-                f"system.{set_anyway[0]} is part of the OpenMM System in '{system.topology}' already; take "
-                "it out here, or make that file anew"
-            )
-    if system.implicit_solvent == "none":
-        return
-    if system.format not in ("amber", "charmm"):
-        remedy = (
-            'name a file such as "implicit/obc2.xml" in system.forcefield'
-            if system.format == "forcefield"
-            else "take it out"
-        )
-        raise ValueError(f"system.implicit_solvent is for Amber and CHARMM topologies; {remedy}")
-    if system.is_periodic:
-        raise ValueError(
-            f"system.implicit_solvent '{system.implicit_solvent}' has no box: system.nonbonded needs to be "
-            f"NoCutoff or CutoffNonPeriodic, got '{system.nonbonded}'"
-        )

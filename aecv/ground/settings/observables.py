@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from aecv.ground.section import Section
+from aecv.ground.settings.section import Section
 
 UNITS = {
     "dihedral": "rad",

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from aecv.ground.section import Section
+from aecv.ground.settings.section import Section
 
 
 class FreeEnergySettings(Section):
