@@ -1,1 +1,1 @@
-"""Floor 5: one file per command, and what commands share; no physics."""
+"""Floor 6: one file per command, and what commands share; no physics."""

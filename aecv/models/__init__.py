@@ -1,1 +1,1 @@
-"""Floor 2: the autoencoder, its training and the exported collective variable."""
+"""Floor 3: the autoencoder, its training and the exported collective variable."""

@@ -1,1 +1,1 @@
-"""Floor 2: the files and pictures that a user reads."""
+"""Floor 3: the files and pictures that a user reads."""

@@ -1,1 +1,1 @@
-"""Floor 3: everything that runs molecular dynamics."""
+"""Floor 4: everything that runs molecular dynamics."""

@@ -1,1 +1,1 @@
-"""Floor 4: the order of the stages and the run directory."""
+"""Floor 5: the order of the stages and the run directory."""
