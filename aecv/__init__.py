@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from aecv.workflow.new_system.checking import examine
     from aecv.workflow.new_system.initialising import initialise
     from aecv.workflow.new_system.sources import Sources
-    from aecv.workflow.plain import sample_along
     from aecv.workflow.planning.trial import load_trial
     from aecv.workflow.profiles import free_energy
+    from aecv.workflow.sample_along import sample_along
     from aecv.workflow.story.reporting import write_report
     from aecv.workflow.story.status import status
     from aecv.workflow.study.applied import apply
@@ -48,7 +48,7 @@ _HOMES = {
     "load_trial": "aecv.workflow.planning.trial",
     "examine": "aecv.workflow.new_system.checking",
     "iterate": "aecv.workflow.loop",
-    "sample_along": "aecv.workflow.plain",
+    "sample_along": "aecv.workflow.sample_along",
     "open_workers": "aecv.sampling.processes.opening",
     "FrameFiles": "aecv.workflow.frames.input_frames",
     "Weights": "aecv.workflow.frames.input_weights",

@@ -18,9 +18,9 @@ import numpy as np
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.ground.versions import versions
 from aecv.molecules.spec import load_system
-from aecv.workflow.plain import sample_along
 from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.sample_along import sample_along
 
 
 def main() -> None:

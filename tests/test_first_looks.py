@@ -16,7 +16,7 @@ from aecv.molecules.spec import load_system
 from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system import platforms
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow import loop, plain
+from aecv.workflow import loop, sample_along
 from aecv.workflow.planning import trial
 from aecv.workflow.study.offline import train
 
@@ -154,12 +154,12 @@ def test_the_folder_is_looked_at_before_the_system_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.json").touch()
-    for module in (loop, plain):
+    for module in (loop, sample_along):
         monkeypatch.setattr(module, "build", fail)
     with pytest.raises(StoreError, match="holds a run already"):
         loop.iterate("ala2", tmp_path)
     with pytest.raises(StoreError, match="holds a run already"):
-        plain.sample_along("ala2", "phi", tmp_path)
+        sample_along.sample_along("ala2", "phi", tmp_path)
     with pytest.raises(StoreError, match="holds no run to resume"):
         loop.iterate("ala2", tmp_path / "none", resume=True)
 

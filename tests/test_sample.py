@@ -28,7 +28,7 @@ from aecv.workflow.given_cv.given import GivenCV
 from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Bias
 from tests.engines.test_plumed_files import EVERYTHING
-from tests.workflow.test_plain import SMALL
+from tests.workflow.test_sample_along import SMALL
 
 FAST = ["--workers", "1", *[argument for text in SMALL for argument in ("--set", text)]]
 
@@ -263,7 +263,7 @@ def test_what_is_said_before_the_run_is_in_its_log_and_once_on_the_screen(
     def stop(*_: object, **__: object) -> None:
         raise CVError("stopped here")
 
-    monkeypatch.setattr("aecv.workflow.plain.prepare_walkers", stop)
+    monkeypatch.setattr("aecv.workflow.sample_along.prepare_walkers", stop)
     copy = shutil.copytree(load_system("ala2").directory, tmp_path / "copy")
     with (copy / "system.toml").open("a") as file:
         file.write("# a remark\n")

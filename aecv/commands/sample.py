@@ -105,7 +105,7 @@ def main(
     foresee_sample(spec.settings, names=names if known else (), n_ranges=len(options["ranges"]))
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv.commands import screens
-    from aecv.workflow.plain import sample_along
+    from aecv.workflow.sample_along import sample_along
 
     given = _given(what, options)
     with workers_of(options, spec) as workers:

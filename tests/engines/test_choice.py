@@ -18,8 +18,8 @@ from aecv.sampling.engines import availability, choice
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.native import NativeEngine
 from aecv.workflow.loop import iterate
-from aecv.workflow.plain import sample_along
 from aecv.workflow.run_folder.store import RunDirectory
+from aecv.workflow.sample_along import sample_along
 from tests.engines.conftest import Bench
 
 

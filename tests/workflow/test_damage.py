@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 
 from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
-from aecv.workflow.plain import sample_along
+from aecv.workflow.sample_along import sample_along
 from tests.workflow.conftest import SMALL
-from tests.workflow.test_plain import SMALL as SMALL_GIVEN
+from tests.workflow.test_sample_along import SMALL as SMALL_GIVEN
 
 N_CASES = int(os.environ.get("AECV_DAMAGES", "36"))
 """AECV_DAMAGES=100000 pytest -m slow -s tests/workflow/test_damage.py tries all of them, in an hour."""

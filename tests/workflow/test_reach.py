@@ -10,8 +10,8 @@ from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import load_system
 from aecv.workflow.dynamics.reach import check_behaviour, check_starts
-from aecv.workflow.plain import sample_along
-from tests.workflow.test_plain import round_the_circle
+from aecv.workflow.sample_along import sample_along
+from tests.workflow.test_sample_along import round_the_circle
 
 SHORT = (
     "production.frozen_stages=1",

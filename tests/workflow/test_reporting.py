@@ -23,11 +23,11 @@ from aecv.results.formats.fes import read_fes, write_fes
 from aecv.results.page.content import Story
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.loop import iterate
-from aecv.workflow.plain import sample_along
 from aecv.workflow.run_folder.in_use import is_in_use
 from aecv.workflow.run_folder.manifest import read_manifest
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.sample_along import sample_along
 from aecv.workflow.story import reporting
 from aecv.workflow.story.record_table import COLUMNS
 from aecv.workflow.story.reporting import told_when_stopped, update_report, write_report
@@ -40,7 +40,7 @@ from tests.results.report_reader import Page
 from tests.workflow import hand
 from tests.workflow.hand import reseal
 from tests.workflow.test_exact import SMALL as SMALL_TOY
-from tests.workflow.test_plain import SMALL as SMALL_GIVEN
+from tests.workflow.test_sample_along import SMALL as SMALL_GIVEN
 
 
 @pytest.fixture

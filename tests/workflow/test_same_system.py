@@ -14,8 +14,8 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.given_cv.same_system import atom_names, check_same_system
-from aecv.workflow.plain import sample_along
-from tests.workflow.test_plain import SMALL
+from aecv.workflow.sample_along import sample_along
+from tests.workflow.test_sample_along import SMALL
 
 NAMES = "ACE1-CH3, ACE1-C, ALA2-N, ALA2-CA, ALA2-CB, ALA2-C, NME3-N, NME3-C"
 

@@ -20,10 +20,10 @@ from aecv.results.formats.grids import read_multicolumn
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.exporting.export_folder import export
-from aecv.workflow.plain import sample_along
 from aecv.workflow.planning.space import space_needed
 from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.sample_along import sample_along
 from aecv.workflow.story.status import status
 from tests.results.plumed_reader import evaluate, read_actions
 
@@ -194,7 +194,7 @@ def test_what_may_fail_is_said_in_the_log(tmp_path: Path, monkeypatch: pytest.Mo
     def stop(*_: object) -> CV:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aecv.workflow.plain._sample", stop)
+    monkeypatch.setattr("aecv.workflow.sample_along._sample", stop)
     overrides = (
         *SMALL,
         "sampling.ns=0.02",
@@ -234,7 +234,7 @@ def test_another_function_of_the_same_name_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a run along a function says why it leaves no cv.pt."""
-    monkeypatch.setattr("aecv.workflow.plain.draw_production", lambda *_, **__: None)
+    monkeypatch.setattr("aecv.workflow.sample_along.draw_production", lambda *_, **__: None)
     short = ("production.frozen_stages=1", "starts.hot_ps=20", "starts.candidates=4")
     spec = load_system("double_well_circle", overrides=[*CIRCLE, *short])
 
