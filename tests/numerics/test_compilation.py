@@ -29,10 +29,11 @@ def answer(x):
 
 def test_a_kernel_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
     package = tmp_path / "aecv" / "numerics"
-    package.mkdir(parents=True)
-    for folder in (package, package.parent):
+    kernels = package / "kernels"
+    kernels.mkdir(parents=True)
+    for folder in (kernels, package, package.parent):
         (folder / "__init__.py").touch()
-    (package / "compilation.py").write_text(Path(compilation.__file__).read_text())
+    (kernels / "compilation.py").write_text(Path(compilation.__file__).read_text())
     (package / "caller.py").write_text(CALLER)
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
 
