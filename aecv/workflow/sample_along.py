@@ -33,7 +33,7 @@ from aecv.sampling.dynamics.walkers import Plan
 from aecv.sampling.engines.choice import check_cv, require_engine
 from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.processes.workers import ThisProcess, Workers
-from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.dynamics import sampling_stage
 from aecv.workflow.dynamics.coupling import extended_variable
@@ -161,7 +161,7 @@ def _cv_for(
         cv = observable_cv(system.observables, names, ranges=ranges)
     elif ranges:
         raise SettingsError("sample_along: ranges belong to names of observables; give the CV its own range")
-    check_atoms(system, cv)
+    system.check_atoms(cv.atom_indices, place=f"engine: {cv.source}")
     check_same_system(cv, system)
     check_cv(system.spec.settings.sampling.engine, cv)
     return cv

@@ -14,7 +14,7 @@ from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.starting.starts import _given
 from aecv.sampling.system.images import system_box
-from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
+from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.frames.input_frames import FrameFiles, read_frames
 
@@ -55,8 +55,10 @@ def test_a_cv_of_waters_needs_all_frames(water: MolecularSystem) -> None:
     assert seen.n_frame_atoms == 25
     cv = observable_cv(seen.observables, ("d",), ranges={"d": (0.0, 1.0)})
     with pytest.raises(CVError, match=r"needs atom 24, frames hold the first 22 .* sampling\.frames = "):
-        check_atoms(water, cv)
-    check_atoms(build(load_system("ala2_water", overrides=["frames=all"])), cv)
+        water.check_atoms(cv.atom_indices, place="engine: cv")
+    build(load_system("ala2_water", overrides=["frames=all"])).check_atoms(
+        cv.atom_indices, place="engine: cv"
+    )
 
 
 def test_frames_with_and_without_the_water_are_read(water: MolecularSystem, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from openmm import unit
 
 from aecv.ground import seeds
 from aecv.ground.errors import ExplosionError, SimulationError
+from aecv.molecules.bonds import Images
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.system.barostats import barostats_of
-from aecv.sampling.system.images import Images
 
 FloatArray = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from aecv.models.cvs.cv import CV, compare_with_torchscript, shortest
 from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.system.images import system_box
-from aecv.sampling.system.molecular_system import MolecularSystem, check_atoms
+from aecv.sampling.system.molecular_system import MolecularSystem
 
 logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
@@ -38,7 +38,7 @@ def check_fit(system: MolecularSystem, cv: CV, extended: ExtendedVariable) -> No
             f"engine: {cv.source} has periods {cv.periods.tolist()} (0: none), its grid "
             f"{extended.grid.periods.tolist()}; make the grid from the CV's range"
         )
-    check_atoms(system, cv)
+    system.check_atoms(cv.atom_indices, place=f"engine: {cv.source}")
 
 
 def check_images(system: MolecularSystem, cv: CV, probe: FloatArray) -> None:

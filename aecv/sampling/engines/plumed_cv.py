@@ -7,11 +7,11 @@ from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.plain_cv import require_script
 from aecv.models.cvs.torchscript import write_flat_module, write_module
+from aecv.molecules.bonds import Images
 from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
 from aecv.results.exports.subject import UNNAMED, ExportedCV, Form
 from aecv.sampling.engines.plumed_kernel import Kernel
-from aecv.sampling.system.images import Images
 
 MODEL, REFERENCE = "cv.pt", "reference.pdb"
 """Files that the actions name."""

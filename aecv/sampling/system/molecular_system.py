@@ -14,20 +14,20 @@ from openmm import app, unit
 
 from aecv.ground.errors import (
     AecvError,
-    AlignmentError,
     CVError,
     MolecularSystemError,
     SettingsError,
 )
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.models.cvs.cv import CV
+from aecv.molecules.bonds import BondLengths, Images
 from aecv.molecules.observables import ObservableSet, select_atoms
 from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec, check_unchanged
 from aecv.molecules.stereochemistry import StereoReference
-from aecv.numerics.kernels.encoder import NO_REFERENCE, align
+from aecv.molecules.subject import Subject, check_alignable
 from aecv.sampling.system.barostats import barostats_of
-from aecv.sampling.system.images import Images, find_images, system_box
+from aecv.sampling.system.bond_lengths import bond_lengths
+from aecv.sampling.system.images import find_images, system_box
 from aecv.sampling.system.molecule import read_molecule
 from aecv.sampling.system.particle import particle_system, particle_topology
 from aecv.sampling.system.platforms import PlatformChoice, choose_platform
@@ -36,33 +36,20 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MolecularSystem:
+class MolecularSystem(Subject):
     """A molecular system ready to be simulated. Pickled, it is its spec, from which it is built again.
 
+    Its `positions` are those of the structure file with whole molecules, or the first start of a particle.
+
     Attributes:
-        spec: where it comes from, with all settings.
         topology: OpenMM's topology.
-        mdtraj_topology: the same atoms for mdtraj.
-        positions: positions of the structure file with whole molecules, or the first start of a particle
-            [nm], shape (N, 3).
         system: OpenMM's System with the physical forces only.
-        cv_atom_indices: the atoms that the collective variable sees, shape (n_cv_atoms,).
         masses: atomic masses [Da], shape (N,).
-        observables: the observables of the spec with their atoms.
-        stereo: chirality and cis-trans state of the structure.
-        n_solute_atoms: atoms up to the last one that is neither water nor an ion.
     """
 
-    spec: SystemSpec
     topology: app.Topology
-    mdtraj_topology: mdtraj.Topology
-    positions: FloatArray
     system: openmm.System
-    cv_atom_indices: IntArray
     masses: FloatArray
-    observables: ObservableSet
-    stereo: StereoReference
-    n_solute_atoms: int
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self.spec,)
@@ -79,40 +66,19 @@ class MolecularSystem:
             return self.positions[None]
         return np.array([[[x, y, 0.0]] for x, y in particle.starts_nm])
 
-    @property
-    def cv_reference(self) -> FloatArray:
-        """What frames are aligned onto, shape (n_cv_atoms, 3) [nm]; (0, 3) where they are not aligned."""
-        return self.positions[self.cv_atom_indices] if self.spec.settings.cv.align else NO_REFERENCE
-
-    @property
-    def heavy_atom_indices(self) -> IntArray:
-        """Indices of the solute's atoms but hydrogens, shape (n_heavy,)."""
-        atoms = list(self.mdtraj_topology.atoms)[: self.n_solute_atoms]
-        return np.array([a.index for a in atoms if a.element.symbol not in ("H", "VS")], dtype=np.int64)
-
-    @property
-    def is_solvated(self) -> bool:
-        """Whether water or ions follow the solute."""
-        return self.n_solute_atoms < self.n_atoms
-
-    @property
-    def n_frame_atoms(self) -> int:
-        """Leading atoms that frames hold: with sampling.frames = "solute" those of the solute, and any
-        further ones that the autoencoder or an observable needs."""
-        if self.spec.settings.sampling.frames == "all":
-            return self.n_atoms
-        used = [self.cv_atom_indices, *self.observables.indices.values()]
-        return max(self.n_solute_atoms, *(1 + int(atoms.max()) for atoms in used))
+    @cached_property
+    def bonds(self) -> BondLengths:
+        """Bonds of the solute with the lengths that the force field gives them."""
+        return bond_lengths(self.mdtraj_topology, self.positions, self.system, self.n_solute_atoms)
 
     @cached_property
     def images(self) -> Images:
-        """How frames are made whole, and the autoencoder's atoms."""
+        """How frames are made whole, and the autoencoder's atoms; bonds are also those of the forces."""
         return self.images_along(self.cv_atom_indices)
 
     def images_along(self, atoms: IntArray) -> Images:
         """The same around the atoms of another CV."""
-        used = [np.arange(self.n_solute_atoms), *(rows.ravel() for rows in self.observables.indices.values())]
-        return find_images(self.topology, self.system, self.positions, atoms, np.unique(np.concatenate(used)))
+        return find_images(self.topology, self.system, self.positions, atoms, self.linked_atoms)
 
     @property
     def box_images(self) -> Images | None:
@@ -124,11 +90,15 @@ class MolecularSystem:
         """Whether it has a box."""
         return bool(self.system.usesPeriodicBoundaryConditions())
 
-    @property
-    def frame_topology(self) -> mdtraj.Topology:
-        """The atoms that frames hold."""
-        n = self.n_frame_atoms
-        return self.mdtraj_topology if n == self.n_atoms else self.mdtraj_topology.subset(np.arange(n))
+    def check_atoms(self, atoms: IntArray, *, place: str) -> None:
+        """Refuse atoms that frames do not hold, and those that do not move by themselves.
+
+        Raises:
+            CVError: then.
+        """
+        if atoms.max() < self.n_atoms:
+            _check_massive(self.system, self.mdtraj_topology, atoms, place=place, error=CVError)
+        super().check_atoms(atoms, place=place)
 
 
 def build(spec: SystemSpec) -> MolecularSystem:
@@ -153,7 +123,7 @@ def build(spec: SystemSpec) -> MolecularSystem:
         images = find_images(topology, system, positions, cv_atoms, np.arange(n_solute))
         positions = np.asarray(images.whole(positions, system_box(system)), dtype=float)
     if spec.settings.cv.align:
-        _check_alignable(cv_atoms, positions)
+        check_alignable(cv_atoms, positions)
     masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())]
     return MolecularSystem(
         spec=spec,
@@ -201,43 +171,6 @@ def _check_massive(
                 f"{place}: needs atoms that move by themselves, {topology.atom(index)} (index {index}) is "
                 f"{what}; leave it out"
             )
-
-
-def _check_alignable(cv_atoms: IntArray, positions: FloatArray) -> None:
-    """Rotations onto a reference are unique only for three atoms or more that are not on a line."""
-    if len(cv_atoms) < 3:
-        raise MolecularSystemError(
-            f"cv.atoms: needs at least 3 atoms to superpose frames on each other, got {len(cv_atoms)}; "
-            "widen the selection"
-        )
-    try:
-        align(positions[cv_atoms], positions[None, cv_atoms])
-    except AlignmentError as error:
-        raise MolecularSystemError(
-            "cv.atoms: needs atoms that are not on a line, to superpose frames on each other; widen the "
-            "selection"
-        ) from error
-
-
-def check_atoms(system: MolecularSystem, cv: CV) -> None:
-    """Refuse a CV of atoms that the system does not have.
-
-    Raises:
-        CVError: then.
-    """
-    if cv.atom_indices.max() >= system.n_atoms:
-        raise CVError(
-            f"engine: {cv.source} needs atom {cv.atom_indices.max()}, '{system.spec.name}' has "
-            f"{system.n_atoms} atoms; it belongs to another system"
-        )
-    _check_massive(
-        system.system, system.mdtraj_topology, cv.atom_indices, place=f"engine: {cv.source}", error=CVError
-    )
-    if cv.atom_indices.max() >= system.n_frame_atoms:
-        raise CVError(
-            f"engine: {cv.source} needs atom {cv.atom_indices.max()}, frames hold the first "
-            f'{system.n_frame_atoms} atoms, without the solvent; set sampling.frames = "all"'
-        )
 
 
 def make_context(

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.molecules.subject import Subject
 from aecv.numerics.geometry.frame_fit import outside, ratio_bounds, volume_signs
-from aecv.sampling.system.bond_lengths import BondLengths, bond_lengths
-from aecv.sampling.system.molecular_system import MolecularSystem
 
 Frames = NDArray[np.floating]
 
@@ -69,11 +68,7 @@ class FrameFit:
         system: whose they shall be.
     """
 
-    system: MolecularSystem
-
-    @cached_property
-    def bonds(self) -> BondLengths:
-        return bond_lengths(self.system)
+    system: Subject
 
     @cached_property
     def centres(self) -> IntArray:
@@ -208,7 +203,7 @@ class FrameFit:
 
     def _within(self, frames: Frames) -> tuple[IntArray, FloatArray]:
         """Bonds between the atoms that frames hold."""
-        pairs, lengths = self.bonds.pairs, self.bonds.lengths
+        pairs, lengths = self.system.bonds.pairs, self.system.bonds.lengths
         if not len(pairs) or frames.shape[1] > self._last_bonded:
             return pairs, lengths
         kept = pairs.max(axis=1) < frames.shape[1]
@@ -216,7 +211,7 @@ class FrameFit:
 
     @cached_property
     def _last_bonded(self) -> int:
-        return int(self.bonds.pairs.max(initial=-1))
+        return int(self.system.bonds.pairs.max(initial=-1))
 
     def _told(self, pair: IntArray, distance: float, length: float) -> str:
         one, other = (self.system.mdtraj_topology.atom(int(index)) for index in pair)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError
 from aecv.ground.grid import FloatArray, IntArray
+from aecv.molecules.subject import Subject
 from aecv.numerics.statistics.timeline import frame_marks
-from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.frames.atom_order import names_agree, order_by_names
 from aecv.workflow.frames.frame_fit import FrameFit, Misfit, some_of, unlike
 from aecv.workflow.frames.frame_reading import (
@@ -69,7 +69,7 @@ class FrameSource:
         return name_of(self.source)
 
     @property
-    def system(self) -> MolecularSystem:
+    def system(self) -> Subject:
         return self.fit.system
 
     @property

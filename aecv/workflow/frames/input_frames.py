@@ -15,8 +15,8 @@ from aecv.ground.errors import SamplingError
 from aecv.ground.files import sha256
 from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.shown import Shown
+from aecv.molecules.subject import Subject
 from aecv.numerics.statistics.timeline import Timeline, timeline
-from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.frames.frame_fit import FrameFit, some_of
 from aecv.workflow.frames.frame_reading import Source, check_there, name_of, read_topology
 from aecv.workflow.frames.frame_source import FrameSource
@@ -138,7 +138,7 @@ class _Read:
     notes: list[str] = field(default_factory=list)
 
 
-def read_frames(files: Frames, system: MolecularSystem, *, atoms: IntArray | None = None) -> InputFrames:
+def read_frames(files: Frames, system: Subject, *, atoms: IntArray | None = None) -> InputFrames:
     """Read frames in pieces; memory holds the chosen atoms only.
 
     Molecules that the box cut are made whole where a file has a box. Frames are held against the structure: a
@@ -192,7 +192,7 @@ def read_frames(files: Frames, system: MolecularSystem, *, atoms: IntArray | Non
     )
 
 
-def check_frames(files: Frames, system: MolecularSystem) -> None:
+def check_frames(files: Frames, system: Subject) -> None:
     """Look at the first frames of every file and the last one, before hours are spent on what comes before
     they are read.
 

@@ -15,7 +15,7 @@ from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.models.inputs.features import read_features
 from aecv.molecules.observables import select_atoms
-from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.molecules.subject import Subject
 
 _SUFFIXES = (".pt", ".json", ".npz", ".pth", ".ptc")
 
@@ -45,7 +45,7 @@ class GivenCV:
     length_unit: str = "nm"
     input_shape: str | None = None
 
-    def __call__(self, system: MolecularSystem) -> CV:
+    def __call__(self, system: Subject) -> CV:
         """The CV for a system.
 
         Raises:
@@ -65,7 +65,7 @@ class GivenCV:
         ours = path.is_dir() or path.suffix in (".json", ".npz") or metadata_inside(path) is not None
         return self._ours(path) if ours else self._of_others(path, system)
 
-    def _observables(self, names: tuple[str, ...], system: MolecularSystem) -> CV:
+    def _observables(self, names: tuple[str, ...], system: Subject) -> CV:
         self._refuse(self.what, "names of observables", ("atoms", "features", "periodic", "input_shape"))
         wide = [name for name in names if system.observables.kinds.get(name) not in ("dihedral", None)]
         if self.ranges and len(self.ranges) != len(wide):
@@ -87,7 +87,7 @@ class GivenCV:
         cv_range[open_ends] = self.ranges
         return replace(cv, cv_range=cv_range)
 
-    def _of_others(self, path: Path, system: MolecularSystem) -> CV:
+    def _of_others(self, path: Path, system: Subject) -> CV:
         if self.atoms is not None and self.features is not None:
             raise CVError(f"{path}: needs its atoms or its features, got both; the features name their atoms")
         topology = system.mdtraj_topology
@@ -127,7 +127,7 @@ class GivenCV:
             )
 
 
-def _atoms(text: str, system: MolecularSystem) -> tuple[int, ...]:
+def _atoms(text: str, system: Subject) -> tuple[int, ...]:
     parts = text.split(",")
     if all(part.strip().isdigit() for part in parts):
         return tuple(int(part) for part in parts)

@@ -6,7 +6,7 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV, FloatArray
-from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.molecules.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ next but one atom of a chain 0.1."""
 _MOST_NAMED = 3
 
 
-def check_same_system(cv: CV, system: MolecularSystem) -> None:
+def check_same_system(cv: CV, system: Subject) -> None:
     """Refuse a CV that was learned on other atoms, and warn of one that was learned on other files.
 
     A hash tells that the files differ, not how: a changed setting of system.toml is enough. An aligned CV
@@ -57,13 +57,13 @@ def knows_place(cv: CV) -> bool:
     return cv.encoder is not None and not cv.encoder.is_aligned
 
 
-def atom_names(cv: CV, system: MolecularSystem) -> str:
+def atom_names(cv: CV, system: Subject) -> str:
     """The CV's atoms by residue and name, in its order: ACE1-CH3, ACE1-C."""
     atoms = [system.mdtraj_topology.atom(int(index)) for index in cv.atom_indices]
     return ", ".join(f"{atom.residue}-{atom.name}" for atom in atoms)
 
 
-def _compare_bonds(cv: CV, system: MolecularSystem) -> str:
+def _compare_bonds(cv: CV, system: Subject) -> str:
     """What the comparison of reference and structure says, in words; a CVError where they are other atoms."""
     if cv.encoder is None or not cv.encoder.is_aligned:
         return "it has no reference structure to compare with this one"

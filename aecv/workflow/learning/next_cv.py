@@ -19,11 +19,11 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv
 from aecv.models.training.components import Components
 from aecv.models.training.train import TrainedAutoencoder, train_autoencoder
+from aecv.molecules.subject import Subject
 from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.numerics.statistics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
-from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.learning.threshold import Choice, WeightedFrames, consensus_restart
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import stride
@@ -67,7 +67,7 @@ class Trained(Shown):
 def train_cv(
     folder: Path,
     pool: WeightedFrames,
-    system: MolecularSystem,
+    system: Subject,
     *,
     place: str,
     seed: int,
@@ -158,7 +158,7 @@ def train_cv(
     return result
 
 
-def _export(encoder: Encoder, folder: Path, seen: NDArray[np.floating], system: MolecularSystem) -> None:
+def _export(encoder: Encoder, folder: Path, seen: NDArray[np.floating], system: Subject) -> None:
     """cv.pt, cv.npz and cv.json, with the range of some frames, shape (n, n_cv_atoms, 3) [nm]."""
     export_cv(
         encoder,

@@ -13,8 +13,9 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system, shipped_systems
+from aecv.molecules.subject import Subject
 from aecv.results.formats.colvar import write_colvar
-from aecv.sampling.system.molecular_system import MolecularSystem, build, check_atoms
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.frames.input_frames import Frames, InputFrames, read_frames
 from aecv.workflow.frames.input_weights import frame_column
 from aecv.workflow.given_cv.given import GivenCV
@@ -166,19 +167,15 @@ def apply(
     return apply_built(found_cv, frames, built, colours=colours)
 
 
-def apply_built(
-    cv: CV, frames: Frames, system: MolecularSystem, *, colours: Colours | None = None
-) -> Applied:
+def apply_built(cv: CV, frames: Frames, system: Subject, *, colours: Colours | None = None) -> Applied:
     """As `apply`, of a CV and a system that are there."""
-    check_atoms(system, cv)
+    system.check_atoms(cv.atom_indices, place=f"engine: {cv.source}")
     check_same_system(cv, system)
     found = read_frames(frames, system, atoms=cv.atom_indices)
     return applied_to(cv, found, system, colours=read_colours(colours or {}, found, system))
 
 
-def applied_to(
-    cv: CV, found: InputFrames, system: MolecularSystem, *, colours: dict[str, FloatArray]
-) -> Applied:
+def applied_to(cv: CV, found: InputFrames, system: Subject, *, colours: dict[str, FloatArray]) -> Applied:
     """xi of frames in memory, whose positions are those of the CV's atoms."""
     angles = [name for name in system.observables.periodic_names if name in found.observables]
     turns = [f"xi_{c + 1}" for c, period in enumerate(cv.periods) if np.isclose(period, 2 * np.pi)]
@@ -243,7 +240,7 @@ def _colour_of(text: str) -> tuple[str, ColourFile]:
     return column if not column.isdecimal() else f"{Path(path).stem}_{column}", (Path(path), column)
 
 
-def read_colours(given: Colours, found: InputFrames, system: MolecularSystem) -> dict[str, FloatArray]:
+def read_colours(given: Colours, found: InputFrames, system: Subject) -> dict[str, FloatArray]:
     """Numbers of frames from files, name -> shape (n,).
 
     Raises:

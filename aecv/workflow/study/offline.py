@@ -20,7 +20,7 @@ from aecv.models.cvs.cv_files import as_cv, load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
-from aecv.sampling.system.molecular_system import build, check_atoms
+from aecv.sampling.system.molecular_system import build
 from aecv.workflow.frames.frame_counts import count_frames
 from aecv.workflow.frames.input_frames import Frames, InputFrames, check_frames, frame_files, read_frames
 from aecv.workflow.given_cv.same_system import check_same_system
@@ -237,7 +237,7 @@ def score(new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | P
     """
     new, old, system = as_cv(new), as_cv(old), build(as_system(spec))
     for cv in (new, old):
-        check_atoms(system, cv)
+        system.check_atoms(cv.atom_indices, place=f"engine: {cv.source}")
         check_same_system(cv, system)
     atoms = np.union1d(new.atom_indices, old.atom_indices)
     found = read_frames(frames, system, atoms=atoms)

@@ -1,0 +1,138 @@
+"""A molecule as learning and analysis know it: atoms, a structure and what is asked of them; no forces."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import mdtraj
+import numpy as np
+
+from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError
+from aecv.ground.grid import FloatArray, IntArray
+from aecv.molecules.bonds import BondLengths, Images, listed_lengths
+from aecv.molecules.observables import ObservableSet
+from aecv.molecules.spec import SystemSpec
+from aecv.molecules.stereochemistry import StereoReference
+from aecv.numerics.kernels.encoder import NO_REFERENCE, align
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A molecule whose frames are looked at. One that can be simulated as well is a `MolecularSystem`.
+
+    Attributes:
+        spec: name, hash and settings.
+        mdtraj_topology: atoms, residues, elements, and bonds where they are known.
+        positions: of the structure with whole molecules [nm], shape (N, 3).
+        cv_atom_indices: the atoms that the collective variable sees, shape (n_cv_atoms,).
+        observables: those of the settings with their atoms.
+        stereo: chirality and cis-trans state of the structure.
+        n_solute_atoms: atoms up to the last one that is neither water nor an ion.
+    """
+
+    spec: SystemSpec
+    mdtraj_topology: mdtraj.Topology
+    positions: FloatArray
+    cv_atom_indices: IntArray
+    observables: ObservableSet
+    stereo: StereoReference
+    n_solute_atoms: int
+
+    @property
+    def n_atoms(self) -> int:
+        return self.mdtraj_topology.n_atoms
+
+    @property
+    def cv_reference(self) -> FloatArray:
+        """What frames are aligned onto, shape (n_cv_atoms, 3) [nm]; (0, 3) where they are not aligned."""
+        return self.positions[self.cv_atom_indices] if self.spec.settings.cv.align else NO_REFERENCE
+
+    @property
+    def heavy_atom_indices(self) -> IntArray:
+        """Indices of the solute's atoms but hydrogens, shape (n_heavy,)."""
+        atoms = list(self.mdtraj_topology.atoms)[: self.n_solute_atoms]
+        return np.array([a.index for a in atoms if a.element.symbol not in ("H", "VS")], dtype=np.int64)
+
+    @property
+    def is_solvated(self) -> bool:
+        """Whether water or ions follow the solute."""
+        return self.n_solute_atoms < self.n_atoms
+
+    @property
+    def n_frame_atoms(self) -> int:
+        """Leading atoms that frames hold: with sampling.frames = "solute" those of the solute, and any
+        further ones that the autoencoder or an observable needs."""
+        if self.spec.settings.sampling.frames == "all":
+            return self.n_atoms
+        used = [self.cv_atom_indices, *self.observables.indices.values()]
+        return max(self.n_solute_atoms, *(1 + int(atoms.max()) for atoms in used))
+
+    @property
+    def frame_topology(self) -> mdtraj.Topology:
+        """The atoms that frames hold."""
+        n = self.n_frame_atoms
+        return self.mdtraj_topology if n == self.n_atoms else self.mdtraj_topology.subset(np.arange(n))
+
+    @property
+    def linked_atoms(self) -> IntArray:
+        """Atoms whose molecules are kept next to the CV's where a box cuts them: solute and observables."""
+        used = [np.arange(self.n_solute_atoms), *(rows.ravel() for rows in self.observables.indices.values())]
+        return np.unique(np.concatenate(used))
+
+    @cached_property
+    def bonds(self) -> BondLengths:
+        """Bonds of the solute that the topology lists, with their lengths in the structure."""
+        return BondLengths.of(listed_lengths(self.mdtraj_topology, self.positions), self.n_solute_atoms)
+
+    @cached_property
+    def images(self) -> Images:
+        """How frames are made whole, and the autoencoder's atoms."""
+        pairs = [(one.index, other.index) for one, other in self.mdtraj_topology.bonds]
+        return Images.along(
+            np.sort(np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2), axis=1),
+            self.positions,
+            np.zeros((3, 3)),  # the structure is whole
+            cv_atoms=self.cv_atom_indices,
+            linked=self.linked_atoms,
+        )
+
+    def check_atoms(self, atoms: IntArray, *, place: str) -> None:
+        """Refuse atoms that frames do not hold.
+
+        Args:
+            atoms: of a CV, shape (n,).
+            place: what the CV is called.
+
+        Raises:
+            CVError: then.
+        """
+        if atoms.max() >= self.n_atoms:
+            raise CVError(
+                f"{place} needs atom {atoms.max()}, '{self.spec.name}' has {self.n_atoms} atoms; it belongs "
+                "to another system"
+            )
+        if atoms.max() >= self.n_frame_atoms:
+            raise CVError(
+                f"{place} needs atom {atoms.max()}, frames hold the first {self.n_frame_atoms} atoms, "
+                'without the solvent; set sampling.frames = "all"'
+            )
+
+
+def check_alignable(cv_atoms: IntArray, positions: FloatArray, *, place: str = "cv.atoms") -> None:
+    """Refuse atoms that cannot be superposed: rotations onto a reference are unique only for three atoms or
+    more that are not on a line.
+
+    Raises:
+        MolecularSystemError: then.
+    """
+    if len(cv_atoms) < 3:
+        raise MolecularSystemError(
+            f"{place}: needs at least 3 atoms to superpose frames on each other, got {len(cv_atoms)}; "
+            "widen the selection"
+        )
+    try:
+        align(positions[cv_atoms], positions[None, cv_atoms])
+    except AlignmentError as error:
+        raise MolecularSystemError(
+            f"{place}: needs atoms that are not on a line, to superpose frames on each other; widen the "
+            "selection"
+        ) from error
