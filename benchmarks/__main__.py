@@ -55,7 +55,6 @@ JOB = Benchmark(
 BENCHMARKS = (
     JOB,
     Benchmark("eabf_speed", "A step and its parts", ("--steps", "2000", "--repeats", "2")),
-    Benchmark("kernel_cost", "The kernel, by its size", ("--quick",)),
     Benchmark("system_size", "By the size of the system", ("--quick",)),
     Benchmark("shipped_systems", "The shipped molecules", ("ala2", "ala2_obc", "--quick")),
     Benchmark(

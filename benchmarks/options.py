@@ -39,13 +39,6 @@ def amount(text: str) -> float:
     return value
 
 
-def widths(text: str) -> str:
-    """Sizes of hidden layers with dashes between them."""
-    if not all(part.isdigit() and int(part) for part in text.split("-")):
-        raise argparse.ArgumentTypeError(f"needs sizes of layers like 40 or 40-40, got '{text}'")
-    return text
-
-
 def guarded(main: Callable[[], None]) -> None:
     """Run a script; what aecv refuses ends it with one line and status 1."""
     try:

@@ -44,11 +44,6 @@ def interval_of(record: Row, key: str) -> tuple[float, float]:
     return (NOT_A_NUMBER, NOT_A_NUMBER) if ends is None else (float(ends[0]), float(ends[1]))
 
 
-def passages_of(record: Row) -> float:
-    """Passages between the basins; until store format 2 they were called crossings."""
-    return value_of(record, "passages" if "passages" in record else "crossings")
-
-
 def text(value: float | None, form: str = ".2f") -> str:
     """A number, or - for one that is not known."""
     return "-" if value is None or np.isnan(value) else format(value, form)

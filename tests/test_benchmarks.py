@@ -1,4 +1,4 @@
-"""What the benchmark scripts make of finished runs: of made-up records, and of a run of a toy system."""
+"""What the benchmark scripts make of finished runs: of made-up records."""
 
 import argparse
 import importlib
@@ -10,98 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aecv.ground.errors import StoreError
 from aecv.molecules.spec import load_system
 from aecv.workflow.run_folder.samples import Samples
-from tests.conftest import REPOSITORY, called
-
-
-def made_up_run(folder: Path, system: str, records: list[dict[str, Any]], *overrides: str) -> Path:
-    """A run's folder with run.json and summary.json; iteration 0 is put in front of the records."""
-    folder.mkdir()
-    settings = load_system(system, overrides=overrides).settings.model_dump(mode="json")
-    (folder / "run.json").write_text(json.dumps({"settings": settings}))
-    summary = {"iterations": [{"index": 0}, *records], "production": None}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    return folder
-
-
-def record(index: int, delta_f: Any, alone: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "index": index,
-        "delta_f_kj_mol": delta_f,
-        "delta_f_iteration_kj_mol": alone,
-        "score": 0.99,
-    } | more
-
-
-def test_pooled_or_last(
-    tmp_path: Path, script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Errors of -3, 1.5, 0.5 and -0.5: from the second on sqrt(2.75/3); below 1 from the third on.
-
-    The iterations alone never settle: one has found nothing of one side, the last is not known.
-    """
-    pooled = made_up_run(
-        tmp_path / "a",
-        "ala2",
-        [
-            record(1, 6.0, 6.0, passages=3),
-            record(2, 10.5, 9.0, crossings=4),
-            record(3, 9.5, "inf", passages=5),
-            record(4, 8.5, None),
-        ],
-    )
-    plain = made_up_run(tmp_path / "b", "ala2", [record(1, 9.25, 9.0)], "pool.mode=none")
-    out = tmp_path / "rows.json"
-    called(script("pooled_or_last"), monkeypatch, pooled, plain, "--reference", "9", "--json", out)
-    found = json.loads(out.read_text())
-    total, alone, plain_total, _ = found["totals"]
-    assert (total["mode"], plain_total["mode"]) == ("mbar", "none")
-    assert total["rms_error"] == pytest.approx(np.sqrt(2.75 / 3))
-    assert total["settled_from"] == 3
-    assert alone["settled_from"] is None
-    assert plain_total["rms_error"] is None  # it has no second iteration
-    assert plain_total["settled_from"] == 1
-    assert [row["passages"] for row in found["rows"]] == [3, 4, 5, None, None]
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[3].split() == ["a", "mbar", "3", "9.50", "+0.50", "inf", "+inf", "0.990", "-", "-", "5"]
-
-
-def test_toys(
-    tmp_path: Path, script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """kT of 300 K is 2.494 kJ/mol; two seeds with errors of 1 and 2 kT have a mean of 1.5 and spread 0.71."""
-    kt = 0.00831446261815324 * 300.0
-    runs = []
-    for seed in (1, 2):
-        interval = [5.0, 6.0] if seed == 1 else None
-        run = made_up_run(
-            tmp_path / f"s{seed}",
-            "mueller_brown",
-            [record(1, 5.5, 5.5, delta_f_interval=interval)],
-            f"run.seed={seed}",
-        )
-        (run / "iteration_01").mkdir()
-        error = {"largest": seed * kt, "n_unknown": seed}
-        errors = {"xi": error | {"share_within_1.96_se": 0.9}, "xi_abf": error, "xi_czar": error}
-        exact = {"delta_f_kj_mol": 6.5, "errors_kj_mol": errors}
-        (run / "iteration_01" / "exact.json").write_text(json.dumps(exact))
-        runs.append(run)
-    out = tmp_path / "rows.json"
-    called(script("toys"), monkeypatch, *runs, "--json", out)
-    first, second = json.loads(out.read_text())["rows"]
-    assert (first["seed"], first["holds"], second["holds"]) == (1, False, None)
-    assert second["xi_czar_kt"] == pytest.approx(2.0)
-    assert first["delta_f_error"] == -1.0
-    printed = capsys.readouterr().out
-    assert "2.49 (1.00)" in printed
-    assert "1.50 ±0.71" in printed
-    assert "5.50 ±0.50" in printed
-    assert "±-" not in printed
-    (runs[0] / "iteration_01" / "exact.json").unlink()
-    with pytest.raises(StoreError, match=r"needs exact\.json, there is none"):
-        script("toys").rows_of(runs[0])
+from tests.conftest import REPOSITORY
 
 
 def test_comparison_with_the_reference(script: Any) -> None:
@@ -158,11 +69,12 @@ def test_repeated_frames_follow_each_other_in_every_walker(script: Any) -> None:
 
 def test_stages_of_the_whole_job_add_up(tmp_path: Path, script: Any) -> None:
     """10 ns at 1 fs are 1e7 steps: 100 s of unbiased MD at 1e5 steps/s; of 500 s 100 are left."""
-    times = [record(k, 9.0, 9.0, wall_s=150.0, ns=10.0, steps_per_s=8e4) for k in (0, 1)]
-    run = made_up_run(tmp_path / "a", "ala2", [])
+    times = [{"index": k, "wall_s": 150.0, "ns": 10.0, "steps_per_s": 8e4} for k in (0, 1)]
+    settings = load_system("ala2").settings.model_dump(mode="json")
+    (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
     summary = {"iterations": times, "production": {"ns": 20.0, "steps_per_s": 2e5}}
-    (run / "summary.json").write_text(json.dumps(summary))
-    rows = {row["stage"]: row for row in script("whole_job").stages(run, 1e5, 500.0)}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    rows = {row["stage"]: row for row in script("whole_job").stages(tmp_path, 1e5, 500.0)}
     assert list(rows)[:3] == ["iteration 0", "iteration 1", "iterations"]
     assert (rows["iterations"]["seconds"], rows["iterations"]["limit_s"]) == (300.0, pytest.approx(200.0))
     assert rows["production, sampling"]["seconds"] == pytest.approx(100.0)
