@@ -1,12 +1,17 @@
 """`aecv fes`: free-energy profiles with error bars from a run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aecv.commands.command import Command, say, say_lines
 from aecv.commands.options import finite
 from aecv.ground.errors import SettingsError
+from aecv.ground.files import cannot_write
+
+if TYPE_CHECKING:
+    from aecv.workflow.profiles import FreeEnergy
 
 
 @click.command(cls=Command)
@@ -81,7 +86,6 @@ def main(
         if file.exists():
             raise SettingsError(f"{file}: exists already; delete it or choose another --out")
     from aecv.commands import screens
-    from aecv.workflow.profile_pictures import draw
     from aecv.workflow.profiles import coordinate, free_energy, place_of
 
     found = free_energy(
@@ -98,9 +102,19 @@ def main(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     found.write(path)
-    draw(found, picture)
+    _draw(found, picture)
     say_lines(screens.free_energy_text(found))
     say(f"written to {path} and {picture}")
+
+
+def _draw(found: "FreeEnergy", path: Path) -> None:
+    from aecv.results import plots
+
+    place = f"iteration {found.place}" if isinstance(found.place, int) else found.place.replace("_", " ")
+    try:
+        plots.save(found.plot(), path, name=f"{found.system}, {place}{' alone' if found.alone else ''}")
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _slug(along: str) -> str:

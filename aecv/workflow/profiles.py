@@ -105,9 +105,9 @@ class FreeEnergy(Shown):
 
     def plot(self) -> Any:
         """A matplotlib Figure: F with its 95 % band, or over a plane beside its error."""
-        from aecv.workflow.profile_pictures import figure_of
+        from aecv.results.plots import free_energy_with_error
 
-        return figure_of(self)
+        return free_energy_with_error(self.names, self.axes, self.profile, self.periodic)
 
     def __repr__(self) -> str:
         bins = " x ".join(str(len(axis)) for axis in self.axes)

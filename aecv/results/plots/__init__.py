@@ -5,6 +5,7 @@ Quantities named phi, psi, omega, theta or chi1 .. chi4 are shown as Greek lette
 quantities that are no angles should carry their unit: "distance [nm]".
 """
 
+from aecv.results.plots.along import free_energy_with_error
 from aecv.results.plots.convergence import Estimate, convergence_in_time
 from aecv.results.plots.coverage import passages
 from aecv.results.plots.free_energy import frames_in_plane, free_energy_in_xi
@@ -27,6 +28,7 @@ __all__ = [
     "differ",
     "frames_in_plane",
     "free_energy_in_xi",
+    "free_energy_with_error",
     "latent_map",
     "observables_coloured_by_cv",
     "passages",
