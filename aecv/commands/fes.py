@@ -8,7 +8,6 @@ import click
 from aecv.commands.command import Command, say, say_lines
 from aecv.commands.options import finite
 from aecv.ground.errors import SettingsError
-from aecv.ground.files import cannot_write
 
 if TYPE_CHECKING:
     from aecv.workflow.profiles import FreeEnergy
@@ -108,6 +107,7 @@ def main(
 
 
 def _draw(found: "FreeEnergy", path: Path) -> None:
+    from aecv.ground.files import cannot_write
     from aecv.results import plots
 
     place = f"iteration {found.place}" if isinstance(found.place, int) else found.place.replace("_", " ")
