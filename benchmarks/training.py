@@ -1,11 +1,13 @@
 """Time and loss of a training beside one that is ten times longer, on frames of a finished run.
 
     python benchmarks/training.py runs/ala2 [--restarts 4] [--frames 100000] [--epochs 20] [--longer 10]
+    python benchmarks/training.py --sizes 621-100-5 --frames 20000 --restarts 5 --epochs 100
 
-Frames of the last iterations, with the weights that train, and today's settings. The longer training has as
-many more epochs; the same held-out frames judge both. One thread.
+Time and peak memory at any size come from the second line: a smooth motion with noise, and no run. Frames of the last iterations, with the weights that train, and today's settings. The longer training has as
+many more epochs; the same held-out frames judge both. One thread, or torch's where layers are wide.
 """
 
+import resource
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from aecv.ground.grid import FloatArray
 from aecv.ground.settings import Settings
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
+from aecv.numerics.kernels.encoder import NO_REFERENCE
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.learning.next_cv import temper
 from aecv.workflow.run_folder.samples import Samples
@@ -28,13 +31,23 @@ from aecv.workflow.run_folder.samples import Samples
 def main() -> None:
     """Parse, train, print, write."""
     parser = parser_of(__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--sizes", help="of an encoder that learns a made-up motion, as 621-100-5")
     parser.add_argument("--restarts", type=natural, default=4)
     parser.add_argument("--frames", type=natural, default=100_000)
     parser.add_argument("--epochs", type=natural, help="default: as the settings say")
     parser.add_argument("--longer", type=natural, default=10, help="times as many epochs")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
+    if options.sizes:
+        row = made_up(options.sizes, options.frames, options.restarts, options.epochs or 100)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(
+            f"{options.sizes}, {options.frames} frames, {options.restarts} restarts: {row}, peak {peak:.2f} GiB"
+        )
+        return
+    if options.run is None:
+        parser.error("needs a run, or --sizes")
     settings = load_system(settings_of(options.run).system.name).settings
     epochs = options.epochs or settings.training.max_epochs
     positions, weights = frames_of(options.run, options.frames, temper(settings))
@@ -78,6 +91,19 @@ def frames_of(run: Path, n: int, power: float) -> tuple[FloatArray, FloatArray]:
     else:
         raise StoreError(f"{run}: needs {n} weighted frames, has {sum(map(len, weights))}; lower --frames")
     return np.concatenate(positions)[-n:], np.concatenate(weights)[-n:]
+
+
+def made_up(sizes: str, n_frames: int, restarts: int, epochs: int) -> Row:
+    """A training on five bent motions of atoms with noise, without alignment."""
+    n_inputs, *hidden, latent = map(int, sizes.split("-"))
+    rng, n_atoms = np.random.default_rng(1), -(-n_inputs // 3)
+    t = np.sin(np.outer(np.arange(n_frames), rng.uniform(0.001, 0.01, 5)))
+    modes = 0.1 * rng.standard_normal((10, n_atoms * 3)).astype(np.float32)
+    x = np.hstack([t, t**2]).astype(np.float32) @ modes
+    x += 0.05 * rng.standard_normal(x.shape, dtype=np.float32)
+    settings = Settings.model_validate({"autoencoder": {"hidden": hidden, "latent": latent}})
+    frames = x.reshape(n_frames, n_atoms, 3)
+    return trained(frames, np.ones(n_frames), NO_REFERENCE, settings, restarts, epochs)
 
 
 def trained(

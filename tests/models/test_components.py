@@ -29,7 +29,8 @@ def linear_autoencoder(z: np.ndarray, sizes: np.ndarray, order: np.ndarray):
     )
     weights = rng.uniform(0.5, 1.5, n)
     frames = Frames(
-        x=y.astype(np.float32),
+        table=y.astype(np.float32),
+        rows=np.arange(n),
         weights=weights / weights.sum(),
         held_out=np.arange(n) % 2 == 0,
         mean=np.zeros(15),
@@ -49,7 +50,7 @@ def test_importance_is_the_variance_that_a_component_reconstructs():
     variances = np.average((deviations * sizes) ** 2, axis=0, weights=w)
     np.testing.assert_allclose(found.importances, variances[[0, 2, 3, 1]], rtol=1e-5)  # x is single precision
     assert found.loss < 1e-10
-    values = encode(found.encoder, (frames.x[:50].astype(float)).reshape(50, 5, 3))
+    values = encode(found.encoder, (frames.x()[:50].astype(float)).reshape(50, 5, 3))
     np.testing.assert_allclose(values, z[:50, [0, 2, 3, 1]], atol=1e-5)
     # independent components: the pair leaves the variance of the others and the noise of their means
     assert (found.biased, found.next_pair) == ((0, 1), (0, 2))

@@ -7,7 +7,7 @@ import torch
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
-from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_start, random_start
+from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_starts, random_start
 from aecv.models.training.optimisation import fit, rows_of
 from aecv.models.training.train import train_autoencoder, train_replicas
 from aecv.models.training.training_data import (
@@ -76,7 +76,7 @@ def test_linear_autoencoder_reaches_the_principal_component_residual(data):
         [np.random.default_rng(0)],
     )
     train = ~frames.held_out
-    x_train, w_train = frames.x[train].astype(float), frames.weights[train]
+    x_train, w_train = frames.x()[train].astype(float), frames.weights[train]
     values = np.linalg.eigvalsh(np.cov(x_train.T, aweights=w_train, ddof=0))
     exact = values[:-2].sum() / len(values)
     assert result.train[:, -1] == pytest.approx(exact, rel=0.003)
@@ -185,11 +185,11 @@ def test_restarts_agree_from_the_principal_start(data):
 def test_principal_start_begins_at_the_principal_components(data):
     _, x, w = data
     frames = prepare(x, w, REFERENCE, training=QUICK, seed=1)
-    sample = frames.x.astype(float)
+    sample = frames.x().astype(float)
     shape = Shape(n_inputs=15, hidden=(40,), latent=2)
-    network = StackedAutoencoders(shape, [principal_start(sample, shape, np.random.default_rng(0))])
+    network = StackedAutoencoders(shape, principal_starts(sample, shape, [np.random.default_rng(0)]))
     with torch.no_grad():
-        loss = float((network(torch.from_numpy(frames.x)) - torch.from_numpy(frames.x)).square().mean())
+        loss = float((network(torch.from_numpy(frames.x())) - torch.from_numpy(frames.x())).square().mean())
     assert loss < 1.1 * principal_residual(sample, np.ones(len(sample)), 2)
 
 
@@ -244,7 +244,7 @@ def test_copies_of_a_frame_are_weight(data):
     some = np.where(np.arange(4000) % 2 == 0, w, 0.0)
     half = prepare_replicas(x, some, REFERENCE, replicas=[np.arange(1000)], training=QUICK, seeds=[1])[0]
     np.testing.assert_array_equal(
-        half.x, prepare(x[:1000:2], w[:1000:2], REFERENCE, training=QUICK, seed=1).x
+        half.x(), prepare(x[:1000:2], w[:1000:2], REFERENCE, training=QUICK, seed=1).x()
     )
 
 
@@ -259,7 +259,7 @@ def test_held_out_frames_of_every_set_have_the_loss_of_their_own_networks(data):
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(4)]
     losses = rows_of(sets, held_out=True).loss(StackedAutoencoders(shape, starts))
     for k, frames in enumerate(sets):
-        inputs = torch.from_numpy(frames.x[frames.held_out])
+        inputs = torch.from_numpy(frames.x()[frames.held_out])
         with torch.no_grad():
             outputs = StackedAutoencoders(shape, starts[2 * k : 2 * k + 2])(inputs)
         squares = (outputs - inputs).square().mean(dim=2).double().numpy()

@@ -1,5 +1,6 @@
 """Several autoencoders of one shape, trained side by side as batched linear layers."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 FloatArray = NDArray[np.float64]
@@ -14,6 +16,10 @@ Activation = Literal["tanh", "linear"]
 
 FEATURE_GAIN = 0.5
 """Standard deviation of a hidden unit's argument at the start: small enough for tanh to start near-linear."""
+MOST_EXACT = 1000
+"""Inputs up to which all principal components are computed (0.2 s); above, the leading ones by Lanczos."""
+WIDE = 20_000
+"""Weights of a layer above which training uses all of torch's threads."""
 FEW = 8
 """Columns of a matrix under which a product by way of the transposes is faster."""
 
@@ -33,6 +39,11 @@ class Shape:
     @property
     def n_encoder_layers(self) -> int:
         return len(self.hidden) + 1
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a product of a layer is large enough to be shared among threads."""
+        return max(map(operator.mul, self.sizes, self.sizes[1:])) > WIDE
 
 
 class StackedAutoencoders:
@@ -131,10 +142,10 @@ def _tanh_(values: Tensor) -> Tensor:
     return values.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
 
 
-def principal_start(
-    samples: FloatArray, shape: Shape, rng: np.random.Generator
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Starting parameters whose latent space is that of the leading principal components.
+def principal_starts(
+    samples: FloatArray, shape: Shape, rngs: Sequence[np.random.Generator]
+) -> list[list[tuple[FloatArray, FloatArray]]]:
+    """Starting parameters, one set per source of random numbers, from the leading principal components.
 
     Hidden layers are random features tanh(W h + b); the bottleneck is fitted to the principal components
     (unit variance, sign fixed by the largest loading) and the output to the samples, both by ridge
@@ -146,30 +157,50 @@ def principal_start(
     Args:
         samples: standardised inputs, equally weighted, shape (n, n_inputs).
         shape: layer sizes.
-        rng: source of the random features.
+        rngs: sources of the random features.
 
     Returns:
-        per layer W of shape (n_in, n_out) and b of shape (n_out,).
+        per start and layer W of shape (n_in, n_out) and b of shape (n_out,).
     """
     latent = _principal_components(samples, shape.latent)
-    encoder = _random_features(samples, shape.hidden, latent, rng)
-    code = _apply(encoder, samples)
-    return encoder + _random_features(code, shape.hidden[::-1], samples, rng)
+    starts = []
+    for rng in rngs:
+        encoder = _random_features(samples, shape.hidden, latent, rng)
+        code = _apply(encoder, samples)
+        starts.append(encoder + _random_features(code, shape.hidden[::-1], samples, rng))
+    return starts
 
 
 def random_start(shape: Shape, rng: np.random.Generator) -> list[tuple[FloatArray, FloatArray]]:
-    """Glorot-normal weights and zero biases; return as for `principal_start`."""
+    """Glorot-normal weights and zero biases; return as one of `principal_starts`."""
     pairs = zip(shape.sizes[:-1], shape.sizes[1:], strict=True)
     return [(rng.standard_normal((i, o)) * np.sqrt(2 / (i + o)), np.zeros(o)) for i, o in pairs]
 
 
 def _principal_components(samples: FloatArray, n: int) -> FloatArray:
-    values, vectors = np.linalg.eigh(np.cov(samples.T, ddof=0))
+    values, vectors = _leading(samples, n)
     leading = vectors[:, ::-1][:, :n]
     leading = leading * np.sign(leading[np.argmax(np.abs(leading), axis=0), np.arange(leading.shape[1])])
     spread = np.sqrt(np.maximum(values[::-1][:n], 1e-12 * values[-1]))
     scores: FloatArray = (samples - samples.mean(axis=0)) @ leading / spread
     return scores
+
+
+def _leading(samples: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """Rising eigenvalues and the eigenvectors of the covariance: all, of many inputs the n largest."""
+    n_inputs = samples.shape[1]
+    if n_inputs <= MOST_EXACT:
+        values, vectors = np.linalg.eigh(np.cov(samples.T, ddof=0))
+        return values, vectors
+    centred = samples - samples.mean(axis=0)
+    covariance = LinearOperator(
+        (n_inputs, n_inputs), matvec=lambda v: centred.T @ (centred @ v) / len(centred), dtype=float
+    )
+    # not a vector of ones: centred coordinates have nothing along it
+    begin = np.random.default_rng(0).standard_normal(n_inputs)
+    values, vectors = eigsh(covariance, k=n, v0=begin)
+    rising = np.argsort(values)
+    return values[rising], vectors[:, rising]
 
 
 def _random_features(

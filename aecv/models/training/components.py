@@ -128,7 +128,7 @@ class _Bottleneck:
     def __init__(self, encoder: Encoder, decoder: Layers, frames: Frames) -> None:
         layers = list(zip(encoder.weights, encoder.biases, strict=True))
         trained, held_out = _some(~frames.held_out), _some(frames.held_out)
-        y = [frames.x[rows] * frames.scale + frames.mean for rows in (trained, held_out)]
+        y = [frames.x(rows) * frames.scale + frames.mean for rows in (trained, held_out)]
         self._decoder = decoder
         self._known, self.asked = (feed_forward(layers, part) for part in y)
         self._known_weights, self._weights = frames.weights[trained], frames.weights[held_out]

@@ -43,16 +43,23 @@ class Rows:
     """One part, training or held out, of the frames of G data sets, as tensors.
 
     Attributes:
-        x: all of them one below the other, shape (n_rows, D).
+        table: aligned coordinates y [nm] of all sets, shape (n_rows, D); a batch is (y - mean) / scale.
+        mean: of each set [nm], shape (G, 1, D), and `scale` [nm], shape (G, 1, 1).
         index: row of each frame of a set, shape (G, n), the sets filled up to the longest one.
         weights: shape (G, n); 0 where `index` is filled up.
         cumulative: running sum of a set's own weights, per set.
     """
 
-    x: Tensor
+    table: Tensor
+    mean: Tensor
+    scale: Tensor
     index: Tensor
     weights: Tensor
     cumulative: tuple[FloatArray, ...]
+
+    def at(self, index: Tensor) -> Tensor:
+        """Standardised inputs, shape (G, B, D), of rows per set, shape (G, B)."""
+        return (self.table[index] - self.mean).div_(self.scale).float()
 
     def draw(self, n: int, rngs: Sequence[np.random.Generator]) -> Tensor:
         """Rows drawn per set in proportion to the weights, shape (G, n)."""
@@ -63,7 +70,7 @@ class Rows:
         """Weighted loss per coordinate of every network on the frames of its set, shape (R,), in float64."""
         total = torch.zeros(network.n_stacked, dtype=torch.float64)
         for rows, part in zip(self.index.split(1000, dim=1), self.weights.split(1000, dim=1), strict=True):
-            inputs = _spread(self.x[rows], network.n_stacked)
+            inputs = _spread(self.at(rows), network.n_stacked)
             squares = (network(inputs) - inputs).square().mean(dim=2).double()
             total += (squares.view(len(part), -1, part.shape[1]) * part[:, None]).sum(dim=2).flatten()
         n_each = network.n_stacked // len(self.weights)
@@ -74,14 +81,18 @@ def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
     """The frames of every set that are held out, or those that are not."""
     chosen = [np.flatnonzero(frames.held_out == held_out) for frames in data_sets]
     weights = [frames.weights[rows] for frames, rows in zip(data_sets, chosen, strict=True)]
+    tables = {id(frames.table): frames.table for frames in data_sets}
+    first = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
     index = torch.zeros((len(chosen), max(map(len, chosen))), dtype=torch.int64)
-    filled, first = torch.zeros(index.shape, dtype=torch.float64), 0
-    for k, own in enumerate(weights):
-        index[k, : len(own)] = torch.arange(first, first + len(own))
+    filled = torch.zeros(index.shape, dtype=torch.float64)
+    for k, (own, frames, rows) in enumerate(zip(weights, data_sets, chosen, strict=True)):
+        index[k, : len(own)] = torch.from_numpy(first[id(frames.table)] + frames.rows[rows])
         filled[k, : len(own)] = torch.from_numpy(own)
-        first += len(own)
+    (table,) = tables.values() if len(tables) == 1 else (np.concatenate(list(tables.values())),)
     return Rows(
-        x=torch.from_numpy(np.concatenate([f.x[rows] for f, rows in zip(data_sets, chosen, strict=True)])),
+        table=torch.from_numpy(table),
+        mean=torch.from_numpy(np.stack([frames.mean for frames in data_sets])[:, None]),
+        scale=torch.tensor([frames.scale for frames in data_sets], dtype=torch.float64)[:, None, None],
         index=index,
         weights=filled,
         cumulative=tuple(np.cumsum(own) for own in weights),
@@ -114,7 +125,7 @@ def fit(
         TrainingError: when every autoencoder diverged.
     """
     seen, held_out = rows_of(data_sets, held_out=False), rows_of(data_sets, held_out=True)
-    n_frames = len(seen.x) // len(data_sets)
+    n_frames = sum(map(len, seen.cumulative)) // len(data_sets)
     n_batch = min(training.batch_size, max(n_frames // 20, 1))
     n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
     optimiser = Soap(network.parameters)
@@ -125,7 +136,7 @@ def fit(
     for epoch in range(training.max_epochs):
         batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
         rates = [training.learning_rate * rate(epoch * n_steps + step) for step in range(n_steps)]
-        train.append(_epoch(network, seen.x, batches.unbind(dim=1), optimiser, rates))
+        train.append(_epoch(network, seen, batches.unbind(dim=1), optimiser, rates))
         validation.append(held_out.loss(network))
         improved = (validation[-1] < best) & (stale < training.patience)
         best = np.where(improved, validation[-1], best)
@@ -144,7 +155,7 @@ def fit(
 
 def _epoch(
     network: StackedAutoencoders,
-    x: Tensor,
+    seen: Rows,
     batches: Sequence[Tensor],
     optimiser: Soap,
     rates: Sequence[float],
@@ -153,10 +164,10 @@ def _epoch(
     total = torch.zeros(network.n_stacked)
     for batch, rate in zip(batches, rates, strict=True):
         # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside gradients.
-        losses, gradients = network.losses_and_gradients(_spread(x[batch], network.n_stacked))
+        losses, gradients = network.losses_and_gradients(_spread(seen.at(batch), network.n_stacked))
         optimiser.step(gradients, rate)
         total += losses
-    return (total / (len(batches) * x.shape[1])).double().numpy()
+    return (total / (len(batches) * seen.table.shape[1])).double().numpy()
 
 
 def _spread(inputs: Tensor, n_stacked: int) -> Tensor:

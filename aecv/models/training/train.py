@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.ground.shown import Shown
-from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_start
+from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_starts
 from aecv.models.training.components import Components, Layers, feed_forward, rank_components
 from aecv.models.training.optimisation import Fit, fit, one_thread, rows_of
 from aecv.models.training.training_data import (
@@ -21,7 +22,7 @@ from aecv.models.training.training_data import (
     prepare_replicas,
     systematic_resample,
 )
-from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.encoder import MOST_NUMBERS, Encoder
 
 FloatArray = NDArray[np.float64]
 
@@ -97,8 +98,8 @@ def train_autoencoder(
 
     Minimises sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i over aligned coordinates y_i by SOAP; the
     validation loss, on contiguous blocks of frames held out, carries the same weights, stops each restart
-    and chooses the winner. Frames of weight zero are left out before anything else. One torch thread;
-    the same input and seed give the same arrays.
+    and chooses the winner. Frames of weight zero are left out before anything else. One torch thread, or all
+    that torch has for wide layers; the same input, seed and number of threads give the same arrays.
 
     Args:
         coordinates: raw or aligned positions in the order of time, shape (F, n_atoms, 3) [nm].
@@ -177,16 +178,14 @@ def _train(
     on_epoch: Callable[[], None],
 ) -> list[TrainedAutoencoder | TrainingError]:
     """A training per data set, or why there is none."""
-    shape = Shape(n_inputs=data_sets[0].x.shape[1], hidden=autoencoder.hidden, latent=autoencoder.latent)
+    shape = Shape(n_inputs=data_sets[0].n_inputs, hidden=autoencoder.hidden, latent=autoencoder.latent)
     starts = []
     for frames, seed in zip(data_sets, seeds, strict=True):
         samples = _start_samples(frames, generator(seed, "training", "samples"))
-        starts += [
-            principal_start(samples, shape, generator(seed, "training", "start", restart))
-            for restart in range(training.restarts)
-        ]
+        rngs = [generator(seed, "training", "start", restart) for restart in range(training.restarts)]
+        starts += principal_starts(samples, shape, rngs)
     network = StackedAutoencoders(shape, starts)
-    with one_thread():
+    with nullcontext() if shape.is_wide else one_thread():
         batches = [generator(seed, "training", "batches") for seed in seeds]
         result = fit(network, data_sets, training, batches, on_epoch)
         train_best = rows_of(data_sets, held_out=False).loss(network)
@@ -204,8 +203,9 @@ def _train(
 
 def _start_samples(frames: Frames, rng: np.random.Generator) -> FloatArray:
     train = np.flatnonzero(~frames.held_out)
-    chosen = systematic_resample(np.cumsum(frames.weights[train]), min(START_SAMPLES, len(train)), rng)
-    return frames.x[train[chosen]].astype(float)
+    n = min(START_SAMPLES, MOST_NUMBERS // frames.n_inputs * 2, len(train))
+    chosen = systematic_resample(np.cumsum(frames.weights[train]), n, rng)
+    return frames.x(train[chosen]).astype(float)
 
 
 def _collect(
@@ -263,7 +263,7 @@ def _with_chosen(
 def _fold(layers: Layers, shape: Shape, frames: Frames, reference: FloatArray) -> tuple[Encoder, Layers]:
     """Normalisation of inputs and outputs moved into the first and last layers of encoder and decoder."""
     encoder, decoder = list(layers[: shape.n_encoder_layers]), list(layers[shape.n_encoder_layers :])
-    code = feed_forward(encoder, frames.x.astype(float))
+    code = np.concatenate([feed_forward(encoder, frames.x(part).astype(float)) for part in frames.parts()])
     centre = frames.weights @ code
     spread = np.sqrt(frames.weights @ (code - centre) ** 2)
     if not np.all(spread > 1e-6):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import TrainingSettings
-from aecv.numerics.kernels.encoder import align
+from aecv.numerics.kernels.encoder import MOST_NUMBERS, align, chunks
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -20,19 +21,22 @@ MIN_FRAMES = 100
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frames:
-    """Standardised training data: x = (y - mean) / scale, so that the mean of x^2 over all numbers is 1.
+    """Training data: rows of a table, standardised when read: x = (y - mean) / scale, mean square of x 1.
 
-    One scale for all coordinates leaves the metric of the loss as it is.
+    One scale for all coordinates leaves the metric of the loss as it is. Replicas share one table, each with
+    its own rows, mean and scale.
 
     Attributes:
-        x: shape (F, D), float32.
+        table: aligned coordinates y [nm], shape (n, D); float32 where it is large.
+        rows: of the table, in the order of time, shape (F,).
         weights: positive, shape (F,).
         held_out: frames for validation, shape (F,).
         mean: weighted mean of the aligned coordinates [nm], shape (D,).
         scale: root of the weighted variance averaged over coordinates [nm].
     """
 
-    x: NDArray[np.float32]
+    table: NDArray[np.floating]
+    rows: IntArray
     weights: FloatArray
     held_out: BoolArray
     mean: FloatArray
@@ -41,7 +45,19 @@ class Frames:
     @property
     def variance(self) -> float:
         """Summed over coordinates [nm^2]."""
-        return float(self.scale**2 * self.x.shape[1])
+        return float(self.scale**2 * self.n_inputs)
+
+    @property
+    def n_inputs(self) -> int:
+        return int(self.table.shape[1])
+
+    def x(self, chosen: Any = slice(None)) -> NDArray[np.float32]:
+        """Standardised coordinates of some of the frames, shape (n, D)."""
+        return ((self.table[self.rows[chosen]] - self.mean) / self.scale).astype(np.float32)
+
+    def parts(self) -> list[slice]:
+        """Slices of the frames, of which each is small enough to be copied in float64."""
+        return chunks(len(self.rows), self.n_inputs)
 
 
 def prepare(
@@ -81,13 +97,15 @@ def prepare_replicas(
             f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(used)}; "
             "give it more frames"
         )
-    _check_finite(positions[used])
-    y = np.zeros((len(w), 3 * positions.shape[1]))
-    y[used] = align(reference, positions[used].astype(float)).reshape(len(used), -1)
+    own = positions if len(used) == len(w) else positions[used]
+    _check_finite(own)
+    is_large = own.size > MOST_NUMBERS  # rounding to float32, 1e-7 nm, is far below what moves
+    y = align(reference, own, np.float32 if is_large else np.float64).reshape(len(used), -1)
+    row = np.cumsum(w > 0) - 1
     result = []
     for replica, seed in zip(replicas, seeds, strict=True):
         chosen = replica[w[replica] > 0]
-        result.append(_standardised(y[chosen], w[chosen], training, seed))
+        result.append(_standardised(y, row[chosen], w[chosen], training, seed))
     return result
 
 
@@ -128,22 +146,25 @@ def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator
     return rng.permutation(np.minimum(np.searchsorted(cumulative, marks, side="right"), len(cumulative) - 1))
 
 
-def _standardised(y: FloatArray, w: FloatArray, training: TrainingSettings, seed: int) -> Frames:
+def _standardised(
+    y: NDArray[np.floating], rows: IntArray, w: FloatArray, training: TrainingSettings, seed: int
+) -> Frames:
     w = w / w.sum()
-    mean = w @ y
-    scale = float(np.sqrt(np.mean(w @ (y - mean) ** 2)))
+    parts = chunks(len(rows), y.shape[1])
+    mean = np.sum([w[part] @ y[rows[part]] for part in parts], axis=0)
+    squares = np.sum([w[part] @ (y[rows[part]] - mean) ** 2 for part in parts], axis=0)
+    scale = float(np.sqrt(np.mean(squares)))
     if not scale > 1e-9:
         raise TrainingError(
             f"training: coordinates need to vary, got a spread of {scale:.1e} nm after alignment"
         )
     held_out = validation_blocks(
-        len(y),
+        len(rows),
         training.validation_blocks,
         training.validation_fraction,
         generator(seed, "training", "blocks"),
     )
-    x = ((y - mean) / scale).astype(np.float32)
-    return Frames(x=x, weights=w, held_out=held_out, mean=mean, scale=scale)
+    return Frames(table=y, rows=rows, weights=w, held_out=held_out, mean=mean, scale=scale)
 
 
 def _checked(

@@ -14,6 +14,8 @@ FloatArray = NDArray[np.float64]
 
 NO_REFERENCE: FloatArray = np.empty((0, 3))
 """The reference of an encoder that takes positions as they are: y = q."""
+MOST_NUMBERS = 10_000_000
+"""Numbers of a table, 80 MB in float64, that are worked on at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,12 +137,17 @@ def encode_gradient(encoder: Encoder, positions: ArrayLike) -> tuple[FloatArray,
     return xi, gradient
 
 
-def align(reference: ArrayLike, positions: ArrayLike) -> FloatArray:
+def align(
+    reference: ArrayLike, positions: ArrayLike, dtype: type[np.floating] = np.float64
+) -> NDArray[np.floating]:
     """Frames superposed on a reference: centred, and turned by the optimal proper rotation.
+
+    Computed in float64, some frames at a time, so that float32 in and out needs no copy in float64.
 
     Args:
         reference: shape (n_atoms, 3) [nm]; it is centred here. NO_REFERENCE: frames stay as they are.
         positions: shape (n_frames, n_atoms, 3) [nm].
+        dtype: of the result.
 
     Returns:
         shape (n_frames, n_atoms, 3) [nm].
@@ -149,10 +156,22 @@ def align(reference: ArrayLike, positions: ArrayLike) -> FloatArray:
         As `encode`.
     """
     target = _centred(np.array(reference, dtype=float))
-    frames = _frames(positions, len(target) or None)
-    aligned = np.empty((len(frames), frames[0].size))
-    _check_fit(kernels.align_batch(frames, target, aligned), frames, is_aligned=len(target) > 0)
-    return aligned.reshape(frames.shape)
+    given = np.asarray(positions)
+    _check_frames(given.shape, len(target) or None)
+    aligned = np.empty(given.shape, dtype=dtype)
+    for part in chunks(len(given), given[0].size):
+        frames = np.ascontiguousarray(given[part], dtype=float)
+        turned = np.empty((len(frames), frames[0].size))
+        failed = kernels.align_batch(frames, target, turned)
+        _check_fit(failed, frames, is_aligned=len(target) > 0, first=part.start)
+        aligned[part] = turned.reshape(frames.shape)
+    return aligned
+
+
+def chunks(n_rows: int, n_columns: int) -> list[slice]:
+    """Slices of rows that cover a table, each of at most `MOST_NUMBERS` numbers, or one row."""
+    step = max(1, MOST_NUMBERS // n_columns)
+    return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
 def _centred(reference: FloatArray) -> FloatArray:
@@ -162,25 +181,30 @@ def _centred(reference: FloatArray) -> FloatArray:
 def _frames(positions: ArrayLike, n_atoms: int | None) -> FloatArray:
     """Frames as the kernels read them; n_atoms None for any number of atoms."""
     frames = np.ascontiguousarray(positions, dtype=float)
-    if frames.ndim != 3 or frames.shape[2] != 3 or frames.shape[1] != (n_atoms or frames.shape[1]):
-        raise CVError(
-            f"CV: positions need shape (n_frames, {n_atoms or 'n_atoms'}, 3) in nm, "
-            f"got {np.shape(positions)}; pass the CV's atoms only, in its order"
-        )
+    _check_frames(frames.shape, n_atoms)
     return frames
 
 
-def _check_fit(failed: int, frames: FloatArray, *, is_aligned: bool) -> None:
+def _check_frames(shape: tuple[int, ...], n_atoms: int | None) -> None:
+    if len(shape) != 3 or shape[2] != 3 or shape[1] != (n_atoms or shape[1]):
+        raise CVError(
+            f"CV: positions need shape (n_frames, {n_atoms or 'n_atoms'}, 3) in nm, "
+            f"got {shape}; pass the CV's atoms only, in its order"
+        )
+
+
+def _check_fit(failed: int, frames: FloatArray, *, is_aligned: bool, first: int = 0) -> None:
+    """Raises for the frame that failed, counted from `first`; none did where it is negative."""
     if failed < 0:
         return
     if not is_aligned:
-        raise CVError(f"CV: frame {failed} holds NaN or infinite positions; the simulation exploded")
+        raise CVError(f"CV: frame {first + failed} holds NaN or infinite positions; the simulation exploded")
     why = (
         "its atoms lie on a line, or a mirror image fits equally well"
         if np.all(np.isfinite(frames[failed]))
         else "it holds NaN or infinite positions"
     )
-    raise AlignmentError(f"CV: frame {failed} has no unique rotation onto the reference: {why}")
+    raise AlignmentError(f"CV: frame {first + failed} has no unique rotation onto the reference: {why}")
 
 
 def _check_shapes(reference: FloatArray, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:
