@@ -3,8 +3,9 @@
     python benchmarks/training.py runs/ala2 [--restarts 4] [--frames 100000] [--epochs 20] [--longer 10]
     python benchmarks/training.py --sizes 621-100-5 --frames 20000 --restarts 5 --epochs 100
 
-Time and peak memory at any size come from the second line: a smooth motion with noise, and no run. Frames of the last iterations, with the weights that train, and today's settings. The longer training has as
-many more epochs; the same held-out frames judge both. One thread, or torch's where layers are wide.
+The first line takes frames of the last iterations, with the weights that train, and today's settings. The
+longer training has as many more epochs; the same held-out frames judge both. One thread.
+The second needs no run: time and peak memory at any size, on a bent motion with noise.
 """
 
 import resource
@@ -19,7 +20,7 @@ from runs import Row, biased_iterations, print_table, settings_of, write_rows
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
 from aecv.ground.grid import FloatArray
-from aecv.ground.settings import Settings
+from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE
@@ -42,9 +43,7 @@ def main() -> None:
     if options.sizes:
         row = made_up(options.sizes, options.frames, options.restarts, options.epochs or 100)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(
-            f"{options.sizes}, {options.frames} frames, {options.restarts} restarts: {row}, peak {peak:.2f} GiB"
-        )
+        print(f"{options.frames} frames, {options.restarts} restarts: {row}, peak {peak:.2f} GiB")
         return
     if options.run is None:
         parser.error("needs a run, or --sizes")
@@ -52,8 +51,9 @@ def main() -> None:
     epochs = options.epochs or settings.training.max_epochs
     positions, weights = frames_of(options.run, options.frames, temper(settings))
     reference = build(load_system(settings.system.name)).cv_reference
+    kinds = settings.autoencoder, settings.training
     rows = [
-        trained(positions, weights, reference, settings, options.restarts, factor * epochs)
+        trained(positions, weights, reference, *kinds, options.restarts, factor * epochs)
         for factor in (1, options.longer)
     ]
     sizes = "-".join(map(str, (positions[0].size, *settings.autoencoder.hidden, settings.autoencoder.latent)))
@@ -101,29 +101,30 @@ def made_up(sizes: str, n_frames: int, restarts: int, epochs: int) -> Row:
     modes = 0.1 * rng.standard_normal((10, n_atoms * 3)).astype(np.float32)
     x = np.hstack([t, t**2]).astype(np.float32) @ modes
     x += 0.05 * rng.standard_normal(x.shape, dtype=np.float32)
-    settings = Settings.model_validate({"autoencoder": {"hidden": hidden, "latent": latent}})
+    autoencoder = AutoencoderSettings(hidden=tuple(hidden), latent=latent)
     frames = x.reshape(n_frames, n_atoms, 3)
-    return trained(frames, np.ones(n_frames), NO_REFERENCE, settings, restarts, epochs)
+    return trained(frames, np.ones(n_frames), NO_REFERENCE, autoencoder, TrainingSettings(), restarts, epochs)
 
 
 def trained(
     positions: FloatArray,
     weights: FloatArray,
     reference: FloatArray,
-    settings: Settings,
+    autoencoder: AutoencoderSettings,
+    training: TrainingSettings,
     restarts: int,
     epochs: int,
 ) -> Row:
     """One training of so many epochs, with the patience of the settings for each part of them."""
-    patience = round(settings.training.patience * epochs / settings.training.max_epochs)
+    patience = round(training.patience * epochs / training.max_epochs)
     longer = {"max_epochs": epochs, "patience": patience, "restarts": restarts}
     began = time.perf_counter()
     result = train_autoencoder(
         positions,
         weights,
         reference,
-        autoencoder=settings.autoencoder,
-        training=settings.training.model_copy(update=longer),
+        autoencoder=autoencoder,
+        training=training.model_copy(update=longer),
         seed=1,
     )
     return {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from aecv.ground.errors import TrainingError
+from aecv.ground.errors import AlignmentError, TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_starts, random_start
 from aecv.models.training.optimisation import fit, rows_of
@@ -191,6 +191,45 @@ def test_principal_start_begins_at_the_principal_components(data):
     with torch.no_grad():
         loss = float((network(torch.from_numpy(frames.x())) - torch.from_numpy(frames.x())).square().mean())
     assert loss < 1.1 * principal_residual(sample, np.ones(len(sample)), 2)
+
+
+def test_leading_components_of_many_inputs_are_those_of_all(monkeypatch):
+    """Lanczos against the whole decomposition, on centred coordinates, which have nothing along (1, 1, ...)."""
+    sample = np.random.default_rng(3).standard_normal((400, 60)) * np.linspace(3, 0.1, 60)
+    sample -= sample.mean(axis=1, keepdims=True)
+    shape = Shape(n_inputs=60, hidden=(8,), latent=3)
+    exact = principal_starts(sample, shape, [np.random.default_rng(k) for k in range(2)])
+    monkeypatch.setattr("aecv.models.family.autoencoder.MOST_EXACT", 59)
+    found = principal_starts(sample, shape, [np.random.default_rng(k) for k in range(2)])
+    for one, other in zip(exact, found, strict=True):
+        for (w, b), (u, v) in zip(one, other, strict=True):
+            np.testing.assert_allclose(w, u, atol=1e-9)
+            np.testing.assert_allclose(b, v, atol=1e-9)
+
+
+def test_large_tables_in_single_precision_and_parts_are_the_small_one(data, monkeypatch):
+    """Alignment, mean and scale by parts of 100 frames, stored in float32: rounding of 1e-7 and no more."""
+    _, x, w = data
+    small = prepare(x, w, REFERENCE, training=QUICK, seed=1)
+    for place in ("aecv.numerics.kernels.encoder", "aecv.models.training.training_data"):
+        monkeypatch.setattr(f"{place}.MOST_NUMBERS", 1500)
+    large = prepare(x, w, REFERENCE, training=QUICK, seed=1)
+    assert (small.table.dtype, large.table.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(large.mean, small.mean, atol=1e-7)
+    assert large.scale == pytest.approx(small.scale, rel=1e-6)
+    np.testing.assert_allclose(large.x(), small.x(), atol=2e-6)
+    x = x.copy()
+    x[3123] = np.nan
+    with pytest.raises(AlignmentError, match="frame 3123 "):
+        align(REFERENCE, x)
+
+
+def test_replicas_share_one_table(data):
+    _, x, w = data
+    halves = [np.arange(2000), np.arange(1000, 4000)]
+    first, second = prepare_replicas(x, w, REFERENCE, replicas=halves, training=QUICK, seeds=[1, 2])
+    assert first.table is second.table
+    assert rows_of([first, second], held_out=False).table.data_ptr() == first.table.ctypes.data
 
 
 def test_restarts_do_not_touch_each_other(data):

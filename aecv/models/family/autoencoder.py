@@ -1,6 +1,5 @@
 """Several autoencoders of one shape, trained side by side as batched linear layers."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,8 +17,6 @@ FEATURE_GAIN = 0.5
 """Standard deviation of a hidden unit's argument at the start: small enough for tanh to start near-linear."""
 MOST_EXACT = 1000
 """Inputs up to which all principal components are computed (0.2 s); above, the leading ones by Lanczos."""
-WIDE = 20_000
-"""Weights of a layer above which training uses all of torch's threads."""
 FEW = 8
 """Columns of a matrix under which a product by way of the transposes is faster."""
 
@@ -39,11 +36,6 @@ class Shape:
     @property
     def n_encoder_layers(self) -> int:
         return len(self.hidden) + 1
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether a product of a layer is large enough to be shared among threads."""
-        return max(map(operator.mul, self.sizes, self.sizes[1:])) > WIDE
 
 
 class StackedAutoencoders:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,8 +97,8 @@ def train_autoencoder(
 
     Minimises sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i over aligned coordinates y_i by SOAP; the
     validation loss, on contiguous blocks of frames held out, carries the same weights, stops each restart
-    and chooses the winner. Frames of weight zero are left out before anything else. One torch thread, or all
-    that torch has for wide layers; the same input, seed and number of threads give the same arrays.
+    and chooses the winner. Frames of weight zero are left out before anything else. One torch thread;
+    the same input and seed give the same arrays.
 
     Args:
         coordinates: raw or aligned positions in the order of time, shape (F, n_atoms, 3) [nm].
@@ -185,7 +184,7 @@ def _train(
         rngs = [generator(seed, "training", "start", restart) for restart in range(training.restarts)]
         starts += principal_starts(samples, shape, rngs)
     network = StackedAutoencoders(shape, starts)
-    with nullcontext() if shape.is_wide else one_thread():
+    with one_thread():
         batches = [generator(seed, "training", "batches") for seed in seeds]
         result = fit(network, data_sets, training, batches, on_epoch)
         train_best = rows_of(data_sets, held_out=False).loss(network)
