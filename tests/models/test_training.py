@@ -194,7 +194,7 @@ def test_principal_start_begins_at_the_principal_components(data):
 
 
 def test_leading_components_of_many_inputs_are_those_of_all(monkeypatch):
-    """Lanczos against the whole decomposition, on centred coordinates, which have nothing along (1, 1, ...)."""
+    """Lanczos against the whole decomposition, on coordinates that have nothing along (1, 1, ...)."""
     sample = np.random.default_rng(3).standard_normal((400, 60)) * np.linspace(3, 0.1, 60)
     sample -= sample.mean(axis=1, keepdims=True)
     shape = Shape(n_inputs=60, hidden=(8,), latent=3)
