@@ -116,7 +116,7 @@ def trained(
     epochs: int,
 ) -> Row:
     """One training of so many epochs, with the patience of the settings for each part of them."""
-    patience = round(training.patience * epochs / training.max_epochs)
+    patience = max(1, round(training.patience * epochs / training.max_epochs))
     longer = {"max_epochs": epochs, "patience": patience, "restarts": restarts}
     began = time.perf_counter()
     result = train_autoencoder(

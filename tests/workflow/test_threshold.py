@@ -8,7 +8,7 @@ import pytest
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import ConvergenceSettings, Settings
-from aecv.models.training.train import train as training
+from aecv.models.training import train as training
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.workflow.learning import threshold
