@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aecv.ground.errors import AecvError
     from aecv.models.cvs.cv import CV
-    from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
     from aecv.sampling.processes.opening import open_workers
     from aecv.workflow.exporting.export_folder import export
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from aecv.workflow.new_system.sources import Sources
     from aecv.workflow.planning.trial import load_trial
     from aecv.workflow.profiles import free_energy
+    from aecv.workflow.run_folder.cv_of_run import load_cv
     from aecv.workflow.sample_along import sample_along
     from aecv.workflow.story.reporting import write_report
     from aecv.workflow.story.status import status
@@ -54,7 +54,7 @@ _HOMES = {
     "Weights": "aecv.workflow.frames.input_weights",
     "train": "aecv.workflow.study.offline",
     "apply": "aecv.workflow.study.applied",
-    "load_cv": "aecv.models.cvs.cv_files",
+    "load_cv": "aecv.workflow.run_folder.cv_of_run",
     "CV": "aecv.models.cvs.cv",
     "score": "aecv.workflow.study.offline",
     "score_in_run": "aecv.workflow.study.offline",

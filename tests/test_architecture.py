@@ -106,3 +106,10 @@ def test_every_room_is_under_a_floor():
 def test_names_of_rooms_say_what_is_inside():
     vague = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "tools"}
     assert not [path for path in (REPOSITORY / "aecv").rglob("*.py") if path.stem in vague]
+
+
+def test_above_models_a_cv_is_loaded_with_a_look_at_its_run():
+    """`models` knows no runs: its load_cv would take a file that has changed since its stage wrote it."""
+    pattern = re.compile(r"cv_files import .*\bload_cv\b|cv_files\.load_cv")
+    files = (path for room in ("workflow", "commands") for path in (REPOSITORY / "aecv" / room).rglob("*.py"))
+    assert [path.name for path in files if pattern.search(path.read_text())] == ["cv_of_run.py"]

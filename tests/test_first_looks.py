@@ -11,13 +11,13 @@ from click.testing import CliRunner, Result
 
 from aecv.commands.cli import main
 from aecv.ground.errors import CVError, SettingsError, StoreError
-from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.formats.trajectory import write_dcd
 from aecv.sampling.system import platforms
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow import loop, sample_along
 from aecv.workflow.planning import trial
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.study.offline import train
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aecv.ground.files import StoredArrays, read_arrays, read_json
-from aecv.ground.ledger import damages, read_sealed, read_stage, write_sealed
+from aecv.ground.sealed import read_sealed, write_sealed
 from aecv.molecules.spec import load_system
 from aecv.results.formats.user_tables import read_user_table
 from aecv.workflow.free_energies.basins import StoredStarts
@@ -29,6 +29,7 @@ from aecv.workflow.run_folder.manifest import manifest_of, read_manifest
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.stage_records import damages, read_stage
 from aecv.workflow.run_folder.timing import Timing
 from aecv.workflow.story.reporting.history import read_production, read_record, read_training
 from aecv.workflow.story.status import status

@@ -50,8 +50,8 @@ def main(
             "score: takes frames of a run (--run, --iteration) or those of --frames; give one"
         )
     from aecv.commands import screens
-    from aecv.models.cvs.cv_files import load_cv
     from aecv.molecules.spec import load_system
+    from aecv.workflow.run_folder.cv_of_run import load_cv
     from aecv.workflow.study.offline import score, score_in_run
 
     cvs = load_cv(new), load_cv(old)

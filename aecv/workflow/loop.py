@@ -21,7 +21,6 @@ from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.results.page.content import State
 from aecv.sampling.dynamics.segments import WalkerState
@@ -47,6 +46,7 @@ from aecv.workflow.planning.cost import log_times
 from aecv.workflow.planning.foresight import foresee_loop
 from aecv.workflow.planning.lengths import plan_of, production_plan
 from aecv.workflow.planning.space import check_space, samplings_of_loop
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.store import Place, RunDirectory, check_folder, write_summary

@@ -11,11 +11,9 @@ import numpy as np
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.grid import FloatArray
-from aecv.ground.ledger import checked
 from aecv.ground.settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.statistics.intervals import Interval
 from aecv.results.formats.fes import write_fes
@@ -24,9 +22,11 @@ from aecv.workflow.free_energies.basins import KnownStarts
 from aecv.workflow.free_energies.estimates import Estimates, estimate
 from aecv.workflow.free_energies.production import pooled_iterations
 from aecv.workflow.learning.learning_stage import weighted_pool
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.finished import FinishedRun
 from aecv.workflow.run_folder.sampled import STARTS, cv_name
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import ALONG, Place
 from aecv.workflow.weights.pool import BiasedIteration, Pool, mbar_pool
 from aecv.workflow.weights.reweighted import ReweightedFrames, all_frames

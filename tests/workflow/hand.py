@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aecv.ground.files import sha256
-from aecv.ground.ledger import stages_of, write_sealed
+from aecv.ground.sealed import write_sealed
 from aecv.molecules.spec import load_system
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.stage_records import stages_of
 
 
 def samples_of_walkers(

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecv.ground.errors import StoreError
+import aecv
+from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_json
-from aecv.ground.ledger import write_sealed
+from aecv.ground.sealed import write_sealed
 from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system
 from aecv.results.formats.fes import read_fes
@@ -99,6 +100,18 @@ def test_such_a_run_is_resumed_and_guards_its_files(five: tuple[Path, Outcome], 
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError, match=r"latent/cv\.npz: has changed since learning wrote it"):
         iterate(load_system("ala2", overrides=FIVE), run, resume=True)
+
+
+@pytest.mark.parametrize("name", ["cv.json", "cv.pt"])
+def test_a_cv_that_its_run_did_not_write_is_not_loaded(small_run: Path, tmp_path: Path, name: str) -> None:
+    """A space more in cv.json is no damage that its own hashes could tell; the run's can."""
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    aecv.load_cv(run / "iteration_00")
+    path = run / "iteration_00" / name
+    path.write_bytes(path.read_bytes() + b" ")
+    for given in (path.parent, path.parent / "cv.json", path.parent / "cv.pt"):
+        with pytest.raises(CVError, match=rf"{name}: has changed since learning wrote it"):
+            aecv.load_cv(given)
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -14,7 +14,7 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
-from aecv.ground.ledger import write_sealed
+from aecv.ground.sealed import write_sealed
 from aecv.ground.settings import UNITS, ObservableSettings, Settings
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system

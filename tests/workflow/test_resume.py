@@ -19,7 +19,7 @@ import pytest
 from aecv.commands.iterate import main
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, read_json
-from aecv.ground.ledger import write_sealed
+from aecv.ground.sealed import write_sealed
 from aecv.molecules.spec import load_system
 from aecv.workflow.loop import iterate
 from aecv.workflow.run_folder.manifest import FREE

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from aecv.commands.cli import main
 from aecv.ground.files import read_arrays, read_json
-from aecv.ground.ledger import write_sealed
+from aecv.ground.sealed import write_sealed
 from aecv.models.cvs.cv_files import load_cv
 from aecv.results.formats.fes import read_fes
 from aecv.workflow.run_folder.samples import Samples

@@ -10,7 +10,7 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_json, write_json
-from aecv.ground.ledger import write_sealed
+from aecv.ground.sealed import write_sealed
 from aecv.workflow.story.status import status
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradien
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_N_TRIAL = 3
+"""Made-up frames on which a function has to show that it treats frames one by one."""
 _PIECE = 20_000
 """Frames that `CV.of_some` holds in double precision at once."""
 
@@ -84,8 +86,6 @@ class CV:
         Raises:
             CVError: when the function does not do that on made-up frames.
         """
-        from aecv.models.cvs.plain_cv import function_cv
-
         check_atom_indices(np.asarray(atom_indices, dtype=np.int64), np.size(atom_indices))
         return function_cv(function, atom_indices, cv_range=cv_range, periodic=periodic, name=name)
 
@@ -222,6 +222,51 @@ class CV:
         return kept | {"module_path": None if self.module_path is None else self.module_path.absolute()}
 
 
+def function_cv(
+    function: Callable[[Any], Any],
+    atom_indices: ArrayLike,
+    *,
+    cv_range: ArrayLike | None = None,
+    periodic: Sequence[bool] = (),
+    name: str | None = None,
+    trial: FloatArray | None = None,
+) -> CV:
+    """A Python function in torch as a collective variable; see `CV.from_function`.
+
+    Args:
+        trial: frames on which it is tried, shape (F, n_atoms, 3) [nm]; made-up ones when left out.
+
+    Raises:
+        CVError: when the function fails on the trial frames, mixes frames, gives NaN there, or does not
+            depend on the positions; for a periodic component without a range.
+    """
+    indices = np.asarray(atom_indices, dtype=np.int64)
+    title = str(name or getattr(function, "__name__", type(function).__name__))
+    cv = CV(
+        source=title,
+        encoder=None,
+        function=function,
+        module_path=None,
+        atom_indices=indices,
+        cv_range=np.empty((0, 2)),
+        system="",
+        system_hash="",
+        n_components=0,
+    )
+    from aecv.models.cvs.function_trial import n_components
+
+    made_up = np.random.default_rng(0).normal(size=(_N_TRIAL, cv.n_atoms, 3))
+    d = n_components(cv.module, made_up if trial is None else trial, title=title)
+    limits = np.full((d, 2), np.nan) if cv_range is None else np.asarray(cv_range, dtype=float).reshape(-1, 2)
+    flags = tuple(bool(flag) for flag in periodic) or (False,) * d
+    if len(limits) != d or len(flags) != d:
+        raise CVError(
+            f"CV {title}: needs a range and a periodic flag for each of its {d} components, got "
+            f"{len(limits)} and {len(flags)}"
+        )
+    return replace(cv, cv_range=checked_range(limits, flags), periodic=flags, n_components=d)
+
+
 def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
     """Largest difference between the compiled CV and its torch module, over values and gradients.
 
@@ -277,3 +322,15 @@ def check_atom_indices(indices: IntArray, n_atoms: int) -> None:
     unique: Sequence[int] = np.unique(indices).tolist()
     if indices.shape != (n_atoms,) or len(unique) != n_atoms or n_atoms < 1 or unique[0] < 0:
         raise CVError(f"CV: needs {n_atoms} different atom indices >= 0, got {indices.tolist()}")
+
+
+def checked_range(cv_range: FloatArray, periodic: Sequence[bool]) -> FloatArray:
+    """The range itself, shape (d, 2); a CVError where a row is no lower < upper, or a period unknown."""
+    for c, (low, high) in enumerate(cv_range):
+        unknown = np.isnan(low) and np.isnan(high) and not periodic[c]
+        if not unknown and not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise CVError(
+                f"CV: component {c + 1} needs a range lower < upper{', one period' if periodic[c] else ''}, "
+                f"got {low:g} and {high:g}"
+            )
+    return cv_range

@@ -8,28 +8,20 @@ only when a .pt is.
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, Field
 
 from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
-from aecv.ground.forms import Count, Number, in_form
-from aecv.ground.ledger import checked
 from aecv.models.cvs.archive import metadata_inside
 from aecv.models.cvs.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
+from aecv.models.cvs.description import FORMAT, FORMAT_VERSION, INTERNAL_KIND, checked_description
+from aecv.models.cvs.internal_export import internal_from
 from aecv.numerics.kernels.encoder import Encoder
 
 logger = logging.getLogger(__name__)
-
-FORMAT = "aecv-cv"
-FORMAT_VERSION = 1
-INTERNAL_KIND = "internal coordinates"
-_PLACES = ("iteration_", "along")
-"""How folders of a run begin that hold a CV."""
-"""What cv.json says of a CV that is no network; see `internal_export`."""
 
 
 def export_cv(
@@ -98,21 +90,8 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
 
     Raises:
         CVError: when a file is missing, damaged, of a newer format or not what its hashes say.
-
-    Example:
-        >>> import aecv, mdtraj
-        >>> cv = aecv.load_cv("runs/ala2/iteration_02")
-        >>> frames = mdtraj.load(aecv.load_system("ala2").structure_path)
-        >>> cv.of_frames(frames.xyz).shape
-        (1, 2)
     """
     location = Path(path)
-    _check_run(location if location.is_dir() else location.parent)
-    if (location / "run.json").is_file():
-        places = [item.parent for item in location.glob("*/cv.json") if item.parent.name.startswith(_PLACES)]
-        last = max(places, key=lambda place: (len(place.name), place.name), default=None)
-        advice = "it has none yet" if last is None else f"name {last}"
-        raise CVError(f"{location}: needs a CV, this is a run; {advice}")
     if location.is_dir():
         location = location / ("cv.json" if (location / "cv.json").exists() else "cv.pt")
     if not location.is_file():
@@ -126,20 +105,6 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
     return _load_plain(location)
 
 
-def as_cv(given: CV | str | Path) -> CV:
-    """A CV, or that of a file or folder; errors as `load_cv`."""
-    return given if isinstance(given, CV) else load_cv(given)
-
-
-def _check_run(folder: Path) -> None:
-    """Of a CV in a run's folder, that its files are those that the run wrote."""
-    try:
-        for name in ("cv.json", "cv.npz", "cv.pt"):
-            checked(folder / name)
-    except StoreError as error:
-        raise CVError(str(error)) from error
-
-
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     from aecv.models.cvs.apart import TRUST, n_components_apart
     from aecv.models.cvs.torchscript import module_arrays, read_module
@@ -148,9 +113,9 @@ def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     if found is not None:
         if atom_indices is not None:
             raise CVError(f"{path}: it names its atoms itself; leave atom_indices out")
-        metadata = _checked(path, found)
+        metadata = checked_description(path, found)
         if metadata.get("kind") == INTERNAL_KIND:
-            return _internal(path, metadata, path)
+            return internal_from(path, metadata, path)
         arrays = _with_metadata(module_arrays(read_module(path)[0]), metadata)
         return _from_parts(path, metadata, arrays, path)
     if atom_indices is None:
@@ -176,23 +141,17 @@ def _load_plain(path: Path) -> CV:
     module = module_path if module_path.is_file() else None
     try:
         metadata = read_json(path.with_suffix(".json"))
-        metadata = _checked(path, metadata)
+        metadata = checked_description(path, metadata)
         is_internal = metadata.get("kind") == INTERNAL_KIND
         arrays = {} if is_internal else read_arrays(path.with_suffix(".npz"))
     except StoreError as error:
         raise CVError(f"{error}; the two plain files of a CV belong together, export it again") from error
-    cv = _internal(path, metadata, module) if is_internal else _from_parts(path, metadata, arrays, module)
+    cv = internal_from(path, metadata, module) if is_internal else _from_parts(path, metadata, arrays, module)
     if module is not None:
         inside, identity = metadata_inside(module), "components" if is_internal else "sha256"
         if inside is not None and inside.get(identity) != read_json(path.with_suffix(".json"))[identity]:
             raise CVError(f"{module_path}: holds another CV than {path.name}; export both again")
     return cv
-
-
-def _internal(path: Path, metadata: dict[str, Any], module_path: Path | None) -> CV:
-    from aecv.models.cvs.internal_export import internal_from
-
-    return internal_from(path, metadata, module_path)
 
 
 def _from_parts(
@@ -238,51 +197,3 @@ def _with_metadata(arrays: dict[str, FloatArray], metadata: Any) -> dict[str, ND
     """Arrays of a .pt; those that TorchScript does not hold come from its JSON."""
     indices = np.array(metadata["atom_indices"], dtype=np.int64)
     return {**arrays, "atom_indices": indices, "range": np.array(metadata["range"], dtype=float)}
-
-
-class _Description(BaseModel):
-    """What cv.json says of every CV."""
-
-    system: str
-    system_hash: str
-    atom_indices: tuple[Count, ...]
-    range: tuple[tuple[Number, Number], ...]
-
-
-class _Learned(_Description):
-    """Of a network: its sizes, and hashes of its arrays."""
-
-    layers: Annotated[tuple[Count, ...], Field(min_length=2, max_length=100)]
-    sha256: dict[str, str]
-
-
-class _Internal(_Description):
-    """Of internal coordinates."""
-
-    class Component(BaseModel):
-        kind: str
-        atoms: tuple[Count, ...]
-        axis: int | None
-
-    components: tuple[Component, ...]
-    periodic: tuple[bool, ...]
-
-
-def _checked(path: Path, metadata: Any) -> dict[str, Any]:
-    """The description with every field in its form; what else it holds is for people."""
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise CVError(f"{path}: needs the description of a CV (format '{FORMAT}'), got something else")
-    version = metadata.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CVError(
-            f"{path}: has format version {version}, this aecv reads up to {FORMAT_VERSION}; "
-            "install a newer aecv"
-        )
-    form = _Internal if metadata.get("kind") == INTERNAL_KIND else _Learned
-    missing = [key for key in form.model_fields if key not in metadata]
-    if missing:
-        raise CVError(f"{path}: the description lacks {', '.join(missing)}; export the CV again")
-    try:
-        return {**metadata, **in_form(metadata, form, source=f"{path}: the description").model_dump()}
-    except StoreError as error:
-        raise CVError(f"{error}; export the CV again") from error

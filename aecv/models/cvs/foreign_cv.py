@@ -18,8 +18,7 @@ from torch import Tensor
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
 from aecv.models.cvs.apart import TRUST, find_form_apart
-from aecv.models.cvs.cv import CV, check_atom_indices, shortest
-from aecv.models.cvs.plain_cv import function_cv
+from aecv.models.cvs.cv import CV, check_atom_indices, function_cv, shortest
 from aecv.models.cvs.probing import InputForm, in_layout
 from aecv.models.cvs.torchscript import read_module
 from aecv.models.cvs.verification import compare_with_differences, difference_tolerance

@@ -12,7 +12,7 @@ import numpy as np
 from aecv.ground.errors import CVError
 from aecv.ground.files import write_json
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import FORMAT, FORMAT_VERSION, INTERNAL_KIND
+from aecv.models.cvs.description import FORMAT, FORMAT_VERSION, INTERNAL_KIND
 from aecv.numerics.kernels.internal import InternalCoordinates
 
 _UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm"}

@@ -1,22 +1,19 @@
-"""Collective variables that were not learned: observables of a system, or any differentiable function."""
+"""Collective variables that were not learned: observables of a system; ranges and files of any CV."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from aecv.ground.errors import CVError, suggestion
 from aecv.ground.files import replacing
 from aecv.ground.settings import OF_ONE_SELECTION
-from aecv.models.cvs.cv import CV
+from aecv.models.cvs.cv import CV, checked_range
 from aecv.models.cvs.cv_files import export_cv
 from aecv.models.cvs.internal_export import export_internal
-from aecv.models.cvs.torchscript import module_dtype
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.kernels.internal import InternalCoordinates
@@ -25,8 +22,6 @@ FloatArray = NDArray[np.float64]
 
 _DIGITS = 10
 """Digits in which a function may not change: far above rounding, far below any other formula."""
-_N_TRIAL = 3
-"""Made-up frames on which a function has to show that it treats frames one by one."""
 
 
 def observable_cv(
@@ -85,55 +80,12 @@ def observable_cv(
         internal=internal,
         module_path=None,
         atom_indices=atoms.astype(np.int64),
-        cv_range=_checked_range(cv_range, periodic),
+        cv_range=checked_range(cv_range, periodic),
         periodic=periodic,
         system="",
         system_hash="",
         n_components=len(names),
     )
-
-
-def function_cv(
-    function: Callable[[Any], Any],
-    atom_indices: ArrayLike,
-    *,
-    cv_range: ArrayLike | None = None,
-    periodic: Sequence[bool] = (),
-    name: str | None = None,
-    trial: FloatArray | None = None,
-) -> CV:
-    """A Python function in torch as a collective variable; see `CV.from_function`.
-
-    Args:
-        trial: frames on which it is tried, shape (F, n_atoms, 3) [nm]; made-up ones when left out.
-
-    Raises:
-        CVError: when the function fails on the trial frames, mixes frames, gives NaN there, or does not
-            depend on the positions; for a periodic component without a range.
-    """
-    indices = np.asarray(atom_indices, dtype=np.int64)
-    title = str(name or getattr(function, "__name__", type(function).__name__))
-    cv = CV(
-        source=title,
-        encoder=None,
-        function=function,
-        module_path=None,
-        atom_indices=indices,
-        cv_range=np.empty((0, 2)),
-        system="",
-        system_hash="",
-        n_components=0,
-    )
-    made_up = np.random.default_rng(0).normal(size=(_N_TRIAL, cv.n_atoms, 3))
-    d = _n_components(cv, made_up if trial is None else trial)
-    limits = np.full((d, 2), np.nan) if cv_range is None else np.asarray(cv_range, dtype=float).reshape(-1, 2)
-    flags = tuple(bool(flag) for flag in periodic) or (False,) * d
-    if len(limits) != d or len(flags) != d:
-        raise CVError(
-            f"CV {title}: needs a range and a periodic flag for each of its {d} components, got "
-            f"{len(limits)} and {len(flags)}"
-        )
-    return replace(cv, cv_range=_checked_range(limits, flags), periodic=flags, n_components=d)
 
 
 def with_range(cv: CV, frames: FloatArray, *, margin: float) -> CV:
@@ -224,43 +176,3 @@ def behaviour(cv: CV, frames: FloatArray) -> str:
         digest.update((np.round(array / scale, _DIGITS) + 0.0).tobytes())
         digest.update(f"{scale:.{_DIGITS - 1}e}".encode())
     return digest.hexdigest()
-
-
-def _n_components(cv: CV, frames: FloatArray) -> int:
-    """Components that a function gives; it is tried on frames, together and one by one."""
-    try:
-        together = cv(frames)
-        apart = np.concatenate([cv(frame) for frame in frames])
-        gradient = cv.gradient(frames)
-    except CVError:
-        raise
-    except Exception as error:  # whatever somebody's function raises
-        raise CVError(
-            f"CV {cv.source}: the function failed on positions of shape {frames.shape} ({error}); it needs "
-            "to take a torch tensor (F, n_atoms, 3) [nm] and to return one of shape (F, d)"
-        ) from error
-    rtol, atol = (1e-6, 1e-9) if module_dtype(cv.module) == torch.float64 else (1e-4, 1e-4)
-    if not np.allclose(together, apart, rtol=rtol, atol=atol):
-        raise CVError(
-            f"CV {cv.source}: the function gives a frame another value when there are others beside it; each "
-            "row of (F, n_atoms, 3) needs to be treated alone"
-        )
-    if together.shape[1] > 3:
-        raise CVError(f"CV {cv.source}: needs 1 to 3 components, got {together.shape[1]}")
-    if not np.isfinite(gradient).all():
-        raise CVError(
-            f"CV {cv.source}: its gradient is not finite on {len(frames)} frames; a root or norm of zero, or "
-            "an angle of atoms on a line"
-        )
-    return together.shape[1]
-
-
-def _checked_range(cv_range: FloatArray, periodic: Sequence[bool]) -> FloatArray:
-    for c, (low, high) in enumerate(cv_range):
-        unknown = np.isnan(low) and np.isnan(high) and not periodic[c]
-        if not unknown and not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise CVError(
-                f"CV: component {c + 1} needs a range lower < upper{', one period' if periodic[c] else ''}, "
-                f"got {low:g} and {high:g}"
-            )
-    return cv_range

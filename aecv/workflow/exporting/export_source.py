@@ -12,17 +12,17 @@ import numpy as np
 from aecv.ground.errors import AecvError, CVError, MolecularSystemError
 from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
-from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.models.cvs.archive import metadata_inside
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import load_system, shipped_systems
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.geometry.spanning_tree import tree_of_some
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.manifest import read_manifest
 from aecv.workflow.run_folder.sampled import cv_name
 from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import ALONG, name_of
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import StoreError
 from aecv.ground.forms import Count, Number, read_form
-from aecv.ground.ledger import checked
 from aecv.ground.regions import in_region
 from aecv.numerics.kernels.encoder import align
 from aecv.numerics.statistics.diagnostics import core_labels
 from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import Place, Places
 
 FloatArray = NDArray[np.float64]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import SamplingError, StoreError
 from aecv.ground.forms import Count, Number, read_form
-from aecv.ground.ledger import checked
 from aecv.numerics.statistics.correlation import burn_in
 from aecv.numerics.statistics.diagnostics import BasinVisits, basin_visits, r_hat, range_growth
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.free_energies.estimates import inside_region
 from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.stage_records import checked
 
 FloatArray = NDArray[np.float64]
 

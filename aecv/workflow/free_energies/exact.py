@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from aecv.ground.files import write_json
 from aecv.ground.forms import read_form
 from aecv.ground.grid import Grid
-from aecv.ground.ledger import checked
 from aecv.ground.units import thermal_energy
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
@@ -25,6 +24,7 @@ from aecv.numerics.free_energy.quadrature import Plane
 from aecv.numerics.statistics.intervals import aligned
 from aecv.results.formats.fes import FesFile, read_fes, write_fes
 from aecv.sampling.system.molecular_system import MolecularSystem
+from aecv.workflow.run_folder.stage_records import checked
 
 FloatArray = NDArray[np.float64]
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from aecv.ground.files import write_arrays, write_json
 from aecv.ground.forms import Count, Number, read_form
-from aecv.ground.ledger import checked
 from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
@@ -25,6 +24,7 @@ from aecv.workflow.free_energies.coverage import Coverage, assess
 from aecv.workflow.free_energies.estimates import estimate
 from aecv.workflow.run_folder.records import finite_or_word
 from aecv.workflow.run_folder.samples import Bias, Samples
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import Places, RunDirectory
 from aecv.workflow.run_folder.timing import Timing
 from aecv.workflow.weights.pool import BiasedIteration, first_pooled, mbar_pool

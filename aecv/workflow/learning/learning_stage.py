@@ -14,7 +14,6 @@ from aecv.ground.progress import Progress, timed
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import load_cv
 from aecv.sampling.processes.workers import Later, ThisProcess, Workers
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.free_energies import analysis
@@ -24,6 +23,7 @@ from aecv.workflow.free_energies.coverage import Coverage, assess
 from aecv.workflow.free_energies.estimates import estimate
 from aecv.workflow.learning.next_cv import LATENT, Trained, compare, temper, train_cv, training_frames
 from aecv.workflow.learning.threshold import Threshold, WeightedFrames, bootstrap_threshold
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.store import Places, RunDirectory

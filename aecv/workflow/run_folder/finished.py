@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from aecv.ground.errors import StoreError, suggestion
 from aecv.ground.layers import validate
-from aecv.ground.ledger import RESUME
 from aecv.ground.settings import Settings
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import load_cv
 from aecv.molecules.spec import SystemSpec, load_system
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.manifest import Manifest, read_manifest
+from aecv.workflow.run_folder.stage_records import RESUME
 from aecv.workflow.run_folder.store import ALONG, Place, name_of
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from aecv.ground.errors import StoreError
 from aecv.ground.forms import in_form
 from aecv.ground.layers import differences, flat, validate
-from aecv.ground.ledger import fingerprint, read_sealed, read_stage, stages_of, write_sealed
+from aecv.ground.sealed import fingerprint, read_sealed, write_sealed
 from aecv.ground.settings import Settings
 from aecv.ground.versions import versions
 from aecv.molecules.spec import SystemSpec
+from aecv.workflow.run_folder.stage_records import read_stage, stages_of
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ConfigDict
 
 from aecv.ground.forms import Count, Number, in_form, read_form
-from aecv.ground.ledger import checked
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown, dataframe
+from aecv.workflow.run_folder.stage_records import checked
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.forms import Count, Number, read_form
-from aecv.ground.ledger import checked
 from aecv.ground.shown import Shown
 from aecv.workflow.run_folder.records import finite_or_word
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import ALONG
 
 STARTS = "starts"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from aecv.ground.errors import AecvError, StoreError, first_line
 from aecv.ground.files import StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
-from aecv.ground.ledger import checked
 from aecv.ground.shown import Shown
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.workflow.run_folder.segments import History
+from aecv.workflow.run_folder.stage_records import checked
 
 FloatArray = NDArray[np.float64]
 

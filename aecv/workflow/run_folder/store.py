@@ -17,8 +17,8 @@ import filelock
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import PARTIAL, cannot_write, sha256, write_json
-from aecv.ground.ledger import read_sealed, read_stage, state_of, told, write_sealed
 from aecv.ground.plain_text import LineFormatter
+from aecv.ground.sealed import read_sealed, write_sealed
 from aecv.ground.settings import Settings
 from aecv.molecules.spec import SystemSpec
 from aecv.workflow.run_folder.in_use import is_in_use
@@ -30,6 +30,7 @@ from aecv.workflow.run_folder.manifest import (
     read_manifest,
 )
 from aecv.workflow.run_folder.records import IterationRecord, converged_at
+from aecv.workflow.run_folder.stage_records import read_stage, state_of, told
 
 logger = logging.getLogger(__name__)
 

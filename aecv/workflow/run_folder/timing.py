@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecv.ground.forms import Count, Number, read_form
-from aecv.ground.ledger import checked
+from aecv.workflow.run_folder.stage_records import checked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from aecv.ground.files import read_arrays
 from aecv.ground.regions import ends_of_region
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
-from aecv.models.cvs.cv_files import load_cv
 from aecv.numerics.free_energy.support import supported
 from aecv.results import plots
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.free_energies.exact import read_exact_delta_f, read_exact_profile
+from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord, required_score
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.store import RunDirectory

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aecv.ground.ledger import damages
 from aecv.ground.settings import ConvergenceSettings, Settings
 from aecv.ground.shown import Shown
 from aecv.sampling.starting.pieces import (
@@ -24,6 +23,7 @@ from aecv.workflow.run_folder.finished import FinishedRun
 from aecv.workflow.run_folder.in_use import is_in_use
 from aecv.workflow.run_folder.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.run_folder.sampled import STARTS, is_sample_run
+from aecv.workflow.run_folder.stage_records import damages
 from aecv.workflow.run_folder.store import ALONG, name_of
 
 

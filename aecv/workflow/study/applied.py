@@ -285,7 +285,7 @@ def system_of(cv: CV | str | Path, system: str | Path | None) -> str | Path:
 
 def _own_system(path: Path) -> str:
     from aecv.models.cvs.archive import metadata_inside
-    from aecv.models.cvs.cv_files import load_cv
+    from aecv.workflow.run_folder.cv_of_run import load_cv
 
     if not path.exists() or (path.suffix == ".pt" and metadata_inside(path) is None):
         return ""  # observables, or the model of another program

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import check_new, new_folder, read_arrays, write_json
 from aecv.ground.grid import FloatArray, IntArray
-from aecv.ground.ledger import checked
 from aecv.ground.progress import Progress, silent, timed, told
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import as_cv, load_cv
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
@@ -27,8 +25,10 @@ from aecv.workflow.given_cv.same_system import check_same_system
 from aecv.workflow.learning.next_cv import Trained, train_cv
 from aecv.workflow.learning.threshold import WeightedFrames
 from aecv.workflow.planning.foresight import foresee_training
+from aecv.workflow.run_folder.cv_of_run import as_cv, load_cv
 from aecv.workflow.run_folder.finished import FinishedRun
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.study.applied import Applied, Colours, applied_to, draw_applied, read_colours
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ import numpy as np
 
 from aecv.ground.forms import Count, Number, in_form, read_form
 from aecv.ground.grid import FloatArray
-from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.results.page.content import History, Point, Training
 from aecv.workflow.free_energies.exact import read_exact_delta_f
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.run_folder.records import IterationRecord, required_score
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import name_of
 
 NAN = float("nan")

@@ -9,7 +9,6 @@ import numpy as np
 
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray, Grid
-from aecv.ground.ledger import checked
 from aecv.ground.settings import UNITS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned
@@ -17,6 +16,7 @@ from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import FesFile, read_fes
 from aecv.results.page.content import InTime, Landscape, Place, Quantity
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.stage_records import checked
 
 MOST_NUMBERS = 300_000
 """In the maps of a page, some 2 MB of text: further places are left out."""

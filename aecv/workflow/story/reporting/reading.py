@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from aecv.ground.errors import AecvError, StoreError, first_line
 from aecv.ground.layers import to_toml, validate
-from aecv.ground.ledger import damages
 from aecv.ground.settings import Settings
 from aecv.results.page.content import Place, State, Story
 from aecv.workflow.free_energies.production import Production, folder_name
@@ -21,6 +20,7 @@ from aecv.workflow.run_folder.in_use import is_in_use
 from aecv.workflow.run_folder.manifest import Manifest, read_manifest
 from aecv.workflow.run_folder.records import IterationRecord, converged_at
 from aecv.workflow.run_folder.sampled import STARTS, Sampled, is_sample_run
+from aecv.workflow.run_folder.stage_records import damages
 from aecv.workflow.run_folder.store import ALONG, name_of
 from aecv.workflow.run_folder.timing import Timing
 from aecv.workflow.story.reporting.described import repeating, setting_groups

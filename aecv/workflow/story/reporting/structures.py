@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import FloatArray, Grid, IntArray
-from aecv.ground.ledger import checked
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.landscape import Basin, find_basins, lowest_path
@@ -19,6 +18,7 @@ from aecv.results.formats.fes import FesFile, read_fes
 from aecv.results.formats.trajectory import pick_frames
 from aecv.results.page.content import Quantity, Stop, Structures
 from aecv.workflow.run_folder.samples import Samples
+from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.story.reporting.places import Source, grid_of, quantity
 
 MIN_DEPTH_KT = 2.0

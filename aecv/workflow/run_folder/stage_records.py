@@ -2,13 +2,10 @@
 
     STAGE.done    what the stage was made from, size and SHA-256 of every file that it wrote, and a seal
 
-A seal is the SHA-256 of what else stands in a JSON file; one that was edited or damaged does not fit it.
 Small files are hashed whenever a run is looked at, large ones when they are read.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -16,10 +13,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from aecv.ground.errors import StoreError
-from aecv.ground.files import read_json, sha256, write_json
+from aecv.ground.files import sha256
 from aecv.ground.forms import Count, in_form
+from aecv.ground.sealed import read_sealed
 
-SEAL = "seal"
 STAGES = ("starts", "sampling", "learning", "analysis", "pictures")
 """In the order of the work; other files that end in .done are somebody else's."""
 SMALL = 1 << 20
@@ -56,30 +53,6 @@ class StageRecord(BaseModel):
     outputs: dict[_Name, _Digest]
     sizes: dict[_Name, Count] = {}
     run: str = ""
-
-
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with its seal, in one piece."""
-    plain = {key: value for key, value in content.items() if key != SEAL}
-    write_json(path, plain | {SEAL: fingerprint(plain)})
-
-
-def read_sealed(path: Path) -> dict[str, Any]:
-    """The fields of a JSON file without its seal; of an earlier version, which has none, as they are.
-
-    Raises:
-        StoreError: when it is missing, no JSON, or has changed since it was written.
-    """
-    found = in_form(read_json(path), dict[str, Any], source=str(path))
-    seal = found.pop(SEAL, None)
-    if seal is not None and seal != fingerprint(found):
-        raise StoreError(f"{path}: has changed since it was written (its seal does not fit)")
-    return found
-
-
-def fingerprint(content: Any) -> str:
-    """SHA-256 of plain values, whatever their order in a file."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_stage(path: Path) -> StageRecord:
