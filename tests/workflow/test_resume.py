@@ -50,8 +50,8 @@ KILLED_AT_TOO = (
 
 WITHOUT_PICTURES = (
     "import aecv.workflow.loop as loop\n"
-    "from aecv.iterate import main\n"
-    "loop.draw_run = loop.draw_production = lambda *_: None\n"
+    "from aecv.commands.iterate import main\n"
+    "loop.draw_run = loop.draw_production = loop.update_report = lambda *_: None\n"
     "main()"
 )
 
@@ -95,6 +95,7 @@ def run_until(
         deadline = time.monotonic() + 400
         while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
+        assert process.poll() is None, f"ended before {moment} was there:\n{process.communicate()[1]}"
         on_moment(psutil.Process(process.pid).children(recursive=True))
         if sign == signal.SIGINT:  # of the keyboard: to all processes of the terminal
             os.killpg(process.pid, sign)
