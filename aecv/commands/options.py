@@ -133,7 +133,7 @@ _FOREIGN_OPTIONS = (
     click.option(
         "--input-shape",
         metavar="SHAPE",
-        help="Of another program's model: '(F, n, 3)', '(F, 3n)', '(n, 3)', ...  [default: found by trying]",
+        help="Of another program's model: '(F, 3n)', '(n, 3)', ...  [default: (F, n, 3), else (F, 3n)]",
     ),
 )
 FOREIGN = ("atoms", "features", "length_unit", "input_shape")

@@ -1,4 +1,4 @@
-"""CVs of other programs: what is found by probing, what is refused, and features against mdtraj."""
+"""CVs of other programs: the rule for their input, what is refused, and features against mdtraj."""
 
 import itertools
 import json
@@ -158,12 +158,13 @@ def between(first: int, second: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("module", "layout"),
-    [(OneFrame(), "(n, 3)"), (OneFlatFrame(), "(3n,)"), (Single(), "(F, n, 3)")],
+    [(OneFrame(), "(n, 3)"), (OneFlatFrame(), "(3n,)"), (Single(), None)],
 )
-def test_the_layout_is_found_and_told(
-    exported: Export, caplog: pytest.LogCaptureFixture, module: torch.nn.Module, layout: str
+def test_the_layout_follows_a_rule_or_is_said_and_is_told(
+    exported: Export, caplog: pytest.LogCaptureFixture, module: torch.nn.Module, layout: str | None
 ) -> None:
-    cv, text = told(caplog, exported(module))
+    cv, text = told(caplog, exported(module), layout=layout)
+    layout = layout or "(F, n, 3)"
     assert f"takes positions of shape {layout} in" in text
     # float32 on the way of one of them
     np.testing.assert_allclose(cv.of_frames(FRAMES)[:, 0], between(0, 4), rtol=1e-6)
@@ -218,7 +219,7 @@ def test_a_frozen_float32_trace_of_one_frame(tmp_path: Path, caplog: pytest.LogC
     path = tmp_path / "frozen.pt"
     traced = torch.jit.trace(Fixed(), torch.zeros(1, 5, 3), check_trace=False)
     torch.jit.save(torch.jit.freeze(traced.eval()), str(path))
-    cv, text = told(caplog, path)
+    cv, text = told(caplog, path, layout="(1, n, 3)")
     assert "shape (1, n, 3) in float32" in text
     with torch.no_grad():
         theirs = network(torch.tensor(FRAMES[:, ATOMS].reshape(30, 15), dtype=torch.float32)).numpy()
@@ -266,6 +267,10 @@ def test_a_cv_that_knows_place_or_orientation_is_told_with_numbers(
         (Mixing(), r"another value when there are others beside it; .* --input-shape '\(1, n, 3\)'"),
         (MixingNetwork(15), r"another value when there are others beside it; .* '\(1, n, 3\)'"),
         (Two(), "it returns a tuple, no tensor"),
+        (
+            OneFrame(),
+            r"it returns shape \(\) for 7 frames; .*.* --input-shape \(\(1, n, 3\), \.\.\.\)",
+        ),
     ],
 )
 def test_what_cannot_be_biased_is_refused(

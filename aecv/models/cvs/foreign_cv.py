@@ -1,7 +1,7 @@
 """Collective variables of other programs: any TorchScript model of positions, or of features of positions.
 
-How the model wants its input is found by probing it on frames near a structure: layout, precision, frames
-together or one by one. It then runs as a CV through autograd.
+The model gets its input by the rule of `probing`, or as the user says, is tried on frames near a structure,
+and runs as a CV through autograd.
 """
 
 import logging
@@ -82,7 +82,7 @@ class Foreign:
         atom_indices: its atoms in the whole system, 0-based, in the model's order; None with features.
         features: what it takes instead of positions.
         length_unit: "nm" or "angstrom", of its positions and distances.
-        layout: one of `probing.LAYOUTS` or `probing.FEATURE_LAYOUTS`; None: found by probing.
+        layout: one of `probing.LAYOUTS` or `probing.FEATURE_LAYOUTS`; None: by the rule there.
     """
 
     path: Path

@@ -1,8 +1,11 @@
-"""How a TorchScript model that came without a description wants its input: found by trying."""
+"""How a TorchScript model that came without a description takes its input: by a rule, or as the user says.
 
-from collections.abc import Callable
+The rule: all frames together, positions as (F, n, 3) or, where the model cannot take these, as (F, 3n);
+features as (F, m). In float64, since weights in float32 serve it as well, with smoother forces; in the
+model's own precision where it computes in no other. --input-shape names the shape for any other model.
+"""
+
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,53 +33,43 @@ class InputForm:
 def find_form(
     path: Path, inputs: Tensor, *, layout: str | None = None, content: bytes | None = None
 ) -> tuple[InputForm, str]:
-    """The form in which a model gives 1 to 3 finite numbers per frame, each from its own frame alone.
-
-    With it comes what is to be said of it, in words.
-
-    Models are lenient: what is meant for x, y, z of atoms 0 and 4 may take the flat numbers 0 and 4 as well.
-    Of several forms with different values the one counts that does not feel place and orientation.
-
-    Frames together go before one by one, float64 before the model's own precision: weights in float32 serve
-    float64 as well, with smoother forces.
+    """The form in which a model gives 1 to 3 finite numbers per frame, each from its own frame alone; and a
+    sentence on it.
 
     Args:
         path: the TorchScript file.
         inputs: positions, shape (F, n, 3), or features, shape (F, m), float64; F > 3 and F != n.
-        layout: the only one to try.
+        layout: the one that the user names; None for the rule.
         content: of the file, where it has been read already.
 
     Raises:
-        CVError: when no form works, or several do and give different values.
+        CVError: when it does not, or when both shapes of positions do and give different values.
     """
     names = FEATURE_LAYOUTS if inputs.ndim == 2 else LAYOUTS
     if layout is not None and layout not in names:
         raise CVError(f"{path}: its input needs one of the shapes {', '.join(names)}, got '{layout}'")
-    together = tuple(name for name in names if name.startswith("(F"))
-    groups = ((layout,),) if layout else (together, names[len(together) :])
-    fresh = partial(_fresh, path, content)
-    own = _own_dtype(fresh())
-    failures: dict[str, str] = {}
+    tried = (layout,) if layout else tuple(name for name in names if name.startswith("(F"))
+    own = _own_dtype(read_module(path, content)[0])
+    failures: list[str] = []
     for dtype in dict.fromkeys((torch.float64, own, torch.float32)):
-        model = fresh().to(dtype)
-        for group in groups:
-            found = {}
-            for name in group:
-                values = _values(model, inputs.to(dtype), name)
-                if isinstance(values, Tensor):
-                    found[name] = values
-                elif dtype == own or values == _MIXES:
-                    failures[name] = values
-            if found:
-                name = _the_one(path, found, model, inputs.to(dtype))
-                form = InputForm(layout=name, dtype=_precision(found[name], dtype))
-                return form, _note(fresh, form, inputs, own)
-            if _MIXES in failures.values():
+        model = read_module(path, content)[0].to(dtype)
+        values = {name: _values(model, inputs.to(dtype), name) for name in tried}
+        found = {name: xi for name, xi in values.items() if isinstance(xi, Tensor)}
+        if found:
+            (first, xi), *others = found.items()
+            if any(xi.shape != other.shape or not _alike(xi, other) for _, other in others):
                 raise CVError(
-                    f"{path}: {_MIXES}; export it so that it treats frames alone, or say with "
-                    f"--input-shape '{names[len(together)]}' that it is meant for one"
+                    f"{path}: takes inputs of shape {' and of shape '.join(found)} and gives different "
+                    "values; say which is meant with --input-shape"
                 )
-    raise CVError(f"{path}: {_complaint(fresh(), inputs, failures)}")
+            # a model that casts on its way computes no better than its output
+            form = InputForm(layout=first, dtype=dtype if xi.dtype == torch.float64 else torch.float32)
+            single = None
+            if form.dtype != own == torch.float32:
+                single = _values(read_module(path, content)[0], inputs.to(own), first)
+            return form, _note(form, inputs, xi, single)
+        failures = [reason for reason in values.values() if isinstance(reason, str)]
+    raise CVError(f"{path}: {_complaint(model, inputs, failures, names)}")
 
 
 def in_layout(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor:
@@ -84,9 +77,8 @@ def in_layout(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor:
     frames = inputs.flatten(1) if "3n" in layout else inputs
     if layout.startswith("(F"):
         return _rows(model(frames), len(frames))
-    batch = 1 if layout.startswith("(1") else 0
-    rows = [_row(model(frame[None] if batch else frame)) for frame in frames]
-    return torch.stack(rows)
+    batches = frames[:, None] if layout.startswith("(1") else frames
+    return torch.cat([_rows(model(batch), 1) for batch in batches])
 
 
 class _Unfit(Exception):
@@ -96,19 +88,12 @@ class _Unfit(Exception):
 def _rows(output: object, n_frames: int) -> Tensor:
     if not isinstance(output, Tensor):
         raise _Unfit(f"it returns a {type(output).__name__}, no tensor")
-    if output.ndim == 1 and len(output) == n_frames:
-        return output[:, None]
-    if output.ndim != 2 or len(output) != n_frames or not 1 <= output.shape[1] <= MOST_COMPONENTS:
-        raise _Unfit(f"it returns shape {tuple(output.shape)} for {n_frames} frames")
-    return output
-
-
-def _row(output: object) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise _Unfit(f"it returns a {type(output).__name__}, no tensor")
-    if not 1 <= output.numel() <= MOST_COMPONENTS:
-        raise _Unfit(f"it returns shape {tuple(output.shape)} for one frame")
-    return output.reshape(-1)
+    d, rest = divmod(output.numel(), n_frames)
+    is_row_each = n_frames == 1 or (output.ndim in (1, 2) and len(output) == n_frames)
+    if rest or not 1 <= d <= MOST_COMPONENTS or not is_row_each:
+        frames = "one frame" if n_frames == 1 else f"{n_frames} frames"
+        raise _Unfit(f"it returns shape {tuple(output.shape)} for {frames}")
+    return output.reshape(n_frames, d)
 
 
 def _values(model: torch.nn.Module, inputs: Tensor, layout: str) -> Tensor | str:
@@ -141,78 +126,42 @@ def _alike(first: Tensor, second: Tensor) -> bool:
     return bool(torch.allclose(first, second, rtol=tolerance, atol=tolerance))
 
 
-def _the_one(path: Path, found: dict[str, Tensor], model: torch.nn.Module, inputs: Tensor) -> str:
-    first, *others = found
-    alike = [found[first].shape == found[name].shape and _alike(found[first], found[name]) for name in others]
-    if all(alike):
-        return first
-    invariant = [name for name in found if inputs.ndim == 3 and _is_invariant(model, inputs, name)]
-    if len(invariant) == 1:
-        return invariant[0]
-    other = others[alike.index(False)]
-    raise CVError(
-        f"{path}: takes inputs of shape {first} and of shape {other} and gives different values; "
-        "say which is meant with --input-shape"
-    )
-
-
-def _is_invariant(model: torch.nn.Module, positions: Tensor, layout: str) -> bool:
-    """Whether the output stays the same when the positions are moved and turned."""
-    turn = torch.tensor([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]], dtype=positions.dtype)
-    here, there = (_values(model, frames, layout) for frames in (positions, positions @ turn + 0.5))
-    return isinstance(here, Tensor) and isinstance(there, Tensor) and _alike(here, there)
-
-
-def _fresh(path: Path, content: bytes | None) -> torch.nn.Module:
-    """The model as it is in its file."""
-    return read_module(path, content)[0]
-
-
 def _own_dtype(model: torch.nn.Module) -> torch.dtype:
     numbers = [value for value in model.state_dict().values() if value.is_floating_point()]
     return numbers[0].dtype if numbers else torch.float64
 
 
-def _precision(values: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """A model that casts on its way computes no better than its output."""
-    return dtype if values.dtype == torch.float64 else torch.float32
-
-
-def _note(fresh: Callable[[], torch.nn.Module], form: InputForm, inputs: Tensor, own: torch.dtype) -> str:
-    what = "features" if inputs.ndim == 2 else "positions"
-    precision = str(form.dtype).removeprefix("torch.")
+def _note(form: InputForm, inputs: Tensor, xi: Tensor, single: Tensor | str | None) -> str:
+    """What is said of a form; `single`: the values in float32 where xi are those of weights taken further."""
     note = ""
-    if form.dtype == torch.float64 and own == torch.float32:
-        with torch.no_grad():
-            single = in_layout(fresh(), inputs.to(own), form.layout).double()
-            double = in_layout(fresh().to(form.dtype), inputs, form.layout)
-        change = float((single - double).abs().max())
+    if isinstance(single, Tensor):
+        change = float((single.double() - xi).abs().max())
         note = f"; its float32 numbers are taken to float64, which changes values by {change:.1e}"
     elif form.dtype != torch.float64:
         note = "; positions and forces are cast"
+    what, precision = "features" if inputs.ndim == 2 else "positions", str(form.dtype).removeprefix("torch.")
     return f"takes {what} of shape {form.layout} in {precision}{note}"
 
 
-def _complaint(model: torch.nn.Module, inputs: Tensor, failures: dict[str, str]) -> str:
+def _complaint(model: torch.nn.Module, inputs: Tensor, reasons: list[str], names: tuple[str, ...]) -> str:
     came = inputs[0].numel()
     what = f"{came} features" if inputs.ndim == 2 else f"{came} coordinates of {came // 3} atoms"
-    wanted = _first_width(model)
-    if wanted is not None and wanted != came:
+    alone = next(name for name in names if not name.startswith("(F"))
+    if _MIXES in reasons:
         return (
-            f"wants {wanted} numbers per frame (its first layer), got {what}; give the atoms or the "
+            f"{_MIXES}; export it so that it treats frames alone, or say with --input-shape '{alone}' that "
+            "it is meant for one"
+        )
+    matrices = (value for value in model.state_dict().values() if value.ndim == 2 and min(value.shape) > 1)
+    first = next((matrix for matrix in matrices if matrix.is_floating_point()), None)
+    if first is not None and first.shape[1] != came:
+        return (
+            f"wants {first.shape[1]} numbers per frame (its first layer), got {what}; give the atoms or the "
             "features that it was trained on, in its order"
         )
-    reasons = list(dict.fromkeys(failures.values()))
-    spoken = [reason for reason in reasons if reason.startswith("it ")]
+    spoken = [reason for reason in dict.fromkeys(reasons) if reason.startswith("it ")]
     return (
         f"needs to return 1 to {MOST_COMPONENTS} finite numbers per frame, shape (F, d), for {what}: "
-        f"{'; '.join(spoken or reasons)}"
+        f"{'; '.join(spoken or dict.fromkeys(reasons))}; the shape of a model of single frames is said with "
+        f"--input-shape ({alone}, ...)"
     )
-
-
-def _first_width(model: torch.nn.Module) -> int | None:
-    """Inputs of the first weight matrix."""
-    for value in model.state_dict().values():
-        if value.ndim == 2 and value.is_floating_point() and min(value.shape) > 1:
-            return int(value.shape[1])
-    return None

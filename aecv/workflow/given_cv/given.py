@@ -34,7 +34,7 @@ class GivenCV:
             that are not periodic; empty: from the file, or the hot run's frames.
         periodic: components, counted from 1, of another program's CV whose range is a period.
         length_unit: of another program's positions and distances, "nm" or "angstrom".
-        input_shape: how another program's model wants its input; None: found by probing.
+        input_shape: shape of the input of another program's model; None: by the rule of `probing`.
     """
 
     what: str
