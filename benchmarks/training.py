@@ -25,7 +25,7 @@ from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE
 from aecv.sampling.system.molecular_system import build
-from aecv.workflow.learning.next_cv import temper
+from aecv.workflow.learning.next_cv import training_power
 from aecv.workflow.run_folder.samples import Samples
 
 
@@ -49,7 +49,7 @@ def main() -> None:
         parser.error("needs a run, or --sizes")
     settings = load_system(settings_of(options.run).system.name).settings
     epochs = options.epochs or settings.training.max_epochs
-    positions, weights = frames_of(options.run, options.frames, temper(settings))
+    positions, weights = frames_of(options.run, options.frames, training_power(settings))
     reference = build(load_system(settings.system.name)).cv_reference
     kinds = settings.autoencoder, settings.training
     rows = [

@@ -4,6 +4,7 @@ Layers are laid over each other (system.toml, --config, --set) and validated onc
 with a suggestion.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.files import why_no_file
-from aecv.ground.settings import ObservableSettings, Settings
+from aecv.ground.settings import RENAMED, ObservableSettings, Settings, renamed
 from aecv.ground.toml_text import MOST_CHARACTERS, MOST_PARTS, parse_toml
+
+logger = logging.getLogger(__name__)
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 """Settings laid over a system's, as texts or as a mapping."""
@@ -100,7 +103,7 @@ def _section_of(key: str, text: str) -> str:
         for name in Settings.model_fields
         if name != "observables" and (section := _section(name)) is not None  # these have names of their own
     }
-    sections = [name for name, keys in having.items() if key in keys]
+    sections = [name for name, keys in having.items() if key in keys or (name, key) in RENAMED]
     if len(sections) == 1:
         return sections[0]
     if sections:
@@ -131,6 +134,15 @@ def override(path: Sequence[str], value: Any) -> dict[str, Any]:
     for part in reversed(path):
         nested = {part: nested}
     return dict(nested)
+
+
+def under_new_names(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers without names that settings had before; a warning tells the new one."""
+    for source, fields in layers:
+        for (section, old), new in RENAMED.items():
+            if _depth(fields, (section, old)) == 2:
+                logger.warning("%s: %s.%s is now called %s.%s", source, section, old, section, new)
+    return [(source, renamed(fields)) for source, fields in layers]
 
 
 def validate(fields: Mapping[str, Any], *, source: str, layers: Sequence[Layer] = ()) -> Settings:

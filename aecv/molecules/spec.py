@@ -8,7 +8,16 @@ from typing import Any
 
 from aecv.ground.errors import MolecularSystemError, suggestion
 from aecv.ground.files import is_file
-from aecv.ground.layers import Layer, Overrides, load_toml, merge, override_layers, setter, validate
+from aecv.ground.layers import (
+    Layer,
+    Overrides,
+    load_toml,
+    merge,
+    override_layers,
+    setter,
+    under_new_names,
+    validate,
+)
 from aecv.ground.settings import Settings
 from aecv.ground.solvents import solvent_names, with_solvent
 from aecv.molecules.system_files import FILE_NAME, all_files, check_files
@@ -146,9 +155,11 @@ def load_system(
     directory = _find(name_or_path)
     toml_path = directory / FILE_NAME
     layers: list[Layer] = [(str(toml_path), load_toml(toml_path))]
+    if directory not in shipped_systems().values():  # these keep their bytes, by which old runs know them
+        layers = under_new_names(layers)
     layers += [] if trial is None else [("--quick", trial)]
-    layers += [] if config is None else [(str(config), load_toml(Path(config)))]
-    layers += override_layers(overrides)
+    given = [] if config is None else [(str(config), load_toml(Path(config)))]
+    layers += under_new_names([*given, *override_layers(overrides)])
     _check_other_solvents(layers[0])
     layers = with_solvent(layers)
     source = " with ".join(name for name, _ in layers)
@@ -162,7 +173,8 @@ def load_system(
 
 def with_settings(spec: SystemSpec, overrides: Overrides) -> SystemSpec:
     """The same system with other settings; arguments and errors as in `load_system`."""
-    layers: list[Layer] = [("the system", spec.settings.model_dump(mode="json")), *override_layers(overrides)]
+    given = under_new_names(override_layers(overrides))
+    layers: list[Layer] = [("the system", spec.settings.model_dump(mode="json")), *given]
     source = " with ".join(name for name, _ in layers)
     settings = validate(merge(*(fields for _, fields in layers)), source=source, layers=layers)
     return replace(spec, settings=settings)

@@ -32,7 +32,7 @@ def settings(*more: str) -> Settings:
 def s_min(motion: np.ndarray, **other: Any) -> Threshold:
     """Threshold of frames that follow a motion about the reference, each of the same weight."""
     frames = WeightedFrames(positions=REFERENCE + motion, weights=np.ones(len(motion)))
-    return bootstrap_threshold(frames, frames, REFERENCE, settings=settings(), temper=1.0, seed=1, **other)
+    return bootstrap_threshold(frames, frames, REFERENCE, settings=settings(), power=1.0, seed=1, **other)
 
 
 def test_a_curve_determines_its_coordinate_and_noise_does_not() -> None:

@@ -9,6 +9,7 @@ from aecv.ground.settings.molecule import STRUCTURES, TITLES, TOPOLOGIES, Molecu
 from aecv.ground.settings.observables import OF_ONE_SELECTION, UNITS, ObservableSettings
 from aecv.ground.settings.pool import PoolSettings
 from aecv.ground.settings.region import DeltaFSettings, region_fault
+from aecv.ground.settings.renamed import RENAMED, renamed
 from aecv.ground.settings.sampling import SamplingSettings
 from aecv.ground.settings.starts import StartSettings
 from aecv.ground.settings.training import TrainingSettings
@@ -17,6 +18,7 @@ from aecv.ground.settings.whole import Settings
 __all__ = [
     "MOST_BINS",
     "OF_ONE_SELECTION",
+    "RENAMED",
     "STRUCTURES",
     "TITLES",
     "TOPOLOGIES",
@@ -34,5 +36,6 @@ __all__ = [
     "StartSettings",
     "TrainingSettings",
     "region_fault",
+    "renamed",
     "suffix",
 ]

@@ -24,9 +24,9 @@ class PoolSettings(Section):
         4, ge=1, le=50, description="parts of an iteration, each weighted by its bias at the time"
     )
     max_frames: int = Field(200_000, ge=100, le=1_000_000_000, description="the pool is thinned to this many")
-    temper: float = Field(
+    power: float = Field(
         0.25,
         gt=0,
         le=1,
-        description="training weights are w^temper (mode mbar); scores and free energies keep w",
+        description="training weights are w^power (mode mbar); scores and free energies keep w",
     )

@@ -21,7 +21,7 @@ from aecv.workflow.free_energies.analysis import Analysis, analyse
 from aecv.workflow.free_energies.basins import KnownStarts
 from aecv.workflow.free_energies.coverage import Coverage, assess
 from aecv.workflow.free_energies.estimates import estimate
-from aecv.workflow.learning.next_cv import LATENT, Trained, compare, temper, train_cv, training_frames
+from aecv.workflow.learning.next_cv import LATENT, Trained, compare, train_cv, training_frames, training_power
 from aecv.workflow.learning.threshold import Threshold, WeightedFrames, bootstrap_threshold
 from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord
@@ -95,7 +95,7 @@ def learn(
             system,
             place=f"iteration {iteration}",
             seed=seed_31bit(settings.run.seed, "training", iteration),
-            power=temper(settings),
+            power=training_power(settings),
             progress=progress,
             previous=old,
             hot=hot,
@@ -201,7 +201,7 @@ def _bootstrap(
             measured.thinned(),
             system.cv_reference,
             settings=settings,
-            temper=temper(settings),
+            power=training_power(settings),
             seed=seed_31bit(settings.run.seed, "bootstrap", iteration),
         )
     )

@@ -86,7 +86,7 @@ def train_cv(
         pool: frames with Boltzmann weights, in the order of time; training.max_frames of them train.
         place: what an error names.
         seed: of the training.
-        power: of the weights that trains, see `temper`.
+        power: of the weights that trains, see `training_power`.
         previous: a CV whose order and signs of components the new one takes.
         hot: frames of the hot run that train as well, with the weight starts.hot_share, shape
             (n, n_cv_atoms, 3) [nm]; None for none. They belong to no ensemble at the run's temperature, and
@@ -202,9 +202,9 @@ def training_frames(pool: WeightedFrames, settings: Settings) -> WeightedFrames:
     return WeightedFrames(positions=pool.positions[chosen], weights=pool.weights[chosen])
 
 
-def temper(settings: Settings) -> float:
+def training_power(settings: Settings) -> float:
     """Power of the Boltzmann weights that trains."""
-    return settings.pool.temper if settings.pool.mode == "mbar" else 1.0
+    return settings.pool.power if settings.pool.mode == "mbar" else 1.0
 
 
 def _training_report(result: Trained) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def bootstrap_threshold(
     reference: FloatArray,
     *,
     settings: Settings,
-    temper: float,
+    power: float,
     seed: int,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Threshold:
@@ -152,7 +152,7 @@ def bootstrap_threshold(
         measured: frames and Boltzmann weights with which the iteration's score is measured.
         reference: what frames are aligned onto, shape (n_atoms, 3) [nm].
         settings: the sections autoencoder, training and convergence.
-        temper: power of the pool's weights that trains.
+        power: power of the pool's weights that trains.
         seed: root of the random numbers.
         on_epoch: called after each epoch.
 
@@ -165,7 +165,7 @@ def bootstrap_threshold(
     n = convergence.replicas
     trainings = train_replicas(
         pool.positions,
-        pool.weights**temper,
+        pool.weights**power,
         reference,
         replicas=[
             block_bootstrap(len(pool.weights), training.validation_blocks, generator(seed, "bootstrap", k))

@@ -11,7 +11,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.forms import in_form
 from aecv.ground.layers import differences, flat, validate
 from aecv.ground.sealed import fingerprint, read_sealed, write_sealed
-from aecv.ground.settings import Settings
+from aecv.ground.settings import RENAMED, Settings
 from aecv.ground.versions import versions
 from aecv.molecules.spec import SystemSpec
 from aecv.workflow.run_folder.stage_records import read_stage, stages_of
@@ -94,7 +94,10 @@ def manifest_of(spec: SystemSpec, platform: str, engine_versions: Mapping[str, s
 
 def fixed(manifest: Manifest) -> str:
     """Hash of what a manifest says that may not change in a resumed run."""
-    settings = {key: value for key, value in flat(manifest.settings).items() if not key.startswith(FREE)}
+    # under their first names, so that finished stages of old runs keep theirs
+    first = {f"{section}.{new}": f"{section}.{old}" for (section, old), new in RENAMED.items()}
+    named = {first.get(key, key): value for key, value in flat(manifest.settings).items()}
+    settings = {key: value for key, value in named.items() if not key.startswith(FREE)}
     parts = (manifest.system, manifest.system_hash, manifest.platform, manifest.versions, settings)
     return fingerprint(parts)
 

@@ -38,8 +38,8 @@ class IterationRecord(Shown):
             back; `inside_share` is the share of frames inside.
         problems: what the iteration did not cover, in sentences; see `aecv.workflow.free_energies.coverage`.
         loss: validation loss of the chosen restart [nm^2]; `loss_spread` is worst over best restart;
-            `explained_variance` is 1 - loss/variance; all under the weights that train, which are tempered
-            (pool.temper), while n_effective is of the weights themselves. `restart_score` is the median score
+            `explained_variance` is 1 - loss/variance; all under the weights that train, to the power
+            pool.power, while n_effective is of the weights themselves. `restart_score` is the median score
             of the chosen restart with the other good ones on the same frames, `restart_lowest` the lowest
             score among those: more agreement than that between iterations cannot be expected.
         visited_bins: bins that lambda visited; `n_islands` how many unconnected regions they form.
