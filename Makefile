@@ -8,6 +8,7 @@
 #   make test-torchforce   the engine contract with openmm-torch, in .venv-torchforce (7 GB)
 #
 # ARGS goes to the job or to pytest:  make ala2 ARGS="--seed 2 --ns 1"   make test ARGS="-k kernels"
+# Tests run in two processes side by side:  make test JOBS=auto   as many as cores   JOBS=0   in one, for ARGS=--pdb
 
 VENV ?= .venv
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
@@ -16,12 +17,14 @@ TORCH ?= torch>=2.8,<2.14
 EXTRAS ?= test
 TORCHFORCE_VENV ?= .venv-torchforce
 ARGS ?=
+JOBS ?= 2
 
 # Absolute, since the job may be started from another folder.
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.aecv-installed
 DOCS_INSTALLED := $(VENV)/.aecv-docs-installed
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# A file's tests stay together: what a module prepares is prepared once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # openmm-torch wants its own torch, so its environment is another one.
 TORCHFORCE := VENV="$(TORCHFORCE_VENV)" TORCH="torch==2.9.1" EXTRAS="test,torchforce"

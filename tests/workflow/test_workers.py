@@ -25,7 +25,7 @@ from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationEr
 from aecv.ground.versions import versions
 from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
-from aecv.sampling.processes import dask_tasks, dask_workers, workers
+from aecv.sampling.processes import dask_tasks, dask_workers, opening
 from aecv.sampling.processes.dask_workers import DaskWorkers
 from aecv.sampling.processes.opening import open_workers
 from aecv.sampling.processes.recipe import EngineRecipe
@@ -389,7 +389,7 @@ def test_recipes_have_keys_of_their_own(recipe: EngineRecipe) -> None:
 
 
 def test_as_many_processes_as_walkers_or_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    monkeypatch.setattr(opening, "usable_cores", lambda: 8)
 
     def opened(n_walkers: int, n_local: int | None) -> int:
         with open_workers(n_walkers, n_local=n_local) as pool:
