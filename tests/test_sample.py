@@ -12,7 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from aecv.commands.sample import _slug, main
+from aecv.commands.options import slug
+from aecv.commands.sample import main
 from aecv.commands.screens import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
@@ -292,7 +293,7 @@ def test_print_config_and_options_short_for_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "slug"),
+    ("what", "name"),
     [
         ("phi,psi", "phi_psi"),
         ("runs/a/iteration_06", "iteration_06"),
@@ -300,8 +301,8 @@ def test_print_config_and_options_short_for_settings() -> None:
         ("..", "cv"),
     ],
 )
-def test_folders_are_named_after_the_cv(what: str, slug: str) -> None:
-    assert _slug(what) == slug
+def test_folders_are_named_after_the_cv(what: str, name: str) -> None:
+    assert slug(what) == name
 
 
 def test_the_table_says_what_is_sure() -> None:

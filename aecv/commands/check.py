@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aecv.commands.command import EXIT_ERROR, Command, say
+from aecv.commands.options import config_option, platform_option, set_option
 
 if TYPE_CHECKING:
     from aecv.workflow.new_system.checking import Examination
@@ -23,15 +24,9 @@ WIDTH = 14
     show_default=True,
     help="Steps of dynamics, without bias.",
 )
-@click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="One setting, for example dynamics.timestep_ps=0.001; may be repeated.",
-)
+@platform_option
+@config_option
+@set_option("dynamics.timestep_ps=0.001")
 def main(
     system_name: str, steps: int, platform: str | None, config: Path | None, assignments: tuple[str, ...]
 ) -> None:
@@ -86,10 +81,7 @@ def _lines(result: "Examination") -> Iterator[tuple[str, str]]:
             f"about {roughly(times.total)} of dynamics on {times.processes} "
             f"process{'es' if times.processes > 1 else ''}; the bias and training come on top",
         )
-        yield (
-            "",
-            parts_of(times, settings),
-        )
+        yield "", parts_of(times, settings)
     for index, finding in enumerate(result.findings):
         yield "warning" if index == 0 else "", finding
     if not result.findings and result.problem is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aecv.commands.command import Command, say, say_lines
-from aecv.commands.options import finite
+from aecv.commands.options import finite, slug
 from aecv.ground.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def main(
       aecv fes runs/ala2 --along phi,psi --place 6 --bins 36
       aecv fes runs/ala2 --along runs/ala2/iteration_09 --region phi 0 2.2
     """
-    path = out or Path(f"fes_{_slug(along)}.dat")
+    path = out or Path(f"fes_{slug(along)}.dat")
     picture = path.with_suffix(".png")
     if path == picture:
         raise SettingsError("--out: names the table; its picture gets .png beside it, choose another ending")
@@ -115,8 +115,3 @@ def _draw(found: "FreeEnergy", path: Path) -> None:
         plots.save(found.plot(), path, name=f"{found.system}, {place}{' alone' if found.alone else ''}")
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def _slug(along: str) -> str:
-    """phi_psi for phi,psi; the last part of a path."""
-    return Path(along).stem.replace(",", "_").replace(" ", "") or "cv"

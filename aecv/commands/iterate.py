@@ -6,22 +6,18 @@ from typing import Any
 
 import click
 
-from aecv.commands.command import Command, is_debugging, run_folder, say, say_lines
+from aecv.commands.command import Command, say, say_lines
 from aecv.commands.options import (
+    begin,
     bias_components_option,
     finite,
     frame_files,
     frame_options,
-    overrides,
-    print_settings,
-    quick_spec,
     resume_option,
     run_options,
-    spec_of,
     system_option,
     workers_of,
 )
-from aecv.ground.logs import set_up_logging
 
 _SHORT_FOR = {
     "iters": "run.iterations",
@@ -70,17 +66,7 @@ _SHORT_FOR = {
 @bias_components_option
 @frame_options(required=False)
 @run_options
-def main(
-    *,
-    system_name: str,
-    out: Path | None,
-    resume: bool,
-    config: Path | None,
-    assignments: tuple[str, ...],
-    print_config: bool,
-    quick: bool,
-    **options: Any,
-) -> None:
+def main(**options: Any) -> None:
     """Learn a collective variable by autoencoders and extended ABF (FEBILAE).
 
     \b
@@ -90,37 +76,23 @@ def main(
       aecv iterate --system ala2 --iters 20 --resume
       aecv iterate --system my_system --frames traj.xtc --top x.pdb --weights w.npy
     """
-    texts = (*assignments, *overrides(options, _SHORT_FOR))
-    prints = print_config and not (quick or resume)
-    spec = spec_of(system_name, config=config, texts=texts, print_config=prints)
-    if spec is None:
+    begun = begin(options, _SHORT_FOR)
+    if begun is None:
         return
-    folder = run_folder(out, f"{spec.name}{'_trial' if quick else ''}")
-    from aecv.commands import console
-    from aecv.workflow.run_folder.store import check_folder
-
-    set_up_logging(works=True, debug=is_debugging())
-    if quick and not print_config:
-        check_folder(folder, resume=resume)  # a trial's speed takes a minute to measure
-    spec = quick_spec(
-        spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
-        options=options,
-    )  # fmt: skip
-    if print_config:
-        return print_settings(spec)
+    spec, folder = begun
     files = frame_files(options)
     from aecv.workflow.planning.foresight import foresee_loop
 
-    foresee_loop(spec.settings, with_dynamics=files is None and not resume)
+    foresee_loop(spec.settings, with_dynamics=files is None and not options["resume"])
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv.commands import screens
+    from aecv.commands import console, screens
     from aecv.workflow.loop import iterate
 
     with workers_of(options, spec) as workers:
         outcome = iterate(
             spec,
             folder,
-            resume=resume,
+            resume=options["resume"],
             frames=files,
             workers=workers,
             progress=console.bars,

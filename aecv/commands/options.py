@@ -2,15 +2,18 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.commands.command import SHORT_FOR, say_lines
+from aecv.commands.command import SHORT_FOR, is_debugging, run_folder, say_lines
 from aecv.ground.errors import SettingsError
+from aecv.ground.logs import set_up_logging
 
 if TYPE_CHECKING:
     from aecv.models.cvs.cv import CV
@@ -56,9 +59,27 @@ bias_components_option = click.option(
     help="Components of the bottleneck that are the CV, up to three, 0 the most important; auto: the best "
     "two.  [default: all of up to three, else auto]",
 )
+seed_option = click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
+platform_option = click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP.")
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings."
+)
+
+
+def set_option(example: str = "training.restarts=8") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--set, whose help has an example."""
+    return click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"One setting, for example {example}; may be repeated.",
+    )
+
+
 _RUN_OPTIONS = (
-    click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers."),
-    click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP."),
+    seed_option,
+    platform_option,
     click.option(
         "--engine",
         type=click.Choice(ENGINES),
@@ -85,16 +106,8 @@ _RUN_OPTIONS = (
         type=click.Choice(["auto", "one", "given"]),
         help="Starting structures: found by a hot run, the one of the system, or its list.",
     ),
-    click.option(
-        "--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings."
-    ),
-    click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="One setting, for example training.restarts=8; may be repeated.",
-    ),
+    config_option,
+    set_option(),
     click.option(
         "--quick",
         is_flag=True,
@@ -146,16 +159,24 @@ color_option = click.option(
 )
 
 
-def foreign_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What another program's model needs to be told."""
-    for option in reversed(_FOREIGN_OPTIONS):
-        function = option(function)
-    return function
+def _together(options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]]) -> Any:
+    """One decorator that adds several options, in their order in the help."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
-def frame_options(
-    *, required: bool, named: bool = True
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+foreign_options = _together(_FOREIGN_OPTIONS)
+"""What another program's model needs to be told."""
+run_options = _together(_RUN_OPTIONS)
+"""The options that commands which simulate a system share, besides `system_option`."""
+
+
+def frame_options(*, required: bool, named: bool = True) -> Any:
     """--frames, --top, --stride and those of their weights: frames that a user brings; see `frame_files`.
 
     Args:
@@ -211,13 +232,7 @@ def frame_options(
             help="Take every n-th frame.  [default: 1]",
         ),
     )
-
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options if named else options[1:]):
-            function = option(function)
-        return function
-
-    return add
+    return _together(options if named else options[1:])
 
 
 def frame_files(options: Mapping[str, Any]) -> "FrameFiles | None":
@@ -273,81 +288,68 @@ def resume_option(may_change: str = "") -> Callable[[Callable[..., Any]], Callab
     return click.option("--resume", is_flag=True, help=f"Continue the run in --out. {may_change}".rstrip())
 
 
-def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that commands which simulate a system share, besides `system_option`."""
-    for option in reversed(_RUN_OPTIONS):
-        function = option(function)
-    return function
-
-
-def spec_of(
-    system_name: str, *, config: Path | None, texts: Sequence[str], print_config: bool
-) -> "SystemSpec | None":
-    """The system with its settings; None when these were to be printed, which is done then.
-
-    Args:
-        texts: settings as --set has them; later ones win.
-    """
-    from aecv.molecules.spec import load_system
-
-    spec = load_system(system_name, config=config, overrides=texts)
-    if not print_config:
-        return spec
-    print_settings(spec)
-    return None
-
-
-def print_settings(spec: "SystemSpec") -> None:
-    """What --print-config prints."""
-    from aecv.ground.layers import to_toml
-
-    say_lines(to_toml(spec.settings), nl=False)
-
-
-def quick_spec(
-    spec: "SystemSpec",
-    system_name: str,
-    folder: Path,
-    *,
-    config: Path | None,
-    texts: Sequence[str],
-    quick: bool,
-    resume: bool,
+def begin(
     options: Mapping[str, Any],
+    short_for: Mapping[str, str],
+    *,
+    suffix: str = "",
     cv: "Callable[[MolecularSystem], CV] | None" = None,
-) -> "SystemSpec":
-    """The system with the settings of --quick: measured ones, or those of the trial that is resumed.
+) -> "tuple[SystemSpec, Path] | None":
+    """The system with its settings, those of --quick too, and the folder of its run; None where the settings
+    were to be printed (--print-config), which is done then.
 
     Args:
-        spec: the system without them, which is given back where neither is asked.
-        folder: of the run.
-        texts: as in `spec_of`.
-        options: those of `workers_of`.
+        options: those of `system_option`, `resume_option`, `run_options`, and --out.
+        short_for: options of this command that are short for a setting.
+        suffix: of the system's name in that of the folder.
         cv: as in `load_trial`.
     """
-    if not (quick or resume):
-        return spec
-    # what a trial is made of is timed, which takes seconds: only when one is asked
+    from aecv.ground.layers import to_toml
     from aecv.molecules.spec import load_system
-    from aecv.workflow.planning.trial import load_trial, stored_trial
 
-    if not resume:
+    quick, resume, prints = options["quick"], options["resume"], options["print_config"]
+    texts = (*options["assignments"], *overrides(options, short_for))
+    load = partial(load_system, options["system_name"], config=options["config"], overrides=texts)
+    spec = load()
+    folder = run_folder(options["out"], f"{spec.name}{suffix}{'_trial' if quick else ''}")
+    if not prints or quick or resume:
+        set_up_logging(works=True, debug=is_debugging())
+    if quick and not prints:
+        from aecv.workflow.run_folder.store import check_folder
+
+        check_folder(folder, resume=resume)  # a trial's speed takes a minute to measure
+    if resume:
+        spec = _resumed(spec, folder, load, quick=quick)
+    elif quick:
+        from aecv.workflow.planning.trial import load_trial
+
         with workers_of(options, spec) as workers:
-            return load_trial(
-                system_name, config=config, overrides=texts, cv=cv,
+            spec = load_trial(
+                options["system_name"], config=options["config"], overrides=texts, cv=cv,
                 n_processes=workers.count(), devices=workers.devices,
             )  # fmt: skip
+    if prints:
+        say_lines(to_toml(spec.settings), nl=False)
+        return None
+    return spec, folder
+
+
+def _resumed(
+    spec: "SystemSpec", folder: Path, load: "Callable[..., SystemSpec]", *, quick: bool
+) -> "SystemSpec":
+    """The system with the settings of the trial that a folder holds; as it is where that is none."""
+    from aecv.workflow.planning.trial import stored_trial
+
     stored = stored_trial(folder)
-    if stored is None and quick and (folder / "run.json").is_file():
-        raise SettingsError(f"{folder}: was begun without --quick; leave it out to resume it")
     if stored is None:
+        if quick and (folder / "run.json").is_file():
+            raise SettingsError(f"{folder}: was begun without --quick; leave it out to resume it")
         return spec
     if not quick:
         logger.info(
-            "%s: is a trial (--quick) and goes on as one; begin the run itself with another --out",
-            folder,
+            "%s: is a trial (--quick) and goes on as one; begin the run itself with another --out", folder
         )
-    return load_system(system_name, config=config, overrides=texts, trial=stored)
+    return load(trial=stored)
 
 
 def workers_of(options: Mapping[str, Any], spec: "SystemSpec") -> "AbstractContextManager[Workers]":
@@ -373,3 +375,9 @@ def overrides(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[str]:
         if value is not None:
             texts.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")
     return texts
+
+
+def slug(what: str) -> str:
+    """A CV in the name of a file or folder: phi_psi for phi,psi, and a file's name without its ending."""
+    path = Path(what)
+    return re.sub(r"[^A-Za-z0-9-]+", "_", path.stem if path.suffix else path.name).strip("_") or "cv"

@@ -1,27 +1,23 @@
 """`aecv sample`: extended ABF along a CV that is given."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecv.commands.command import Command, is_debugging, run_folder, say_lines
+from aecv.commands.command import Command, say_lines
 from aecv.commands.options import (
     FOREIGN,
+    begin,
     finite,
     foreign_options,
-    overrides,
-    print_settings,
-    quick_spec,
     resume_option,
     run_options,
-    spec_of,
+    slug,
     system_option,
     workers_of,
 )
-from aecv.ground.logs import set_up_logging
 
 if TYPE_CHECKING:
     from aecv.workflow.given_cv.given import GivenCV
@@ -59,18 +55,7 @@ if TYPE_CHECKING:
 )
 @resume_option()
 @run_options
-def main(
-    *,
-    system_name: str,
-    what: str,
-    out: Path | None,
-    resume: bool,
-    config: Path | None,
-    assignments: tuple[str, ...],
-    print_config: bool,
-    quick: bool,
-    **options: Any,
-) -> None:
+def main(*, what: str, **options: Any) -> None:
     """Extended ABF along a given CV, then free energies with error bars.
 
     \b
@@ -80,36 +65,29 @@ def main(
       aecv sample --system ala2 --cv theirs.pt --atoms "mass > 2" --length-unit angstrom
       aecv sample --system ala2 --cv theirs.pt --features features.toml --range -1.5 1.5
     """
-    texts = (*assignments, *overrides(options, {"ns": "sampling.ns"}))
-    prints = print_config and not (quick or resume)
-    spec = spec_of(system_name, config=config, texts=texts, print_config=prints)
-    if spec is None:
+    begun = begin(
+        options,
+        {"ns": "sampling.ns"},
+        suffix=f"_{slug(what)}",
+        cv=lambda system: _given(what, options)(system),
+    )
+    if begun is None:
         return
-    folder = run_folder(out, f"{spec.name}_{_slug(what)}{'_trial' if quick else ''}")
-    from aecv.commands import console
-    from aecv.workflow.run_folder.store import check_folder
-
-    set_up_logging(works=True, debug=is_debugging())
-    if quick and not print_config:
-        check_folder(folder, resume=resume)  # a trial's speed takes a minute to measure
-    spec = quick_spec(
-        spec, system_name, folder, config=config, texts=texts, quick=quick, resume=resume,
-        options=options, cv=lambda system: _given(what, options)(system),
-    )  # fmt: skip
-    if print_config:
-        return print_settings(spec)
+    spec, folder = begun
     from aecv.workflow.planning.foresight import foresee_sample
 
     names = [name.strip() for name in what.split(",")]
     known = all(name in spec.settings.observables for name in names)
     foresee_sample(spec.settings, names=names if known else (), n_ranges=len(options["ranges"]))
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
-    from aecv.commands import screens
+    from aecv.commands import console, screens
     from aecv.workflow.sample_along import sample_along
 
     given = _given(what, options)
     with workers_of(options, spec) as workers:
-        result = sample_along(spec, given, folder, resume=resume, workers=workers, progress=console.bars)
+        result = sample_along(
+            spec, given, folder, resume=options["resume"], workers=workers, progress=console.bars
+        )
     say_lines(screens.sampled_table(result, spec.settings))
 
 
@@ -118,9 +96,3 @@ def _given(what: str, options: Mapping[str, Any]) -> "GivenCV":
     from aecv.workflow.given_cv.given import GivenCV
 
     return GivenCV(what=what, **{name: options[name] for name in (*FOREIGN, "ranges", "periodic")})
-
-
-def _slug(what: str) -> str:
-    """The CV in the name of a folder: phi_psi for phi,psi, and a file's name without its ending."""
-    path = Path(what)
-    return re.sub(r"[^A-Za-z0-9-]+", "_", path.stem if path.suffix else path.name).strip("_") or "cv"

@@ -9,10 +9,12 @@ from aecv.commands.command import Command, is_debugging, say, say_lines
 from aecv.commands.options import (
     bias_components_option,
     color_option,
+    config_option,
     finite,
     frame_files,
     frame_options,
-    spec_of,
+    seed_option,
+    set_option,
     system_option,
 )
 from aecv.ground.logs import set_up_logging
@@ -30,16 +32,10 @@ from aecv.ground.logs import set_up_logging
 )
 @bias_components_option
 @color_option
-@click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
+@seed_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the CV.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file laid over the system's settings.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="One setting, for example autoencoder.latent=1; may be repeated.",
-)
+@config_option
+@set_option("autoencoder.latent=1")
 def main(
     *,
     system_name: str,
@@ -60,9 +56,10 @@ def main(
       aecv train --system my_system --frames a.dcd --frames b.dcd --top x.pdb --weights w.npy --out cv
     """
     short_for = {"run.seed": seed, "autoencoder.bias_components": bias_components}
+    from aecv.molecules.spec import load_system
+
     texts = (*assignments, *(f"{key}={value}" for key, value in short_for.items() if value is not None))
-    spec = spec_of(system_name, config=config, texts=texts, print_config=False)
-    assert spec is not None
+    spec = load_system(system_name, config=config, overrides=texts)
     files = frame_files(options)
     assert files is not None
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
