@@ -11,8 +11,9 @@ import openmm
 from eabf_speed import equilibrated, made_up_cv
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError
-from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.grid import Grid
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, fastest_frequency

@@ -34,8 +34,8 @@ from runs import (
     yes_no,
 )
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.files import read_arrays
-from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.integration import delta_f

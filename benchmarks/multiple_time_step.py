@@ -26,8 +26,8 @@ from openmm import unit
 from openmm.mtsintegrator import MTSLangevinIntegrator
 from runs import Row
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError, SimulationError
-from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels import encoder_kernels as kernels

@@ -20,8 +20,8 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.files import write_arrays
-from aecv.ground.grid import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.molecules.geometry import dihedrals
 from aecv.molecules.spec import load_system

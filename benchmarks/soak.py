@@ -9,8 +9,8 @@ from alanine_setting import Setting
 from force_ways import Way
 from runs import Row
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, SimulationError
-from aecv.ground.grid import FloatArray
 from aecv.sampling.engines.context_engine import ContextEngine
 
 LOOKS_PER_SEGMENT = 100

@@ -17,9 +17,9 @@ from machine import machine
 from options import guarded, natural, parser_of
 from runs import Row, biased_iterations, print_table, settings_of, write_rows
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
-from aecv.ground.grid import FloatArray
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system

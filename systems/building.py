@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.sampling.preparing.solvation import pdb_text
-
-FloatArray = NDArray[np.float64]
 
 
 def place(

@@ -7,7 +7,7 @@ import mdtraj
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.numerics.geometry.spanning_tree import SpanningTree, molecules_of, tree_of_all, tree_of_some
 from aecv.numerics.geometry.whole import make_whole
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.grid import FloatArray
 from aecv.numerics.kernels.encoder import align
 
 

@@ -2,13 +2,10 @@
 
 import mdtraj
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.molecules.geometry import dihedrals
-
-BoolArray = NDArray[np.bool_]
 
 PHI_WINDOW, PSI_WINDOW = (-100.0, -30.0), (-67.0, -7.0)
 """Where a residue is helical [degree]."""

@@ -8,8 +8,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import AlignmentError, MolecularSystemError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.settings import OF_ONE_SELECTION, UNITS, ObservableSettings
 from aecv.molecules.geometry import angles, checked_frames, dihedrals, distances, radius_of_gyration, rmsd
 from aecv.molecules.helicity import backbone_rows, follows, helicity, value_edges

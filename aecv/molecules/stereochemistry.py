@@ -7,10 +7,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.ground.grid import IntArray
+from aecv.ground.arrays import BoolArray, IntArray
 from aecv.molecules.geometry import checked_frames, dihedrals
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

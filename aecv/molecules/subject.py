@@ -6,8 +6,8 @@ from functools import cached_property
 import mdtraj
 import numpy as np
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.molecules.bonds import BondLengths, Images, listed_lengths
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import SystemSpec

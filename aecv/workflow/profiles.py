@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError, suggestion
-from aecv.ground.grid import FloatArray
 from aecv.ground.settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV

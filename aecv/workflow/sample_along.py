@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, write_json
@@ -59,7 +58,6 @@ from aecv.workflow.story.reporting import told_when_stopped, update_report
 from aecv.workflow.weights.pool import BiasedIteration
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 OUTPUTS = ("sampled.json", "coverage.json", "weights.npz")
 """Beside what `analysis.written` finds."""

@@ -10,7 +10,8 @@ import numpy as np
 import PeptideBuilder
 from openmm import app, unit
 
-from systems.building import FloatArray, minimised, place, write_pdb
+from aecv.ground.arrays import FloatArray
+from systems.building import minimised, place, write_pdb
 
 HERE = Path(__file__).parent
 SEQUENCE = "AAQAA" * 3

@@ -14,8 +14,9 @@ import PeptideBuilder
 from Bio.PDB import PDBIO
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.sampling.preparing.solvation import pdb_text, solvate
-from systems.building import FloatArray, minimised, write_pdb
+from systems.building import minimised, write_pdb
 
 HERE = Path(__file__).parent
 SEQUENCE = "YYDPETGTWY"

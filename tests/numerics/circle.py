@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.grid import Grid
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.kernels import encoder_kernels as kernels
 
-FloatArray = NDArray[np.float64]
 KT = 2.5
 """kJ/mol."""
 TURN = 2.0 * np.pi

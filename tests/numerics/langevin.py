@@ -2,9 +2,9 @@
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from aecv.ground.arrays import FloatArray
+
 KT = 2.5
 """kJ/mol."""
 _TIMESTEP = 2e-3

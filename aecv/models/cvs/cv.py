@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
 from aecv.numerics.kernels.encoder import Encoder, encode, encode_gradient
 from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradient, internal_values
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _N_TRIAL = 3
 """Made-up frames on which a function has to show that it treats frames one by one."""

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.models.cvs.archive import metadata_inside
-from aecv.models.cvs.cv import CV, FloatArray, array_hash, check_atom_indices, encoder_arrays
+from aecv.models.cvs.cv import CV, array_hash, check_atom_indices, encoder_arrays
 from aecv.models.cvs.description import FORMAT, FORMAT_VERSION, INTERNAL_KIND, checked_description
 from aecv.models.cvs.internal_export import internal_from
 from aecv.numerics.kernels.encoder import Encoder

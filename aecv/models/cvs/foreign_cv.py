@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
 from aecv.models.cvs.apart import TRUST, find_form_apart
@@ -25,8 +26,6 @@ from aecv.models.cvs.verification import compare_with_differences, difference_to
 from aecv.models.inputs.features import FeatureModule, FeatureSet
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 LENGTH_UNITS = {"nm": 1.0, "angstrom": 10.0}
 """What a length in nm is multiplied with for the model."""

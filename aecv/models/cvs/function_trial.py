@@ -2,12 +2,10 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError
 from aecv.models.cvs.torchscript import evaluate, evaluate_with_gradient, module_dtype
-
-FloatArray = NDArray[np.float64]
 
 
 def n_components(module: torch.nn.Module, frames: FloatArray, *, title: str) -> int:

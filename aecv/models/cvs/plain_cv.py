@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, suggestion
 from aecv.ground.files import replacing
 from aecv.ground.settings import OF_ONE_SELECTION
@@ -17,8 +17,6 @@ from aecv.models.cvs.internal_export import export_internal
 from aecv.molecules.observables import ObservableSet
 from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.kernels.internal import InternalCoordinates
-
-FloatArray = NDArray[np.float64]
 
 _DIGITS = 10
 """Digits in which a function may not change: far above rounding, far below any other formula."""

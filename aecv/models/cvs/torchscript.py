@@ -10,16 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, first_line
 from aecv.ground.files import parse_json, replacing
 from aecv.models.cvs.archive import looked_at
 from aecv.models.inputs.alignment import align
 from aecv.numerics.kernels.encoder import Encoder
-
-FloatArray = NDArray[np.float64]
 
 METADATA_NAME = "cv.json"
 CHUNK = 10_000

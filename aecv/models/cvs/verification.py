@@ -2,12 +2,10 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.models.cvs.cv import CV, shortest
 from aecv.models.cvs.torchscript import module_dtype
-
-FloatArray = NDArray[np.float64]
 
 _STEPS = {torch.float64: 1e-6, torch.float32: 5e-4}
 """Displacement of a frame [nm], by the module's precision; other precisions count as float32."""

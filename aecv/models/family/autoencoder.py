@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-FloatArray = NDArray[np.float64]
+from aecv.ground.arrays import FloatArray
+
 Activation = Literal["tanh", "linear"]
 
 FEATURE_GAIN = 0.5

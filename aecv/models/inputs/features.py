@@ -22,16 +22,14 @@ from typing import Any
 import mdtraj
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from aecv.ground.arrays import IntArray
 from aecv.ground.errors import CVError, StoreError, suggestion
 from aecv.ground.files import read_json
 from aecv.ground.layers import load_toml
 from aecv.models.inputs.plain_modules import FORMULAS
 from aecv.molecules.observables import select_atoms
-
-IntArray = NDArray[np.int64]
 
 _N_ATOMS = {"distance": 2, "angle": 3, "dihedral": 4, "sin_dihedral": 4, "cos_dihedral": 4}
 _LISTS = ("distances", "positions")

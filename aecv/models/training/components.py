@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.models.training.training_data import Frames, IntArray
+from aecv.ground.arrays import FloatArray, IntArray
+from aecv.models.training.training_data import Frames
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.statistics.convergence import neighbour_means
 
-FloatArray = NDArray[np.float64]
 Layers = Sequence[tuple[FloatArray, FloatArray]]
 
 MOST_FRAMES = 5000

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import TrainingSettings
 from aecv.models.family.autoencoder import StackedAutoencoders
 from aecv.models.training.soap import Soap
 from aecv.models.training.training_data import Frames, systematic_resample
-
-FloatArray = NDArray[np.float64]
 
 MIN_STEPS_PER_EPOCH = 100
 WARM_UP = 0.1

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
@@ -14,16 +15,8 @@ from aecv.ground.shown import Shown
 from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_starts
 from aecv.models.training.components import Components, Layers, feed_forward, rank_components
 from aecv.models.training.optimisation import Fit, fit, one_thread, rows_of
-from aecv.models.training.training_data import (
-    Frames,
-    IntArray,
-    prepare,
-    prepare_replicas,
-    systematic_resample,
-)
+from aecv.models.training.training_data import Frames, prepare, prepare_replicas, systematic_resample
 from aecv.numerics.kernels.encoder import MOST_NUMBERS, Encoder
-
-FloatArray = NDArray[np.float64]
 
 START_SAMPLES = 20_000
 

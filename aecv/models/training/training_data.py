@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import TrainingSettings
 from aecv.numerics.kernels.encoder import MOST_NUMBERS, align, chunks
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 
 MIN_FRAMES = 100
 

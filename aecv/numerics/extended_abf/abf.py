@@ -10,16 +10,13 @@ J. Chem. Theory Comput. 12, 3506 (2016), doi:10.1021/acs.jctc.6b00447.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import BoolArray, FloatArray
 from aecv.ground.errors import GridError, SamplingError
 from aecv.ground.grid import Grid
 from aecv.ground.shown import Shown
 from aecv.numerics.free_energy.integration import FreeEnergy, integrate_gradient
 from aecv.numerics.kernels import encoder_kernels as kernels
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -8,14 +8,11 @@ of integers; a kernel cuts them out again for a few ns each, and Python sees the
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.compilation import jit
 from aecv.numerics.kernels.encoder_kernels import N_COUNTERS, N_LAM_ROWS
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 CONSTANTS, LAM_ROWS, SAMPLES, UNBIASED, POTENTIAL, POSITIONS, FORCES, OWN = range(8)
 """Parts of the floats; from OWN on those of one kind of CV."""

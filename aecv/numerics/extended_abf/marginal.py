@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates, spline_filter
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.grid import Grid
 
 _TABLE_MARGIN = 5.0
 """The table reaches so many sigma beyond the grid; frames further out are summed directly."""

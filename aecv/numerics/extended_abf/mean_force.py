@@ -11,8 +11,9 @@ samples, taken over frames that exist already. Differences of a periodic compone
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.grid import Grid
 
 _FINE = 4
 """Cells of the fine histogram per bin: a frame moves by an eighth of a bin at most."""

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError, suggestion
-
-FloatArray = NDArray[np.float64]
 
 MOST_CHARACTERS, MOST_LEVELS = 10_000, 200
 """Longest text and deepest tree that are read; deeper ones would end Python's recursion."""

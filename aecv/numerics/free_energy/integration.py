@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray, Grid, IntArray
+from aecv.ground.grid import Grid
 from aecv.numerics.free_energy.poisson import integrate_on_edges
 
 

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

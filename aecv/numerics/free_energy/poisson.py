@@ -4,13 +4,11 @@ The boundary is natural; along a periodic dimension there is none, the last bin 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, csgraph
 from scipy.sparse.linalg import splu
 
-from aecv.ground.grid import FloatArray, Grid, IntArray
-
-BoolArray = NDArray[np.bool_]
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
+from aecv.ground.grid import Grid
 
 
 def integrate_on_edges(

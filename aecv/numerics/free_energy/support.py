@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csgraph
 
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import FloatArray, Grid, IntArray
+from aecv.ground.grid import Grid
 from aecv.numerics.free_energy.integration import FreeEnergy
 from aecv.numerics.free_energy.poisson import neighbours
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.free_energy.integration import FreeEnergy
 
 _PRESOLVE_FRAMES = 20_000

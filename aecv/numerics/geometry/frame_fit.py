@@ -6,10 +6,8 @@ Frames are read at some microseconds each; the same in numpy costs a third of th
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.numerics.kernels.compilation import jit
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 @jit

@@ -8,12 +8,11 @@ by less than a factor of five.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SamplingError
 from aecv.numerics.kernels.compilation import jit
-
-FloatArray = NDArray[np.float64]
 
 
 @jit

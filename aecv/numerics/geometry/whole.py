@@ -12,8 +12,6 @@ from aecv.numerics.geometry.lattice import nearest_shift, reduced
 from aecv.numerics.geometry.spanning_tree import SpanningTree
 from aecv.numerics.kernels.compilation import jit
 
-FloatArray = NDArray[np.float64]
-
 
 @jit
 def make_frame_whole(positions, box, atoms, parents):  # type: ignore[no-untyped-def]

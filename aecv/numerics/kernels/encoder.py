@@ -7,10 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AlignmentError, CVError
 from aecv.numerics.kernels import encoder_kernels as kernels
-
-FloatArray = NDArray[np.float64]
 
 NO_REFERENCE: FloatArray = np.empty((0, 3))
 """The reference of an encoder that takes positions as they are: y = q."""

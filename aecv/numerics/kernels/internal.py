@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
 from aecv.numerics.kernels import internal_kernels as kernels
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _CODES = {
     "distance": (kernels.DISTANCE, 2),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.free_energy.weights import MbarResult, every_nth, mbar_log_weights
 from aecv.numerics.statistics.units import Units
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray
 
 _CONSTANT = 1e-12
 """A column whose standard deviation is below this share of its size does not vary."""

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.fft import irfft, next_fast_len, rfft
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray
 
 _MIN_LAGS = 4
 """So many lags enter the statistical inefficiency even if a noisy correlation turns negative before."""

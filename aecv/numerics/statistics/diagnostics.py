@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray, IntArray
-
-BoolArray = NDArray[np.bool_]
 
 
 def r_hat(values: ArrayLike) -> float:

@@ -4,16 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import f as fisher
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from aecv.ground.arrays import BoolArray, FloatArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

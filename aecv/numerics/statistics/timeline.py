@@ -12,8 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from aecv.ground.arrays import FloatArray, IntArray
 
 SAME_NM = 0.004
 """Marks of one frame differ by less at equal times: formats keep 0.001 nm of a position."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError, SamplingError
-from aecv.ground.grid import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,8 +10,8 @@ their names, and the input files are read by whitespace, a row per output.
 
 from typing import Literal
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError
-from aecv.ground.grid import FloatArray
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates

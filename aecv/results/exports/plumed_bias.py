@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.results.exports.subject import METAD_SIGMAS, ExportedBias, ExportedCV, number, short, sigma, tau_ps

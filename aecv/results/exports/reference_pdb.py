@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import AtomName
 

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError, GridError, suggestion
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates

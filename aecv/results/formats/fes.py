@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
-from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown
 from aecv.results.formats.tables import check_complete, format_rows, parse_rows, read_lines
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError, StoreError
 from aecv.ground.files import write_text
-from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.grid import Grid
 from aecv.results.formats.tables import check_complete, format_rows, parse_rows, read_lines
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
-from aecv.ground.grid import FloatArray
 
 
 def read_lines(path: Path, *, kind: str) -> list[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SamplingError, StoreError, first_line, suggestion
 from aecv.ground.files import StoredArrays, is_file, why_no_file
-from aecv.ground.grid import FloatArray
 from aecv.results.formats.tables import parse_rows, read_last_line_too
 
 _TIME = re.compile(r"time(?:[\s_/(\[]+(fs|ps|ns|us|µs|ms|s))?[\s)\]]*", re.IGNORECASE)

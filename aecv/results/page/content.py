@@ -6,7 +6,7 @@ A part that a run does not have, or that could not be read, is None or empty, an
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.arrays import FloatArray, IntArray
 
 State = Literal["running", "stopped", "finished"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.results.page.content import Quantity
 
 Trace = dict[str, Any]

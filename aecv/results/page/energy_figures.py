@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.results.page.content import Landscape, Place, Stop, Story
 from aecv.results.page.drawing import (
     BANDS,

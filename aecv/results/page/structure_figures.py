@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.results.page.content import Story, Structures
 from aecv.results.page.drawing import BANDS, ENERGY, INK, LINES, Slot, axis, estimate, numbers, plain
 

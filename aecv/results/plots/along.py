@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from aecv.ground.arrays import FloatArray
 from aecv.numerics.statistics.intervals import Interval
 from aecv.results.formats.fes import edges_of
 from aecv.results.plots.planes import Plane, plane_with_error
 from aecv.results.plots.profiles import Profile, profile_with_error
-from aecv.results.plots.style import FloatArray
 
 
 def free_energy_with_error(

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError
 from aecv.results.plots import intervals, style
 from aecv.results.plots.intervals import Limits
-from aecv.results.plots.style import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import IntArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import IntArray
 from aecv.results.plots import style
 
 MAX_COLUMNS = 1000

@@ -8,15 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import GridError
-from aecv.ground.grid import Grid, IntArray
+from aecv.ground.grid import Grid
 from aecv.numerics.free_energy.support import Course, minus_log
 from aecv.results.plots import style, surface
-from aecv.results.plots.style import FloatArray
-
-BoolArray = NDArray[np.bool_]
 
 PER_ROW = 5
 LOW_KJ_MOL = 20.0

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.results.plots import intervals, style
-from aecv.results.plots.style import FloatArray
 
 BEST_SCORE = 1 - 1e-4
 """Scores above are drawn here: the scale of 1 - score is logarithmic and has no end."""

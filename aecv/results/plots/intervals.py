@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError
 from aecv.results.plots import style
-from aecv.results.plots.style import FloatArray
 
 Limits = tuple[float, float]
 

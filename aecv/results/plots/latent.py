@@ -8,13 +8,10 @@ from math import ceil
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import BoolArray, FloatArray
 from aecv.numerics.free_energy.support import Course, minus_log
 from aecv.results.plots import maps, style, surface
-from aecv.results.plots.style import FloatArray
-
-BoolArray = NDArray[np.bool_]
 
 _COLUMNS = 4
 _BINS = (60, 48)

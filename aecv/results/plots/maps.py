@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aecv.ground.arrays import FloatArray
 from aecv.results.plots import style
-from aecv.results.plots.style import FloatArray
 
 MAX_POINTS = 20_000
 

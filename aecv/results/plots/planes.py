@@ -7,9 +7,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError
 from aecv.results.plots import intervals, style, surface
-from aecv.results.plots.style import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import GridError
 from aecv.results.plots import intervals, style
 from aecv.results.plots.intervals import Limits
-from aecv.results.plots.style import FloatArray
 
 PER_ROW = 3
 Kind = Literal["exact", "czar", "f_kappa", "earlier"]

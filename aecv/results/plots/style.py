@@ -11,9 +11,8 @@ from matplotlib.colors import Colormap, ListedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.files import replacing
-
-FloatArray = NDArray[np.float64]
 
 ENERGY = "kJ/mol"
 INK = "#333333"

@@ -11,8 +11,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.results.plots import style
-from aecv.results.plots.style import FloatArray
 
 
 def levels(arrays: Sequence[FloatArray], ceiling: float, *, finest: float = 1.0) -> FloatArray:

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError, SimulationError
-from aecv.ground.grid import FloatArray
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.dynamics.segments import Engine, SegmentJob, SegmentResult
 from aecv.sampling.system.diagnosis import HUGE, Diagnosis, diagnose

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from aecv.ground import seeds
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.molecules.bonds import Images
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.system.barostats import barostats_of
-
-FloatArray = NDArray[np.float64]
 
 UNSEEN_STEPS = 1000
 """Steps after which positions are looked at, at the latest."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError
-from aecv.ground.grid import FloatArray
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.free_energy.integration import bias_potential
 from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult, SegmentSeed, WalkerState

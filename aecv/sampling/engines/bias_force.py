@@ -11,6 +11,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.torchscript import evaluate_with_gradient
 from aecv.numerics.extended_abf import step_kernels
@@ -21,7 +22,6 @@ from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 
 class BiasForce(LambdaDynamics):

@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cvs.cv import CV, compare_with_torchscript, shortest
 from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
@@ -14,7 +14,6 @@ from aecv.sampling.system.images import system_box
 from aecv.sampling.system.molecular_system import MolecularSystem
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 _FEW_FRAMES = 20
 _IMAGE_TOLERANCE = 1e-3

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError, suggestion
-from aecv.ground.grid import FloatArray
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.dynamics.segments import Engine

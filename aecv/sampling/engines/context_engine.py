@@ -14,6 +14,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
@@ -25,7 +26,6 @@ from aecv.sampling.system.molecular_system import MolecularSystem, make_context
 from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 _LIVE_TOLERANCE = 1e-4
 """Relative difference of applied and expected forces; single-precision platforms reach 1e-6 to 1e-5."""

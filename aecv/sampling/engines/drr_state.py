@@ -21,11 +21,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SimulationError
 from aecv.ground.grid import Grid
 from aecv.numerics.extended_abf.abf import Accumulators
-
-FloatArray = NDArray[np.float64]
 
 _LENGTH = 8
 """Bytes of a length, a count and a number."""

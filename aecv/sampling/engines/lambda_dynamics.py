@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.models.cvs.torchscript import evaluate_with_gradient
@@ -18,8 +18,6 @@ from aecv.numerics.extended_abf.kernel_memory import KernelMemory
 from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.sampling.dynamics.segments import SegmentJob
 from aecv.sampling.engines.checks import not_finite
-
-FloatArray = NDArray[np.float64]
 
 
 class LambdaDynamics:

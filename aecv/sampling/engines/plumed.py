@@ -22,6 +22,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, ExplosionError, SettingsError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
@@ -48,7 +49,6 @@ from aecv.sampling.system.molecular_system import MolecularSystem, make_context
 from aecv.sampling.system.platforms import PlatformChoice
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 LIVE_TOLERANCE = {"pytorch": 1e-3, "ann": 1e-4, "plain": 1e-4}
 """Relative difference of applied and expected forces, per form: PYTORCH_MODEL computes in single precision,

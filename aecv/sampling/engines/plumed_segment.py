@@ -25,16 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.results.exports.plumed_bias import bounds
 from aecv.results.exports.subject import listed, number, tau_ps
 from aecv.results.formats.colvar import write_colvar
 from aecv.sampling.dynamics.segments import SegmentJob
-
-FloatArray = NDArray[np.float64]
 
 NOISE, START, END, BIAS, COLVAR, LOG = (
     "noise.dat", "start.drrstate", "end.drrstate", "bias.grid", "colvar.dat", "plumed.log",

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, ExplosionError, SimulationError
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.plain_cv import require_script
@@ -27,8 +28,6 @@ from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 from aecv.sampling.engines.torch_plugin import INSTALL, load_openmmtorch
 from aecv.sampling.engines.torch_plugin import availability as availability
-
-FloatArray = NDArray[np.float64]
 
 
 def check_cv(cv: CV) -> None:

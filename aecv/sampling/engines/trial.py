@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import first_line
-
-FloatArray = NDArray[np.float64]
 
 N_STEPS = 20
 PATIENCE_S = 300.0

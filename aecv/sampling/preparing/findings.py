@@ -9,7 +9,7 @@ import openmm
 from openmm import app
 from scipy.spatial import cKDTree
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.molecules.solvent import SOLVENT
 from aecv.sampling.system.diagnosis import atom_name
 from aecv.sampling.system.images import bond_pairs

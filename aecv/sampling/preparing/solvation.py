@@ -19,8 +19,8 @@ from openmm import (
     unit,
 )
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import MolecularSystemError, first_line
-from aecv.ground.grid import FloatArray
 from aecv.molecules.solvent import WATER
 from aecv.sampling.system.structure import nm
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import torch
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.dynamics.second_try import SecondTry, with_timestep

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import mdtraj
 import numpy as np
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import SimulationError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.settings import StartSettings
 from aecv.sampling.system.molecular_system import MolecularSystem
 

@@ -13,7 +13,7 @@ from math import ceil
 import numpy as np
 from openmm import unit
 
-from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.numerics.geometry.spanning_tree import molecules_of
 from aecv.sampling.dynamics import segments as dynamics

@@ -13,8 +13,8 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError, SimulationError, first_line
-from aecv.ground.grid import FloatArray
 from aecv.ground.progress import Progress
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import StartSettings

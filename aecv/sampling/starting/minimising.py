@@ -7,8 +7,8 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SimulationError
-from aecv.ground.grid import FloatArray
 from aecv.sampling.system.molecular_system import MolecularSystem, make_context
 from aecv.sampling.system.platforms import PlatformChoice
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError, MolecularSystemError
-from aecv.ground.grid import FloatArray
 from aecv.ground.progress import Progress, silent
 from aecv.ground.settings import StartSettings
 from aecv.numerics.geometry.lattice import reduced

@@ -5,7 +5,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.molecules.bonds import BondLengths, listed_lengths
 
 _STIFF = 0.04

@@ -7,8 +7,8 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SimulationError, first_line
-from aecv.ground.grid import FloatArray
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.sampling.system.platforms import choose_platform
 from aecv.sampling.system.structure import residue_title

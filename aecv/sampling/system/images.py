@@ -8,7 +8,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from aecv.ground.grid import FloatArray, IntArray
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.molecules.bonds import Images
 
 

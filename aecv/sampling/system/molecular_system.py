@@ -12,13 +12,13 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import (
     AecvError,
     CVError,
     MolecularSystemError,
     SettingsError,
 )
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.molecules.bonds import BondLengths, Images
 from aecv.molecules.observables import ObservableSet, select_atoms
 from aecv.molecules.solvent import n_solute_atoms

@@ -16,8 +16,8 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import MolecularSystemError, first_line
-from aecv.ground.grid import FloatArray
 from aecv.ground.settings import TITLES
 from aecv.molecules.gromacs_text import gromacs_text
 from aecv.molecules.spec import SystemSpec

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.grid import FloatArray
 from aecv.ground.settings import suffix
 from aecv.sampling.system.locations import tidy_cif, tidy_pdb
 

@@ -3,8 +3,8 @@
 import logging
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.grid import Grid
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
@@ -12,7 +12,6 @@ from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable, couple, fastest_frequency
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 SAFE_PHASE = 0.5
 """Largest omega dt of the spring: the frequency is then off by (omega dt)^2/24 = 1 %; at 2 it is unstable."""

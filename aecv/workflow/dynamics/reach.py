@@ -1,7 +1,8 @@
 """Whether a CV and its range suit the frames that a run begins with: it changes, and it is in reach."""
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError
-from aecv.models.cvs.cv import CV, FloatArray
+from aecv.models.cvs.cv import CV
 
 FARTHEST_START = 0.5
 """How far outside its range, in widths of it, a walker may begin. With the default spring (sigma is one of 50

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
@@ -26,8 +27,6 @@ from aecv.workflow.frames.input_frames import FrameFiles, read_frames
 from aecv.workflow.free_energies.basins import basin_of_frames
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.segments import SegmentFolder, run_saved
-
-FloatArray = NDArray[np.float64]
 
 TOPOLOGY = "topology.pdb"
 GIVEN_OUTPUTS = (TOPOLOGY, "samples.npz", "timing.json")

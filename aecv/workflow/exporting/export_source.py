@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import mdtraj
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, CVError, MolecularSystemError
-from aecv.ground.grid import FloatArray
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
 from aecv.models.cvs.archive import metadata_inside

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from aecv.ground.grid import IntArray
+from aecv.ground.arrays import IntArray
 
 Atom: TypeAlias = mdtraj.core.topology.Atom
 

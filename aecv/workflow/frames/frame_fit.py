@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import SamplingError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.molecules.subject import Subject
 from aecv.numerics.geometry.frame_fit import outside, ratio_bounds, volume_signs
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 
 _AKMA_PS = 0.0488882129
 """CHARMM's unit of time [ps]."""

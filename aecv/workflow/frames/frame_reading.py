@@ -14,8 +14,8 @@ import mdtraj
 import numpy as np
 from mdtraj.formats.registry import FormatRegistry
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SamplingError, suggestion
-from aecv.ground.grid import FloatArray
 from aecv.workflow.frames.frame_promises import dcd_outline, promised_frames
 
 Source: TypeAlias = Path | mdtraj.Trajectory

@@ -10,8 +10,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import SamplingError
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.molecules.subject import Subject
 from aecv.numerics.statistics.timeline import frame_marks
 from aecv.workflow.frames.atom_order import names_agree, order_by_names

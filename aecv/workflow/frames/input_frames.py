@@ -11,9 +11,9 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import sha256
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.shown import Shown
 from aecv.molecules.subject import Subject
 from aecv.numerics.statistics.timeline import Timeline, timeline

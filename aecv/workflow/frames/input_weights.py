@@ -9,9 +9,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import SamplingError, SettingsError
 from aecv.ground.files import is_file, sha256, why_no_file
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.units import BOLTZMANN_KJ_MOL_K
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.results.formats.user_tables import UserTable, is_time, read_user_table

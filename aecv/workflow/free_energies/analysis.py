@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.numerics.free_energy.support import supported
@@ -19,8 +19,6 @@ from aecv.workflow.free_energies.estimates import Estimates, inside_region
 from aecv.workflow.free_energies.exact import write_exact
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import BiasedIteration, Pool
-
-FloatArray = NDArray[np.float64]
 
 N_BINS_1D, N_BINS_2D = 90, 60
 DERIVED = ("colvar.dat", "abf.*", "fes_*.dat", "convergence.dat", "exact.json")

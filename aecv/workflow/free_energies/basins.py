@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.forms import Count, Number, read_form
 from aecv.ground.regions import in_region
@@ -14,8 +15,6 @@ from aecv.numerics.statistics.diagnostics import core_labels
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import Place, Places
-
-FloatArray = NDArray[np.float64]
 
 CORE_RATIO = 0.5
 """A frame is in a basin if it is at most half as far from its start as from any other one."""

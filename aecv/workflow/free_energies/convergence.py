@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.free_energy.weights import mbar_log_weights, normalised
@@ -15,8 +16,6 @@ from aecv.workflow.free_energies.estimates import Estimates, inside_region, orig
 from aecv.workflow.free_energies.uncertainty import resample
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.weights.pool import BiasedSample, Pool
-
-FloatArray = NDArray[np.float64]
 
 N_TIMES = 10
 N_REPLICATES, MOST_FRAMES, LEAST_FRAMES = 40, 5000, 50

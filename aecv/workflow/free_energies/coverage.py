@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SamplingError, StoreError
 from aecv.ground.forms import Count, Number, read_form
 from aecv.numerics.statistics.correlation import burn_in
@@ -20,8 +21,6 @@ from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.free_energies.estimates import inside_region
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.stage_records import checked
-
-FloatArray = NDArray[np.float64]
 
 MIN_ENTRIES = 2
 """Entries into a basin from elsewhere, by any walkers, below which its population hangs on chance."""

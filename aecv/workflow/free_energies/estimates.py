@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import BoolArray, FloatArray
 from aecv.ground.regions import in_region
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.units import thermal_energy
@@ -16,9 +17,6 @@ from aecv.workflow.free_energies.uncertainty import Origins, Resampled, resample
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import BiasedIteration, Pool
 from aecv.workflow.weights.reweighted import ReweightedFrames, frames_of_pool
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.files import write_json
 from aecv.ground.forms import read_form
 from aecv.ground.grid import Grid
@@ -25,8 +25,6 @@ from aecv.numerics.statistics.intervals import aligned
 from aecv.results.formats.fes import FesFile, read_fes, write_fes
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.run_folder.stage_records import checked
-
-FloatArray = NDArray[np.float64]
 
 N_POINTS = 800
 """Cells per axis: bins of the profiles are several cells wide, and cells are shared between bins."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import SamplingError
 from aecv.numerics.free_energy.integration import delta_f
 from aecv.numerics.free_energy.support import Course, flat_bins
@@ -27,9 +28,6 @@ from aecv.numerics.statistics.units import block_units
 from aecv.workflow.weights.pool import BiasedSample
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

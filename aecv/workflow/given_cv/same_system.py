@@ -4,8 +4,9 @@ import logging
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError
-from aecv.models.cvs.cv import CV, FloatArray
+from aecv.models.cvs.cv import CV
 from aecv.molecules.subject import Subject
 
 logger = logging.getLogger(__name__)

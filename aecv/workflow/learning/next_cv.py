@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SamplingError
 from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
@@ -29,7 +30,6 @@ from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import stride
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 LATENT = "latent"
 """Folder of the CV of all components, beside the CV of those that are biased."""

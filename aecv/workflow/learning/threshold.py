@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator, seed_31bit
 from aecv.ground.settings import Settings
@@ -26,8 +27,6 @@ from aecv.models.training.train import TrainedAutoencoder, train_replicas
 from aecv.models.training.training_data import block_bootstrap
 from aecv.numerics.kernels.encoder import encode
 from aecv.numerics.statistics.convergence import mutual_scores
-
-FloatArray = NDArray[np.float64]
 
 MOST_FRAMES = 20_000
 """Frames on which scores are measured: R^2 of as many frames is exact to far better than it differs."""

@@ -8,8 +8,8 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, SimulationError
-from aecv.ground.grid import FloatArray
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.molecules.spec import SystemSpec, as_system

@@ -9,7 +9,7 @@ from itertools import pairwise
 import mdtraj
 import numpy as np
 
-from aecv.ground.grid import FloatArray
+from aecv.ground.arrays import FloatArray
 from aecv.molecules.solvent import SOLVENT, WATER
 
 _NM3_PER_WATER = 0.03

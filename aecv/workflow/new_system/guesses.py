@@ -9,7 +9,7 @@ import openmm
 from mdtraj.geometry.dihedral import indices_phi, indices_psi
 from openmm import app
 
-from aecv.ground.grid import IntArray
+from aecv.ground.arrays import IntArray
 from aecv.sampling.system.force_field import read_force_field
 from aecv.workflow.new_system.contents import BEADS, NUCLEIC, OTHER, PROTEIN, Contents, Subject
 

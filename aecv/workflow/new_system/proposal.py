@@ -7,9 +7,9 @@ import mdtraj
 import numpy as np
 from openmm import app, unit
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, MolecularSystemError, UnknownResiduesError
 from aecv.ground.files import write_text
-from aecv.ground.grid import FloatArray
 from aecv.ground.settings import ObservableSettings
 from aecv.molecules.observables import ObservableSet
 from aecv.molecules.spec import load_system

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, StoreError, first_line
 from aecv.ground.files import StoredArrays, read_arrays, write_arrays
 from aecv.ground.grid import Grid
@@ -15,8 +16,6 @@ from aecv.ground.shown import Shown
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.workflow.run_folder.segments import History
 from aecv.workflow.run_folder.stage_records import checked
-
-FloatArray = NDArray[np.float64]
 
 _OBSERVABLE = "observable_"
 _PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")

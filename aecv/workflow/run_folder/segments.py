@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.sampling.dynamics.segments import SegmentResult, WalkerState
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Executor, Plan, Round, run_rounds
-
-FloatArray = NDArray[np.float64]
 
 N_SNAPSHOTS = 20
 """Snapshots of the accumulators over an iteration; they give the bias, and F, as functions of time."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned
 from aecv.results import plots
@@ -18,8 +18,6 @@ from aecv.workflow.free_energies.coverage import StoredCoverage
 from aecv.workflow.free_energies.exact import read_exact_delta_f
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.store import Place, RunDirectory
-
-FloatArray = NDArray[np.float64]
 
 Z = 1.96
 """Standard errors on each side of a 95 % interval; Student's factor for few walkers is in the numbers of

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, SettingsError
 from aecv.ground.files import replacing
-from aecv.ground.grid import FloatArray
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system, shipped_systems

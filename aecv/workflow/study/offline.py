@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import check_new, new_folder, read_arrays, write_json
-from aecv.ground.grid import FloatArray, IntArray
 from aecv.ground.progress import Progress, silent, timed, told
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown

@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.settings import PoolSettings
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.marginal import MarginalBias
@@ -47,7 +48,6 @@ from aecv.sampling.dynamics.walkers import BiasRule
 from aecv.workflow.run_folder.samples import Bias, Samples
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 Part = tuple[int, Samples, NDArray[np.int64]]
 """Number of an iteration, its samples, and some of its frames."""

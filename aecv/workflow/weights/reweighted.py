@@ -21,14 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import SamplingError
 from aecv.numerics.free_energy.weights import normalised, pooled_log_weights
 from aecv.workflow.weights.pool import BiasedIteration, Pool, Solution, stride
 
 logger = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 MOST_FRAMES = 1_000_000
 """About so many frames are taken of all iterations together: they need some 100 bytes and 0.2 ms each."""

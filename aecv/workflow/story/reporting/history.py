@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.forms import Count, Number, in_form, read_form
-from aecv.ground.grid import FloatArray
 from aecv.ground.settings import Settings
 from aecv.results.page.content import History, Point, Training
 from aecv.workflow.free_energies.exact import read_exact_delta_f

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from aecv.ground.arrays import FloatArray
 from aecv.ground.files import StoredArrays
-from aecv.ground.grid import FloatArray, Grid
+from aecv.ground.grid import Grid
 from aecv.ground.settings import UNITS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned

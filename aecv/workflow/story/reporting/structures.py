@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.files import StoredArrays
-from aecv.ground.grid import FloatArray, Grid, IntArray
+from aecv.ground.grid import Grid
 from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.landscape import Basin, find_basins, lowest_path
