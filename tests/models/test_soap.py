@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from aecv.models.family.autoencoder import Shape, StackedAutoencoders, random_start
+from aecv.models.networks.layers import Mirrored, Shape
+from aecv.models.networks.model import Batch
+from aecv.models.networks.starts import random_start
+from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.training.soap import BETA, LONGEST_SIDE, Soap
 
 
-def stacked(hidden: tuple[int, ...], latent: int, activation="tanh") -> StackedAutoencoders:
+def stacked(hidden: tuple[int, ...], latent: int, activation="tanh") -> TanhStack:
     shape = Shape(n_inputs=12, hidden=hidden, latent=latent)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(3)]
-    return StackedAutoencoders(shape, starts, activation=activation)
+    networks = [Mirrored(start, activation=activation) for start in starts]
+    return TanhStack(networks, lambda batch: (batch.x, batch.x))
 
 
 @pytest.mark.parametrize(
@@ -21,7 +25,7 @@ def stacked(hidden: tuple[int, ...], latent: int, activation="tanh") -> StackedA
 def test_gradient_is_that_of_autograd(hidden, latent, activation):
     network = stacked(hidden, latent, activation)
     x = torch.from_numpy(np.random.default_rng(9).standard_normal((3, 50, 12)).astype(np.float32))
-    losses, gradients = network.losses_and_gradients(x)
+    losses, gradients = network.losses_and_gradients(Batch(x=x))
     for parameter in network.parameters:
         parameter.requires_grad_()
     hidden_values = x

@@ -7,7 +7,9 @@ import torch
 
 from aecv.ground.errors import AlignmentError, TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
-from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_starts, random_start
+from aecv.models.networks.layers import Mirrored, Shape
+from aecv.models.networks.starts import principal_starts, random_start
+from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.training.optimisation import fit, rows_of
 from aecv.models.training.train import train_autoencoder, train_replicas
 from aecv.models.training.training_data import (
@@ -23,6 +25,11 @@ ONE = AutoencoderSettings(hidden=(20,), latent=1)
 QUICK = TrainingSettings(restarts=2, max_epochs=12, patience=12, validation_blocks=20)
 REFERENCE = np.array([[0.0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0], [0.35, 0.15, 0.05], [0.4, 0.25, 0.15]])
 NOISE_NM = 0.004
+
+
+def stacked(starts, activation="tanh") -> TanhStack:
+    networks = [Mirrored(start, activation=activation) for start in starts]
+    return TanhStack(networks, lambda batch: (batch.x, batch.x))
 
 
 def molecule(n_frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +77,7 @@ def test_linear_autoencoder_reaches_the_principal_component_residual(data):
     shape = Shape(n_inputs=15, hidden=(20,), latent=2)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(3)]
     result = fit(
-        StackedAutoencoders(shape, starts, activation="linear"),
+        stacked(starts, activation="linear"),
         [frames],
         settings,
         [np.random.default_rng(0)],
@@ -187,7 +194,8 @@ def test_principal_start_begins_at_the_principal_components(data):
     frames = prepare(x, w, REFERENCE, training=QUICK, seed=1)
     sample = frames.x().astype(float)
     shape = Shape(n_inputs=15, hidden=(40,), latent=2)
-    network = StackedAutoencoders(shape, principal_starts(sample, shape, [np.random.default_rng(0)]))
+    (start,) = principal_starts(sample, shape, [np.random.default_rng(0)])
+    network = Mirrored(start)
     with torch.no_grad():
         loss = float((network(torch.from_numpy(frames.x())) - torch.from_numpy(frames.x())).square().mean())
     assert loss < 1.1 * principal_residual(sample, np.ones(len(sample)), 2)
@@ -199,7 +207,7 @@ def test_leading_components_of_many_inputs_are_those_of_all(monkeypatch):
     sample -= sample.mean(axis=1, keepdims=True)
     shape = Shape(n_inputs=60, hidden=(8,), latent=3)
     exact = principal_starts(sample, shape, [np.random.default_rng(k) for k in range(2)])
-    monkeypatch.setattr("aecv.models.family.autoencoder.MOST_EXACT", 59)
+    monkeypatch.setattr("aecv.models.networks.starts.MOST_EXACT", 59)
     found = principal_starts(sample, shape, [np.random.default_rng(k) for k in range(2)])
     for one, other in zip(exact, found, strict=True):
         for (w, b), (u, v) in zip(one, other, strict=True):
@@ -239,8 +247,8 @@ def test_restarts_do_not_touch_each_other(data):
     shape = Shape(n_inputs=15, hidden=(8,), latent=1)
     start = random_start(shape, np.random.default_rng(0))
     broken = [(np.full_like(a, np.nan), b) for a, b in start]
-    healthy = fit(StackedAutoencoders(shape, [start, start]), [frames], QUICK, [np.random.default_rng(1)])
-    beside = fit(StackedAutoencoders(shape, [start, broken]), [frames], QUICK, [np.random.default_rng(1)])
+    healthy = fit(stacked([start, start]), [frames], QUICK, [np.random.default_rng(1)])
+    beside = fit(stacked([start, broken]), [frames], QUICK, [np.random.default_rng(1)])
     assert beside.best[0] == healthy.best[0]
     assert np.isinf(beside.best[1])
 
@@ -296,11 +304,11 @@ def test_held_out_frames_of_every_set_have_the_loss_of_their_own_networks(data):
     ]
     shape = Shape(n_inputs=15, hidden=(8,), latent=1)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(4)]
-    losses = rows_of(sets, held_out=True).loss(StackedAutoencoders(shape, starts))
+    losses = rows_of(sets, held_out=True).losses(stacked(starts))["total"]
     for k, frames in enumerate(sets):
         inputs = torch.from_numpy(frames.x()[frames.held_out])
         with torch.no_grad():
-            outputs = StackedAutoencoders(shape, starts[2 * k : 2 * k + 2])(inputs)
+            outputs = torch.stack([Mirrored(start)(inputs) for start in starts[2 * k : 2 * k + 2]])
         squares = (outputs - inputs).square().mean(dim=2).double().numpy()
         expected = np.average(squares, weights=frames.weights[frames.held_out], axis=1)
         np.testing.assert_allclose(losses[2 * k : 2 * k + 2], expected, rtol=1e-6)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from aecv.ground.errors import suggestion
 from aecv.ground.settings.limits import MOST_BIASED
 from aecv.ground.settings.section import Section
 
@@ -12,6 +13,7 @@ from aecv.ground.settings.section import Section
 class AutoencoderSettings(Section):
     """[autoencoder]: encoder n_inputs - hidden - latent; the decoder mirrors it. tanh, linear bottleneck."""
 
+    model: str = Field("ae", description="kind of model, by its name")
     hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (40,),
         min_length=1,
@@ -26,6 +28,20 @@ class AutoencoderSettings(Section):
         description='those that are biased, up to three, 0 the most important; "auto": the best two; '
         "left out: all of up to three, else auto",
     )
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in cls.models():
+            raise ValueError(f"needs one of {', '.join(cls.models())}{suggestion(value, cls.models())}")
+        return value
+
+    @classmethod
+    def models(cls) -> tuple[str, ...]:
+        """Names of the family: "ae", and of those that have a section here."""
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        own = [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)]
+        return ("ae", *own)
 
     @field_validator("bias_components", mode="before")
     @classmethod

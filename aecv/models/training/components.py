@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray, IntArray
+from aecv.models.networks.layers import Layers, feed_forward
 from aecv.models.training.training_data import Frames
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.statistics.convergence import neighbour_means
-
-Layers = Sequence[tuple[FloatArray, FloatArray]]
 
 MOST_FRAMES = 5000
 """Frames held out on which losses are measured, and as many others that the neighbours are among."""
@@ -77,13 +76,6 @@ class Components:
             "next_pair": self.next_pair,
             "next_pair_loss_nm2": self.next_loss,
         }
-
-
-def feed_forward(layers: Layers, values: FloatArray) -> FloatArray:
-    """W_L tanh(... tanh(W_1 x + b_1) ...) + b_L of many rows x; per layer W (n_out, n_in) and b (n_out,)."""
-    for w, b in layers[:-1]:
-        values = np.tanh(values @ w.T + b)
-    return np.asarray(values @ layers[-1][0].T + layers[-1][1])
 
 
 def rank_components(

@@ -1,7 +1,7 @@
-"""Optimisation of stacked autoencoders, each on its own weighted frames."""
+"""Optimisation of networks side by side, each on its own weighted frames."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import TrainingSettings
-from aecv.models.family.autoencoder import StackedAutoencoders
+from aecv.models.networks.model import Batch, Stack
 from aecv.models.training.soap import Soap
 from aecv.models.training.training_data import Frames, systematic_resample
 
@@ -25,15 +25,27 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fit:
-    """Curves of an optimisation, as fractions of the variance, shape (R, n_epochs), and the best of each."""
+    """What an optimisation came to, per coordinate: of an autoencoder fractions of the variance.
+
+    Attributes:
+        train, validation: the total after each epoch, shape (R, n_epochs).
+        best: the lowest validation total, which is that of the weights that are kept, shape (R,).
+        terms: name -> each term of the loss of the same weights on the same frames, shape (R,).
+    """
 
     train: FloatArray
     validation: FloatArray
     best: FloatArray
+    terms: Mapping[str, FloatArray]
 
     def of(self, chosen: slice) -> "Fit":
-        """The same of some of the autoencoders."""
-        return Fit(train=self.train[chosen], validation=self.validation[chosen], best=self.best[chosen])
+        """The same of some of the networks."""
+        return Fit(
+            train=self.train[chosen],
+            validation=self.validation[chosen],
+            best=self.best[chosen],
+            terms={name: values[chosen] for name, values in self.terms.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,15 +76,22 @@ class Rows:
         parts = zip(self.index, self.cumulative, rngs, strict=True)
         return torch.stack([own[torch.from_numpy(systematic_resample(c, n, rng))] for own, c, rng in parts])
 
-    def loss(self, network: StackedAutoencoders) -> FloatArray:
-        """Weighted loss per coordinate of every network on the frames of its set, shape (R,), in float64."""
-        total = torch.zeros(network.n_stacked, dtype=torch.float64)
+    def batch(self, index: Tensor, n_stacked: int, weights: Tensor | None = None) -> Batch:
+        """Rows per set, shape (G, B), and their weights, for every network of each set."""
+        return Batch(
+            x=_spread(self.at(index), n_stacked),
+            weights=None if weights is None else _spread(weights, n_stacked),
+        )
+
+    def losses(self, stack: Stack) -> dict[str, FloatArray]:
+        """Weighted terms per coordinate of every network on the frames of its set, shape (R,), in float64."""
+        n = stack.n_stacked
+        total: dict[str, Tensor] = {}
         for rows, part in zip(self.index.split(1000, dim=1), self.weights.split(1000, dim=1), strict=True):
-            inputs = _spread(self.at(rows), network.n_stacked)
-            squares = (network(inputs) - inputs).square().mean(dim=2).double()
-            total += (squares.view(len(part), -1, part.shape[1]) * part[:, None]).sum(dim=2).flatten()
-        n_each = network.n_stacked // len(self.weights)
-        return (total / self.weights.sum(dim=1).repeat_interleave(n_each)).numpy()
+            for name, value in stack.losses(self.batch(rows, n, part)).items():
+                total[name] = total.get(name, 0.0) + value
+        norm = _spread(self.weights.sum(dim=1), n)
+        return {name: (value / norm).numpy() for name, value in total.items()}
 
 
 def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
@@ -98,13 +117,13 @@ def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
 
 
 def fit(
-    network: StackedAutoencoders,
+    stack: Stack,
     data_sets: Sequence[Frames],
     training: TrainingSettings,
     rngs: Sequence[np.random.Generator],
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Fit:
-    """Optimise in place; on return the network holds each autoencoder's best weights.
+    """Optimise in place; on return the stack holds each network's best weights.
 
     Each epoch draws frames by systematic resampling in proportion to their weights, so that frame i
     appears floor or ceil of (its expected number) times, and shuffles them: the expected loss is the
@@ -112,65 +131,68 @@ def fit(
     over the data. An epoch has at least 100 steps, so that few frames still get enough of them.
 
     Args:
-        network: R autoencoders; R is a multiple of the number of data sets.
-        data_sets: the first R/G autoencoders learn from the first of the G sets, and so on. Steps per epoch
+        stack: R networks; R is a multiple of the number of data sets.
+        data_sets: the first R/G networks learn from the first of the G sets, and so on. Steps per epoch
             and the size of a batch follow from the mean size of the sets.
         training: epochs, patience, batch size and learning rate.
         rngs: source of the batches, one per data set.
         on_epoch: called after each epoch.
 
     Raises:
-        TrainingError: when every autoencoder diverged.
+        TrainingError: when every network diverged.
     """
     seen, held_out = rows_of(data_sets, held_out=False), rows_of(data_sets, held_out=True)
     n_frames = sum(map(len, seen.cumulative)) // len(data_sets)
     n_batch = min(training.batch_size, max(n_frames // 20, 1))
     n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
-    optimiser = Soap(network.parameters)
+    optimiser = Soap(stack.parameters)
     rate = _one_cycle(n_steps * training.max_epochs)
-    best, kept = np.full(network.n_stacked, np.inf), [p.clone() for p in network.parameters]
-    stale = np.zeros(network.n_stacked, dtype=int)
+    best, kept = np.full(stack.n_stacked, np.inf), [p.clone() for p in stack.parameters]
+    stale = np.zeros(stack.n_stacked, dtype=int)
     train, validation = [], []
+    terms: dict[str, FloatArray] = {}
     for epoch in range(training.max_epochs):
         batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
         rates = [training.learning_rate * rate(epoch * n_steps + step) for step in range(n_steps)]
-        train.append(_epoch(network, seen, batches.unbind(dim=1), optimiser, rates))
-        validation.append(held_out.loss(network))
+        train.append(_epoch(stack, seen, batches.unbind(dim=1), optimiser, rates))
+        found = held_out.losses(stack)
+        validation.append(found["total"])
         improved = (validation[-1] < best) & (stale < training.patience)
         best = np.where(improved, validation[-1], best)
+        terms = {k: np.where(improved, own, terms.get(k, np.inf)) for k, own in found.items()}
         stale = np.where(improved, 0, stale + 1)
         on_epoch()
         mask = torch.from_numpy(improved)
-        for parameter, copy in zip(network.parameters, kept, strict=True):
+        for parameter, copy in zip(stack.parameters, kept, strict=True):
             copy[mask] = parameter[mask]
         if np.all(stale >= training.patience):
             break
     _check_losses(best, training)
-    for parameter, copy in zip(network.parameters, kept, strict=True):
+    for parameter, copy in zip(stack.parameters, kept, strict=True):
         parameter.copy_(copy)
-    return Fit(train=np.transpose(train), validation=np.transpose(validation), best=best)
+    return Fit(train=np.transpose(train), validation=np.transpose(validation), best=best, terms=terms)
 
 
 def _epoch(
-    network: StackedAutoencoders,
+    stack: Stack,
     seen: Rows,
     batches: Sequence[Tensor],
     optimiser: Soap,
     rates: Sequence[float],
 ) -> FloatArray:
-    """One epoch; returns each autoencoder's mean loss per coordinate over the batches, shape (R,)."""
-    total = torch.zeros(network.n_stacked)
+    """One epoch; returns each network's mean total per coordinate over the batches, shape (R,)."""
+    total = torch.zeros(stack.n_stacked)
     for batch, rate in zip(batches, rates, strict=True):
         # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside gradients.
-        losses, gradients = network.losses_and_gradients(_spread(seen.at(batch), network.n_stacked))
+        losses, gradients = stack.losses_and_gradients(seen.batch(batch, stack.n_stacked))
         optimiser.step(gradients, rate)
         total += losses
     return (total / (len(batches) * seen.table.shape[1])).double().numpy()
 
 
 def _spread(inputs: Tensor, n_stacked: int) -> Tensor:
-    """Inputs per data set, shape (G, B, D), for every autoencoder of each, shape (R, B, D)."""
-    return inputs[:, None].expand(-1, n_stacked // len(inputs), -1, -1).flatten(0, 1)
+    """What each of G data sets has, shape (G, ...), for every network of each, shape (R, ...)."""
+    return inputs.repeat_interleave(n_stacked // len(inputs), dim=0)
 
 
 def _one_cycle(n_steps: int) -> Callable[[int], float]:
@@ -189,11 +211,11 @@ def _check_losses(best: FloatArray, training: TrainingSettings) -> None:
     diverged = ~np.isfinite(best)
     if diverged.all():
         raise TrainingError(
-            f"training: the loss of all {len(best)} autoencoders became NaN or infinite; "
+            f"training: the loss of all {len(best)} networks became NaN or infinite; "
             f"lower training.learning_rate, now {training.learning_rate}"
         )
     if diverged.any():
-        _logger.warning("training: %d of %d autoencoders diverged, left out", diverged.sum(), len(best))
+        _logger.warning("training: %d of %d networks diverged, left out", diverged.sum(), len(best))
 
 
 @contextmanager

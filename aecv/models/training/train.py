@@ -1,19 +1,23 @@
 """Weighted training of autoencoders on aligned coordinates."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.ground.shown import Shown
-from aecv.models.family.autoencoder import Shape, StackedAutoencoders, principal_starts
-from aecv.models.training.components import Components, Layers, feed_forward, rank_components
+from aecv.models.family import model_of, stack_of
+from aecv.models.networks.layers import Chain, Layers, feed_forward
+from aecv.models.networks.model import Batch, Model
+from aecv.models.training.components import Components, rank_components
 from aecv.models.training.optimisation import Fit, fit, one_thread, rows_of
 from aecv.models.training.training_data import Frames, prepare, prepare_replicas, systematic_resample
 from aecv.numerics.kernels.encoder import MOST_NUMBERS, Encoder
@@ -170,58 +174,58 @@ def _train(
     on_epoch: Callable[[], None],
 ) -> list[TrainedAutoencoder | TrainingError]:
     """A training per data set, or why there is none."""
-    shape = Shape(n_inputs=data_sets[0].n_inputs, hidden=autoencoder.hidden, latent=autoencoder.latent)
-    starts = []
+    model = model_of(autoencoder, data_sets[0].n_inputs)
+    networks: list[nn.Module] = []
     for frames, seed in zip(data_sets, seeds, strict=True):
-        samples = _start_samples(frames, generator(seed, "training", "samples"))
+        start = _start_samples(frames, generator(seed, "training", "samples"))
         rngs = [generator(seed, "training", "start", restart) for restart in range(training.restarts)]
-        starts += principal_starts(samples, shape, rngs)
-    network = StackedAutoencoders(shape, starts)
+        networks += model.networks(start, rngs)
+    stack = stack_of(model, networks)
     with one_thread():
         batches = [generator(seed, "training", "batches") for seed in seeds]
-        result = fit(network, data_sets, training, batches, on_epoch)
-        train_best = rows_of(data_sets, held_out=False).loss(network)
+        result = fit(stack, data_sets, training, batches, on_epoch)
+        train_best = rows_of(data_sets, held_out=False).losses(stack)["reconstruction"]
     collected: list[TrainedAutoencoder | TrainingError] = []
     for index, frames in enumerate(data_sets):
         own = slice(index * training.restarts, (index + 1) * training.restarts)
-        layers = [network.layers(restart) for restart in range(own.start, own.stop)]
+        trained = [stack.network(restart) for restart in range(own.start, own.stop)]
         try:
-            found = _collect(layers, shape, frames, reference, result.of(own), train_best[own])
+            found = _collect(model, trained, frames, reference, result.of(own), train_best[own])
             collected.append(_with_chosen(found, frames, autoencoder))
         except TrainingError as error:
             collected.append(error)
     return collected
 
 
-def _start_samples(frames: Frames, rng: np.random.Generator) -> FloatArray:
+def _start_samples(frames: Frames, rng: np.random.Generator) -> Batch:
     train = np.flatnonzero(~frames.held_out)
     n = min(START_SAMPLES, MOST_NUMBERS // frames.n_inputs * 2, len(train))
     chosen = systematic_resample(np.cumsum(frames.weights[train]), n, rng)
-    return frames.x(train[chosen]).astype(float)
+    return Batch(x=torch.from_numpy(frames.x(train[chosen]).astype(float)))
 
 
 def _collect(
-    layers: Sequence[Layers],
-    shape: Shape,
+    model: Model,
+    networks: Sequence[nn.Module],
     frames: Frames,
     reference: FloatArray,
     result: Fit,
     train_best: FloatArray,
 ) -> TrainedAutoencoder:
     folded, best, problem = {}, result.best.copy(), None
-    for index, own in enumerate(layers):
+    for index, own in enumerate(networks):
         try:
-            folded[index] = _fold(own, shape, frames, reference)
+            folded[index] = _fold(model.encoder(own), model.decoders(own), frames, reference)
         except TrainingError as error:  # one collapsed restart must not cost the others
             best[index], problem = np.inf, error
     if not np.isfinite(best).any():
         raise problem or TrainingError(f"training: the losses of all {len(best)} restarts diverged")
     winner = int(np.argmin(best))
-    kept = [folded.get(index, folded[winner]) for index in range(len(layers))]
+    kept = [folded.get(index, folded[winner]) for index in range(len(networks))]
     variance = frames.variance
     return TrainedAutoencoder(
         encoder=folded[winner][0],
-        losses=best * variance,
+        losses=np.where(np.isfinite(best), result.terms["reconstruction"], np.inf) * variance,
         train_losses=np.where(np.isfinite(best), train_best, np.inf) * variance,
         train_curves=result.train * variance,
         validation_curves=result.validation * variance,
@@ -230,7 +234,7 @@ def _collect(
         n_epochs=result.train.shape[1],
         n_validation=int(frames.held_out.sum()),
         restart_encoders=tuple(encoder for encoder, _ in kept),
-        restart_decoders=tuple(decoder for _, decoder in kept),
+        restart_decoders=tuple(next(iter(decoders.values())) for _, decoders in kept),
     )
 
 
@@ -252,9 +256,11 @@ def _with_chosen(
     )
 
 
-def _fold(layers: Layers, shape: Shape, frames: Frames, reference: FloatArray) -> tuple[Encoder, Layers]:
-    """Normalisation of inputs and outputs moved into the first and last layers of encoder and decoder."""
-    encoder, decoder = list(layers[: shape.n_encoder_layers]), list(layers[shape.n_encoder_layers :])
+def _fold(
+    chain: Chain, decoders: Mapping[str, Chain], frames: Frames, reference: FloatArray
+) -> tuple[Encoder, dict[str, Layers]]:
+    """Normalisation of inputs and outputs moved into the first and last layers of encoder and decoders."""
+    encoder = list(chain.layers())
     code = np.concatenate([feed_forward(encoder, frames.x(part).astype(float)) for part in frames.parts()])
     centre = frames.weights @ code
     spread = np.sqrt(frames.weights @ (code - centre) ** 2)
@@ -267,13 +273,13 @@ def _fold(layers: Layers, shape: Shape, frames: Frames, reference: FloatArray) -
     encoder[-1] = (w / spread[:, None], (b - centre) / spread)
     w, b = encoder[0]
     encoder[0] = (w / frames.scale, b - w @ frames.mean / frames.scale)
-    w, b = decoder[0]
-    decoder[0] = (w * spread, b + w @ centre)
-    w, b = decoder[-1]
-    decoder[-1] = (w * frames.scale, b * frames.scale + frames.mean)
-    return (
-        Encoder(
-            reference=reference, weights=tuple(w for w, _ in encoder), biases=tuple(b for _, b in encoder)
-        ),
-        decoder,
-    )
+    folded: dict[str, Layers] = {}
+    for name, own in decoders.items():
+        decoder = list(own.layers())
+        w, b = decoder[0]
+        decoder[0] = (w * spread, b + w @ centre)
+        w, b = decoder[-1]
+        decoder[-1] = (w * frames.scale, b * frames.scale + frames.mean)
+        folded[name] = decoder
+    weights, biases = zip(*encoder, strict=True)
+    return Encoder(reference=reference, weights=weights, biases=biases), folded
