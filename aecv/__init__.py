@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aecv.workflow.profiles import free_energy
     from aecv.workflow.run_folder.cv_of_run import load_cv
     from aecv.workflow.sample_along import sample_along
-    from aecv.workflow.story.reporting import write_report
+    from aecv.workflow.story.report import write_report
     from aecv.workflow.story.status import status
     from aecv.workflow.study.applied import apply
     from aecv.workflow.study.offline import score, score_in_run, train
@@ -61,7 +61,7 @@ _HOMES = {
     "free_energy": "aecv.workflow.profiles",
     "status": "aecv.workflow.story.status",
     "export": "aecv.workflow.exporting.export_folder",
-    "write_report": "aecv.workflow.story.reporting",
+    "write_report": "aecv.workflow.story.report",
     "AecvError": "aecv.ground.errors",
 }
 """Where each name of the API lives."""

@@ -31,7 +31,7 @@ from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.stage_records import damages, read_stage
 from aecv.workflow.run_folder.timing import Timing
-from aecv.workflow.story.reporting.history import read_production, read_record, read_training
+from aecv.workflow.story.history import read_production, read_record, read_training
 from aecv.workflow.story.status import status
 from tests.test_fuzz import EFFORT, damaged, edited, problem_of, reads_or_says
 from tests.workflow import hand

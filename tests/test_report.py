@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from aecv.commands import report
 from aecv.ground.errors import StoreError
-from aecv.workflow.story.reporting import write_report
+from aecv.workflow.story.report import write_report
 from tests.workflow.conftest import small_run  # noqa: F401
 
 

@@ -24,7 +24,7 @@ def main(run: Path, out: Path | None, open_it: bool) -> None:
       aecv report runs/ala2_phi_psi --out phi_psi.html
     """
     # mdtraj and SciPy take seconds to load: only when there is something for them to do
-    from aecv.workflow.story.reporting import write_report
+    from aecv.workflow.story.report import write_report
 
     path = write_report(run, out)
     say(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -22,7 +22,7 @@ from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, as_system
-from aecv.results.page.content import State
+from aecv.results.story.content import State
 from aecv.sampling.dynamics.segments import WalkerState
 from aecv.sampling.dynamics.walkers import Plan
 from aecv.sampling.engines.choice import require_engine
@@ -52,7 +52,7 @@ from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.store import Place, RunDirectory, check_folder, write_summary
 from aecv.workflow.story.pictures import draw_run, scores
 from aecv.workflow.story.production_pictures import draw_production, remove_production_pictures
-from aecv.workflow.story.reporting import told_when_stopped, update_report
+from aecv.workflow.story.report import told_when_stopped, update_report
 
 logger = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.store import ALONG, RunDirectory, check_folder
 from aecv.workflow.run_folder.timing import Timing
 from aecv.workflow.story.production_pictures import draw_production
-from aecv.workflow.story.reporting import told_when_stopped, update_report
+from aecv.workflow.story.report import told_when_stopped, update_report
 from aecv.workflow.weights.pool import BiasedIteration
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,10 @@ import pytest
 
 from aecv.ground.errors import StoreError
 from aecv.results.page import page as page_module
-from aecv.results.page.content import (
+from aecv.results.page.drawing import Slot, band, numbers, plain
+from aecv.results.page.energy_figures import energy_slots
+from aecv.results.page.page import render, script_json
+from aecv.results.story.content import (
     History,
     InTime,
     Landscape,
@@ -26,9 +29,6 @@ from aecv.results.page.content import (
     Table,
     Walkers,
 )
-from aecv.results.page.drawing import Slot, band, numbers, plain
-from aecv.results.page.energy_figures import energy_slots
-from aecv.results.page.page import render, script_json
 from tests.results.report_reader import Page
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\"'&amp; <!-- \u2028 {{ 7 * 7 }}"

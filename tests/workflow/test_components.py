@@ -17,7 +17,7 @@ from aecv.results.formats.fes import read_fes
 from aecv.workflow.loop import Outcome, iterate
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Bias, Samples
-from aecv.workflow.story.reporting.words import facts_of_loop
+from aecv.workflow.story.words import facts_of_loop
 from tests.workflow.conftest import SMALL
 
 SHORT = (

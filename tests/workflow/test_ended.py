@@ -13,7 +13,7 @@ from aecv.molecules.spec import load_system
 from aecv.workflow import loop
 from aecv.workflow.loop import iterate
 from aecv.workflow.run_folder.ended import GO_ON, ended_by, noting_the_end, read_end
-from aecv.workflow.story.reporting import write_report
+from aecv.workflow.story.report import write_report
 from aecv.workflow.story.status import status
 from tests.workflow.conftest import SMALL
 

@@ -20,7 +20,7 @@ from aecv.ground.units import thermal_energy
 from aecv.molecules.spec import load_system
 from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import read_fes, write_fes
-from aecv.results.page.content import Story
+from aecv.results.story.content import Story
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.loop import iterate
 from aecv.workflow.run_folder.in_use import is_in_use
@@ -28,14 +28,14 @@ from aecv.workflow.run_folder.manifest import read_manifest
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.sample_along import sample_along
-from aecv.workflow.story import reporting
+from aecv.workflow.story import report
+from aecv.workflow.story.described import repeating, setting_groups
+from aecv.workflow.story.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
+from aecv.workflow.story.reading import read_story
 from aecv.workflow.story.record_table import COLUMNS
-from aecv.workflow.story.reporting import told_when_stopped, update_report, write_report
-from aecv.workflow.story.reporting.described import repeating, setting_groups
-from aecv.workflow.story.reporting.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
-from aecv.workflow.story.reporting.reading import read_story
-from aecv.workflow.story.reporting.steps import steps_of_loop
+from aecv.workflow.story.report import told_when_stopped, update_report, write_report
 from aecv.workflow.story.status import status
+from aecv.workflow.story.steps import steps_of_loop
 from tests.results.report_reader import Page
 from tests.workflow import hand
 from tests.workflow.hand import reseal
@@ -296,7 +296,7 @@ def test_a_report_that_fails_is_a_warning(
         raise ZeroDivisionError("by nothing")
 
     before = (copied / "report.html").read_bytes()
-    monkeypatch.setattr(reporting, "render", broken)
+    monkeypatch.setattr(report, "render", broken)
     with caplog.at_level(logging.WARNING, "aecv"):
         update_report(copied, "running")
     assert [record.getMessage() for record in caplog.records] == [

@@ -8,8 +8,8 @@ from aecv.ground.settings import ConvergenceSettings
 from aecv.molecules.spec import load_system
 from aecv.workflow.learning.verdict import TRIAL, judge
 from aecv.workflow.run_folder.records import IterationRecord, required_score
-from aecv.workflow.story.reporting.steps import steps_of_loop
-from aecv.workflow.story.reporting.words import table_of
+from aecv.workflow.story.steps import steps_of_loop
+from aecv.workflow.story.words import table_of
 from tests.workflow.hand import record
 
 MISSED = "hardly entered from elsewhere: the basin of start 1 (0 times)"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aecv.ground.arrays import FloatArray
-from aecv.results.page.content import Quantity
+from aecv.results.story.content import Quantity
 
 Trace = dict[str, Any]
 

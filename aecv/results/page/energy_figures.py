@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from aecv.ground.arrays import FloatArray
-from aecv.results.page.content import Landscape, Place, Stop, Story
 from aecv.results.page.drawing import (
     BANDS,
     ENERGY,
@@ -23,6 +22,7 @@ from aecv.results.page.drawing import (
     numbers,
     plain,
 )
+from aecv.results.story.content import Landscape, Place, Stop, Story
 
 Z = 1.96
 MOST_KJ_MOL = 60.0

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from aecv.results.page.content import History, Point, Story, Training, Walkers
 from aecv.results.page.drawing import (
     ENERGY,
     LINES,
@@ -17,6 +16,7 @@ from aecv.results.page.drawing import (
     numbers,
     plain,
 )
+from aecv.results.story.content import History, Point, Story, Training, Walkers
 
 MOST_TICKS = 12
 """Of iterations on an axis."""

@@ -21,11 +21,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from aecv.ground.errors import StoreError
-from aecv.results.page.content import Story
 from aecv.results.page.drawing import Slot
 from aecv.results.page.energy_figures import energy_slots
 from aecv.results.page.history_figures import history_slots
 from aecv.results.page.structure_figures import stop_labels, structure_slots
+from aecv.results.story.content import Story
 
 CITATIONS = (
     (

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from aecv.ground.arrays import FloatArray
-from aecv.results.page.content import Story, Structures
 from aecv.results.page.drawing import BANDS, ENERGY, INK, LINES, Slot, axis, estimate, numbers, plain
+from aecv.results.story.content import Story, Structures
 
 Z = 1.96
 

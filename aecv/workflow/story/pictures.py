@@ -18,7 +18,7 @@ from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord, required_score
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.store import RunDirectory
-from aecv.workflow.story.reporting.history import read_training
+from aecv.workflow.story.history import read_training
 
 
 def scores(records: Sequence[IterationRecord], settings: ConvergenceSettings) -> Figure:

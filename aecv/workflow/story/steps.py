@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from aecv.ground.settings import Settings
-from aecv.results.page.content import State, Step
+from aecv.results.story.content import State, Step
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.learning.verdict import AFTER_TRIAL, shortfall, unreachable
 from aecv.workflow.run_folder.ended import GO_ON, Ended

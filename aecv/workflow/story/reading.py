@@ -10,7 +10,7 @@ from typing import TypeVar
 from aecv.ground.errors import AecvError, StoreError, first_line
 from aecv.ground.layers import to_toml, validate
 from aecv.ground.settings import Settings
-from aecv.results.page.content import Place, State, Story
+from aecv.results.story.content import Place, State, Story
 from aecv.workflow.free_energies.production import Production, folder_name
 from aecv.workflow.learning.verdict import TRIAL, judge
 from aecv.workflow.run_folder.ended import FILE_NAME as ENDED
@@ -23,13 +23,13 @@ from aecv.workflow.run_folder.sampled import STARTS, Sampled, is_sample_run
 from aecv.workflow.run_folder.stage_records import damages
 from aecv.workflow.run_folder.store import ALONG, name_of
 from aecv.workflow.run_folder.timing import Timing
-from aecv.workflow.story.reporting.described import repeating, setting_groups
-from aecv.workflow.story.reporting.history import read_history, read_production, read_record, read_training
-from aecv.workflow.story.reporting.places import Source, chosen_places, numbers_in, read_place
-from aecv.workflow.story.reporting.steps import steps_of_loop, steps_of_sample
-from aecv.workflow.story.reporting.structures import read_structures
-from aecv.workflow.story.reporting.walkers import read_walkers
-from aecv.workflow.story.reporting.words import (
+from aecv.workflow.story.described import repeating, setting_groups
+from aecv.workflow.story.history import read_history, read_production, read_record, read_training
+from aecv.workflow.story.places import Source, chosen_places, numbers_in, read_place
+from aecv.workflow.story.steps import steps_of_loop, steps_of_sample
+from aecv.workflow.story.structures import read_structures
+from aecv.workflow.story.walkers import read_walkers
+from aecv.workflow.story.words import (
     facts_of_loop,
     facts_of_sample,
     progress_words,

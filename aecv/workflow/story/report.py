@@ -7,10 +7,10 @@ from pathlib import Path
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
-from aecv.results.page.content import State
 from aecv.results.page.page import render
+from aecv.results.story.content import State
 from aecv.workflow.run_folder.ended import noting_the_end
-from aecv.workflow.story.reporting.reading import read_story
+from aecv.workflow.story.reading import read_story
 
 logger = logging.getLogger(__name__)
 

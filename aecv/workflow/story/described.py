@@ -12,7 +12,7 @@ from aecv.ground.errors import AecvError
 from aecv.ground.layers import differences
 from aecv.ground.settings import Settings
 from aecv.molecules.spec import load_system, shipped_systems
-from aecv.results.page.content import SettingRow
+from aecv.results.story.content import SettingRow
 from aecv.workflow.run_folder.manifest import Manifest
 
 _OF_SYSTEM = ("system", "particle", "cv", "observables", "delta_f")

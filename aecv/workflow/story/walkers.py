@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from aecv.ground.settings import Settings
-from aecv.results.page.content import Walkers
+from aecv.results.story.content import Walkers
 from aecv.workflow.free_energies.basins import StoredStarts
 from aecv.workflow.free_energies.coverage import StoredCoverage
 from aecv.workflow.run_folder.samples import Samples
-from aecv.workflow.story.reporting.places import Source, component, quantity
+from aecv.workflow.story.places import Source, component, quantity
 
 MOST_TIMES = 300
 """Of every walker, on the page."""

@@ -15,7 +15,7 @@ from aecv.ground.units import thermal_energy
 from aecv.numerics.statistics.intervals import aligned
 from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import FesFile, read_fes
-from aecv.results.page.content import InTime, Landscape, Place, Quantity
+from aecv.results.story.content import InTime, Landscape, Place, Quantity
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
 

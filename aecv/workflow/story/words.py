@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aecv.ground.settings import ConvergenceSettings, Settings
-from aecv.results.page.content import State, Table
+from aecv.results.story.content import State, Table
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.run_folder.records import IterationRecord, required_score
 from aecv.workflow.run_folder.sampled import Sampled

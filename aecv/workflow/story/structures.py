@@ -17,10 +17,10 @@ from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.landscape import Basin, find_basins, lowest_path
 from aecv.results.formats.fes import FesFile, read_fes
 from aecv.results.formats.trajectory import pick_frames
-from aecv.results.page.content import Quantity, Stop, Structures
+from aecv.results.story.content import Quantity, Stop, Structures
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
-from aecv.workflow.story.reporting.places import Source, grid_of, quantity
+from aecv.workflow.story.places import Source, grid_of, quantity
 
 MIN_DEPTH_KT = 2.0
 """Shallower minima of an estimate are noise more often than not."""

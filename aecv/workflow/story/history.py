@@ -11,7 +11,7 @@ import numpy as np
 from aecv.ground.arrays import FloatArray
 from aecv.ground.forms import Count, Number, in_form, read_form
 from aecv.ground.settings import Settings
-from aecv.results.page.content import History, Point, Training
+from aecv.results.story.content import History, Point, Training
 from aecv.workflow.free_energies.exact import read_exact_delta_f
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.run_folder.records import IterationRecord, required_score
