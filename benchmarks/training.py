@@ -21,6 +21,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE
@@ -120,8 +121,7 @@ def trained(
     longer = {"max_epochs": epochs, "patience": patience, "restarts": restarts}
     began = time.perf_counter()
     result = train_autoencoder(
-        positions,
-        weights,
+        FrameTable(positions, weights),
         reference,
         autoencoder=autoencoder,
         training=training.model_copy(update=longer),

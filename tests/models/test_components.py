@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training.components import NEIGHBOURS, rank_components
 from aecv.models.training.train import train_autoencoder
 from aecv.models.training.training_data import Frames
@@ -85,7 +86,7 @@ def data() -> np.ndarray:
 def trained_with(data: np.ndarray, **changes):
     autoencoder = AutoencoderSettings(hidden=(20,), latent=4, **changes)
     return train_autoencoder(
-        data, np.ones(len(data)), REFERENCE, autoencoder=autoencoder, training=QUICK, seed=3
+        FrameTable(data, np.ones(len(data))), REFERENCE, autoencoder=autoencoder, training=QUICK, seed=3
     )
 
 
@@ -126,7 +127,9 @@ def test_where_all_are_biased_nothing_is_sorted(data):
     three = AutoencoderSettings(hidden=(20,), latent=3)
     named = AutoencoderSettings(hidden=(20,), latent=3, bias_components=(0, 1, 2))
     one, other = (
-        train_autoencoder(data, np.ones(len(data)), REFERENCE, autoencoder=own, training=QUICK, seed=3)
+        train_autoencoder(
+            FrameTable(data, np.ones(len(data))), REFERENCE, autoencoder=own, training=QUICK, seed=3
+        )
         for own in (three, named)
     )
     assert one.components == other.components == ()

@@ -7,14 +7,15 @@ import torch
 
 from aecv.ground.errors import AlignmentError, TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.networks.layers import Mirrored, Shape
 from aecv.models.networks.starts import principal_starts, random_start
 from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.training.optimisation import fit, rows_of
 from aecv.models.training.train import train_autoencoder, train_replicas
 from aecv.models.training.training_data import (
+    Frames,
     block_bootstrap,
-    prepare,
     prepare_replicas,
     systematic_resample,
     validation_blocks,
@@ -30,6 +31,13 @@ NOISE_NM = 0.004
 def stacked(starts, activation="tanh") -> TanhStack:
     networks = [Mirrored(start, activation=activation) for start in starts]
     return TanhStack(networks, lambda batch: (batch.x, batch.x))
+
+
+def prepare(x, w, reference, *, training, seed) -> Frames:
+    """Training data of all frames."""
+    everything = [np.arange(len(w))]
+    table = FrameTable(x, w)
+    return prepare_replicas(table, reference, replicas=everything, training=training, seeds=[seed])[0]
 
 
 def molecule(n_frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +75,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def trained(data):
     _, x, w = data
-    return train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
+    return train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
 
 
 def test_linear_autoencoder_reaches_the_principal_component_residual(data):
@@ -130,8 +138,8 @@ def test_best_weights_are_kept_and_the_best_restart_wins(trained):
 
 def test_same_seed_same_arrays_other_seed_others(data, trained):
     _, x, w = data
-    again = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
-    other = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=4)
+    again = train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
+    other = train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=QUICK, seed=4)
     np.testing.assert_array_equal(again.validation_curves, trained.validation_curves)
     for a, b in zip(again.encoder.weights, trained.encoder.weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -142,7 +150,9 @@ def test_frames_of_weight_zero_and_the_scale_of_weights_do_not_matter(data, trai
     _, x, w = data
     nonsense = np.concatenate([x, np.full((500, 5, 3), 3.0), np.full((5, 5, 3), np.nan)])
     weights = 8 * np.concatenate([w, np.zeros(505)])
-    again = train_autoencoder(nonsense, weights, REFERENCE, autoencoder=ONE, training=QUICK, seed=3)
+    again = train_autoencoder(
+        FrameTable(nonsense, weights), REFERENCE, autoencoder=ONE, training=QUICK, seed=3
+    )
     np.testing.assert_array_equal(again.losses, trained.losses)
 
 
@@ -155,7 +165,7 @@ def test_weights_decide_what_is_learned():
     lost = {}
     for heavy in (0, 1):
         w = np.where(which == heavy, 1.0, 0.01)
-        result = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=QUICK, seed=1)
+        result = train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=QUICK, seed=1)
         aligned = align(REFERENCE, x)
         square = np.sum((result.decode(encode(result.encoder, x)) - aligned) ** 2, axis=(1, 2))
         lost[heavy] = [square[which == k].sum() / spread(aligned[which == k]) for k in (0, 1)]
@@ -173,7 +183,7 @@ def test_early_stopping_ends_a_training_that_only_learns_noise():
     x = REFERENCE + 0.01 * rng.standard_normal((120, 5, 3))
     settings = TrainingSettings(restarts=2, max_epochs=200, patience=5, learning_rate=0.01)
     result = train_autoencoder(
-        x, np.ones(120), REFERENCE, autoencoder=AutoencoderSettings(), training=settings, seed=1
+        FrameTable(x, np.ones(120)), REFERENCE, autoencoder=AutoencoderSettings(), training=settings, seed=1
     )
     assert result.n_epochs < 100
     assert np.all(result.train_losses < result.losses)
@@ -183,7 +193,7 @@ def test_restarts_agree_from_the_principal_start(data):
     """Latent spaces of independent restarts are one linear map away from each other."""
     _, x, w = data
     many = QUICK.model_copy(update={"restarts": 4})
-    result = train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=many, seed=11)
+    result = train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=many, seed=11)
     xi = np.array([encode(encoder, x)[:, 0] for encoder in result.restart_encoders])
     assert np.min(np.corrcoef(xi) ** 2) > 0.98
     assert result.losses.max() < 1.1 * result.losses.min()
@@ -235,7 +245,9 @@ def test_large_tables_in_single_precision_and_parts_are_the_small_one(data, monk
 def test_replicas_share_one_table(data):
     _, x, w = data
     halves = [np.arange(2000), np.arange(1000, 4000)]
-    first, second = prepare_replicas(x, w, REFERENCE, replicas=halves, training=QUICK, seeds=[1, 2])
+    first, second = prepare_replicas(
+        FrameTable(x, w), REFERENCE, replicas=halves, training=QUICK, seeds=[1, 2]
+    )
     assert first.table is second.table
     assert rows_of([first, second], held_out=False).table.data_ptr() == first.table.ctypes.data
 
@@ -256,7 +268,7 @@ def test_restarts_do_not_touch_each_other(data):
 def test_a_replica_of_all_frames_is_the_ordinary_training(data, trained):
     _, x, w = data
     (replica,) = train_replicas(
-        x, w, REFERENCE, replicas=[np.arange(len(x))], autoencoder=ONE, training=QUICK, seeds=[3]
+        FrameTable(x, w), REFERENCE, replicas=[np.arange(len(x))], autoencoder=ONE, training=QUICK, seeds=[3]
     )
     np.testing.assert_array_equal(replica.validation_curves, trained.validation_curves)
     np.testing.assert_array_equal(replica.encoder.weights[0], trained.encoder.weights[0])
@@ -267,9 +279,13 @@ def test_a_replica_of_half_the_frames_is_a_training_on_that_half(data):
     _, x, w = data
     calm = QUICK.model_copy(update={"learning_rate": 0.005})
     halves = [np.arange(2000), np.arange(2000, 4000)]
-    both = train_replicas(x, w, REFERENCE, replicas=halves, autoencoder=ONE, training=calm, seeds=[5, 6])
+    both = train_replicas(
+        FrameTable(x, w), REFERENCE, replicas=halves, autoencoder=ONE, training=calm, seeds=[5, 6]
+    )
     for half, seed, replica in zip(halves, (5, 6), both, strict=True):
-        alone = train_autoencoder(x[half], w[half], REFERENCE, autoencoder=ONE, training=calm, seed=seed)
+        alone = train_autoencoder(
+            FrameTable(x[half], w[half]), REFERENCE, autoencoder=ONE, training=calm, seed=seed
+        )
         np.testing.assert_allclose(replica.losses, alone.losses, rtol=0.01)
         np.testing.assert_allclose(replica.train_curves[:, 0], alone.train_curves[:, 0], rtol=1e-3)
         assert replica.variance == alone.variance
@@ -282,14 +298,16 @@ def test_copies_of_a_frame_are_weight(data):
     """A frame that is there twice counts as one of twice the weight; one of weight zero as none."""
     _, x, w = data
     twice = prepare_replicas(
-        x, w, REFERENCE, replicas=[np.repeat(np.arange(1000), 2)], training=QUICK, seeds=[1]
+        FrameTable(x, w), REFERENCE, replicas=[np.repeat(np.arange(1000), 2)], training=QUICK, seeds=[1]
     )[0]
     once = prepare(x[:1000], 2 * w[:1000], REFERENCE, training=QUICK, seed=1)
     np.testing.assert_allclose(twice.mean, once.mean, rtol=1e-12)
     np.testing.assert_allclose(twice.scale, once.scale, rtol=1e-12)
     np.testing.assert_allclose(twice.weights[::2] + twice.weights[1::2], once.weights, rtol=1e-12)
     some = np.where(np.arange(4000) % 2 == 0, w, 0.0)
-    half = prepare_replicas(x, some, REFERENCE, replicas=[np.arange(1000)], training=QUICK, seeds=[1])[0]
+    half = prepare_replicas(
+        FrameTable(x, some), REFERENCE, replicas=[np.arange(1000)], training=QUICK, seeds=[1]
+    )[0]
     np.testing.assert_array_equal(
         half.x(), prepare(x[:1000:2], w[:1000:2], REFERENCE, training=QUICK, seed=1).x()
     )
@@ -298,10 +316,8 @@ def test_copies_of_a_frame_are_weight(data):
 def test_held_out_frames_of_every_set_have_the_loss_of_their_own_networks(data):
     """Sets of different sizes in one table: the filling counts nothing."""
     _, x, w = data
-    sets = [
-        prepare(x[:1000], w[:1000], REFERENCE, training=QUICK, seed=1),
-        prepare(x[1000:3500], w[1000:3500], REFERENCE, training=QUICK, seed=2),
-    ]
+    parts = [np.arange(1000), np.arange(1000, 3500)]
+    sets = prepare_replicas(FrameTable(x, w), REFERENCE, replicas=parts, training=QUICK, seeds=[1, 2])
     shape = Shape(n_inputs=15, hidden=(8,), latent=1)
     starts = [random_start(shape, np.random.default_rng(k)) for k in range(4)]
     losses = rows_of(sets, held_out=True).losses(stacked(starts))["total"]
@@ -353,8 +369,7 @@ def test_number_of_threads_is_restored(data):
     short = QUICK.model_copy(update={"max_epochs": 1})
     seen = []
     train_autoencoder(
-        x,
-        w,
+        FrameTable(x, w),
         REFERENCE,
         autoencoder=ONE,
         training=short,
@@ -370,7 +385,7 @@ def test_bad_input_says_what_is_needed(data):
 
     def attempt(x, w, **changes):
         settings = QUICK.model_copy(update=changes)
-        return train_autoencoder(x, w, REFERENCE, autoencoder=ONE, training=settings, seed=1)
+        return train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=settings, seed=1)
 
     damaged = x.copy()
     damaged[7, 2, 1] = np.nan
@@ -396,7 +411,7 @@ def test_alanine_dipeptide_beats_principal_components(shared_data):
     x = trajectory.xyz[:, atoms].astype(float)
     settings = TrainingSettings(restarts=2, max_epochs=10)
     result = train_autoencoder(
-        x, np.ones(len(x)), x[0], autoencoder=AutoencoderSettings(), training=settings, seed=1
+        FrameTable(x, np.ones(len(x))), x[0], autoencoder=AutoencoderSettings(), training=settings, seed=1
     )
     residual = principal_residual(align(x[0], x).reshape(len(x), -1), np.ones(len(x)), 2)
     assert result.fraction_of_variance < 0.75 * residual

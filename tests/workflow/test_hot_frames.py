@@ -10,17 +10,17 @@ import pytest
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import silent
 from aecv.models.cvs.cv_files import load_cv
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.learning import learning_stage
 from aecv.workflow.learning.next_cv import _with_hot
-from aecv.workflow.learning.threshold import WeightedFrames
 from aecv.workflow.run_folder.store import RunDirectory
 from tests.workflow.conftest import SMALL
 
 
-def frames_with(weights: list[float]) -> WeightedFrames:
-    return WeightedFrames(positions=np.zeros((len(weights), 2, 3)), weights=np.array(weights))
+def frames_with(weights: list[float]) -> FrameTable:
+    return FrameTable(positions=np.zeros((len(weights), 2, 3)), weights=np.array(weights))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])

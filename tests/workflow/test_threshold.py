@@ -8,13 +8,13 @@ import pytest
 
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import ConvergenceSettings, Settings
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training import train as training
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.workflow.learning import threshold
 from aecv.workflow.learning.threshold import (
     Threshold,
-    WeightedFrames,
     bootstrap_threshold,
     consensus_restart,
     score_quantile,
@@ -31,7 +31,7 @@ def settings(*more: str) -> Settings:
 
 def s_min(motion: np.ndarray, **other: Any) -> Threshold:
     """Threshold of frames that follow a motion about the reference, each of the same weight."""
-    frames = WeightedFrames(positions=REFERENCE + motion, weights=np.ones(len(motion)))
+    frames = FrameTable(positions=REFERENCE + motion, weights=np.ones(len(motion)))
     return bootstrap_threshold(frames, frames, REFERENCE, settings=settings(), power=1.0, seed=1, **other)
 
 
@@ -82,10 +82,12 @@ def test_replicas_that_cannot_be_trained_are_left_out(monkeypatch: pytest.Monkey
 
 def test_thinning_keeps_frames_with_weight() -> None:
     weights = np.tile([0.0, 1.0, 2.0], 30_000)
-    frames = WeightedFrames(positions=np.arange(90_000.0)[:, None, None], weights=weights).thinned()
+    frames = FrameTable(positions=np.arange(90_000.0)[:, None, None], weights=weights).thinned(
+        threshold.MOST_FRAMES
+    )
     assert threshold.MOST_FRAMES / 2 < len(frames.weights) <= threshold.MOST_FRAMES
     assert frames.weights.min() == 1.0
-    np.testing.assert_array_equal(weights[frames.positions[:, 0, 0].astype(int)], frames.weights)
+    np.testing.assert_array_equal(weights[frames.chosen[:, 0, 0].astype(int)], frames.weights)
 
 
 def linear_encoder(rows: np.ndarray) -> Encoder:
@@ -100,7 +102,7 @@ def test_of_equally_good_restarts_the_one_like_the_others_is_taken() -> None:
     rows = [other, base + 0.4 * rng.normal(size=(1, 12)), base, base + 0.4 * rng.normal(size=(1, 12)), -other]
     encoders = tuple(linear_encoder(row) for row in rows)
     positions = encoders[0].reference + 0.05 * rng.normal(size=(800, 4, 3))
-    frames = WeightedFrames(positions=positions, weights=np.ones(800))
+    frames = FrameTable(positions=positions, weights=np.ones(800))
     trained: Any = SimpleNamespace(
         losses=np.array([1.0, 1.03, 1.02, 1.04, 1.5]), restart_encoders=encoders, best_restart=0
     )

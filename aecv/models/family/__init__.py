@@ -25,5 +25,5 @@ def model_of(settings: AutoencoderSettings, n_inputs: int) -> Model:
 def stack_of(model: Model, networks: Sequence[nn.Module]) -> Stack:
     """Networks side by side; with the fast gradient where the loss is the autoencoder's own."""
     if isinstance(model, Autoencoder) and type(model).losses is Autoencoder.losses:
-        return TanhStack(networks, model.pair)
+        return TanhStack(networks, model.pair, model.n_noise)
     return VmapStack(model, networks)

@@ -85,9 +85,11 @@ class Stack(Protocol):
 
     Attributes:
         parameters: stacks of matrices, shape (R, n, m); changed in place by the optimiser.
+        n_noise: see `Model`.
     """
 
     parameters: list[Tensor]
+    n_noise: int
 
     @property
     def n_stacked(self) -> int:

@@ -28,6 +28,7 @@ class TanhStack:
 
     Args:
         networks: `Mirrored`, of one shape and activation.
+        n_noise: random numbers per frame that `pair` takes.
         pair: what a batch is encoded from, and what it is decoded to, each of shape (R, B, D): the same for
             an autoencoder, with noise on the first for a denoising one, the second later for a lagged one.
 
@@ -35,8 +36,8 @@ class TanhStack:
         parameters: per layer W with b as its last row, shape (R, n_in + 1, n_out), float32.
     """
 
-    def __init__(self, networks: Sequence[Any], pair: Pair) -> None:
-        self._template, self._pair = networks[0], pair
+    def __init__(self, networks: Sequence[Any], pair: Pair, n_noise: int = 0) -> None:
+        self._template, self._pair, self.n_noise = networks[0], pair, n_noise
         layers = [[*own.encoder.matrices, *own.decoder.matrices] for own in networks]
         self.parameters = [torch.stack([m.detach() for m in layer]) for layer in zip(*layers, strict=True)]
 

@@ -20,7 +20,7 @@ class VmapStack:
     """
 
     def __init__(self, model: Model, networks: Sequence[nn.Module]) -> None:
-        self._template, self._model = copy.deepcopy(networks[0]), model
+        self._template, self.n_noise = copy.deepcopy(networks[0]), model.n_noise
         found, self._buffers = stack_module_state(list(networks))
         self._state = {name: value.detach() for name, value in found.items()}
         self.parameters = [_matrices(value) for value in self._state.values()]

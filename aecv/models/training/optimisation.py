@@ -58,6 +58,7 @@ class Rows:
         index: row of each frame of a set, shape (G, n), the sets filled up to the longest one.
         weights: shape (G, n); 0 where `index` is filled up.
         cumulative: running sum of a set's own weights, per set.
+        later, columns: of the rows of the table, see `Frames`.
     """
 
     table: Tensor
@@ -66,6 +67,8 @@ class Rows:
     index: Tensor
     weights: Tensor
     cumulative: tuple[FloatArray, ...]
+    later: Tensor | None
+    columns: Mapping[str, Tensor]
 
     def at(self, index: Tensor) -> Tensor:
         """Standardised inputs, shape (G, B, D), of rows per set, shape (G, B)."""
@@ -76,43 +79,52 @@ class Rows:
         parts = zip(self.index, self.cumulative, rngs, strict=True)
         return torch.stack([own[torch.from_numpy(systematic_resample(c, n, rng))] for own, c, rng in parts])
 
-    def batch(self, index: Tensor, n_stacked: int, weights: Tensor | None = None) -> Batch:
+    def batch(
+        self, index: Tensor, stack: Stack, noise: torch.Generator, weights: Tensor | None = None
+    ) -> Batch:
         """Rows per set, shape (G, B), and their weights, for every network of each set."""
+        n, n_noise = stack.n_stacked, stack.n_noise
         return Batch(
-            x=_spread(self.at(index), n_stacked),
-            weights=None if weights is None else _spread(weights, n_stacked),
+            x=_spread(self.at(index), n),
+            weights=None if weights is None else _spread(weights, n),
+            later=None if self.later is None else _spread(self.at(self.later[index]), n),
+            columns={name: _spread(own[index], n) for name, own in self.columns.items()},
+            noise=torch.randn((n, index.shape[1], n_noise), generator=noise) if n_noise else None,
         )
 
     def losses(self, stack: Stack) -> dict[str, FloatArray]:
-        """Weighted terms per coordinate of every network on the frames of its set, shape (R,), in float64."""
-        n = stack.n_stacked
+        """Weighted terms per coordinate of every network on the frames of its set, shape (R,), in float64.
+
+        With the same noise every time: what is compared between epochs and restarts differs by them alone.
+        """
+        n, noise = stack.n_stacked, torch.Generator().manual_seed(0)
         total: dict[str, Tensor] = {}
         for rows, part in zip(self.index.split(1000, dim=1), self.weights.split(1000, dim=1), strict=True):
-            for name, value in stack.losses(self.batch(rows, n, part)).items():
+            for name, value in stack.losses(self.batch(rows, stack, noise, part)).items():
                 total[name] = total.get(name, 0.0) + value
         norm = _spread(self.weights.sum(dim=1), n)
         return {name: (value / norm).numpy() for name, value in total.items()}
 
 
 def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
-    """The frames of every set that are held out, or those that are not."""
+    """The frames of every set that are held out, or those that are not; the sets share one table."""
     chosen = [np.flatnonzero(frames.held_out == held_out) for frames in data_sets]
     weights = [frames.weights[rows] for frames, rows in zip(data_sets, chosen, strict=True)]
-    tables = {id(frames.table): frames.table for frames in data_sets}
-    first = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
     index = torch.zeros((len(chosen), max(map(len, chosen))), dtype=torch.int64)
     filled = torch.zeros(index.shape, dtype=torch.float64)
     for k, (own, frames, rows) in enumerate(zip(weights, data_sets, chosen, strict=True)):
-        index[k, : len(own)] = torch.from_numpy(first[id(frames.table)] + frames.rows[rows])
+        index[k, : len(own)] = torch.from_numpy(frames.rows[rows])
         filled[k, : len(own)] = torch.from_numpy(own)
-    (table,) = tables.values() if len(tables) == 1 else (np.concatenate(list(tables.values())),)
+    shared = data_sets[0]
     return Rows(
-        table=torch.from_numpy(table),
+        table=torch.from_numpy(shared.table),
         mean=torch.from_numpy(np.stack([frames.mean for frames in data_sets])[:, None]),
         scale=torch.tensor([frames.scale for frames in data_sets], dtype=torch.float64)[:, None, None],
         index=index,
         weights=filled,
         cumulative=tuple(np.cumsum(own) for own in weights),
+        later=None if shared.later is None else torch.from_numpy(shared.later),
+        columns={name: torch.from_numpy(own) for name, own in shared.columns.items()},
     )
 
 
@@ -147,6 +159,9 @@ def fit(
     n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
     optimiser = Soap(stack.parameters)
     rate = _one_cycle(n_steps * training.max_epochs)
+    noise = torch.Generator()
+    if stack.n_noise:  # others draw the numbers that they always drew
+        noise.manual_seed(int(rngs[0].integers(2**62)))
     best, kept = np.full(stack.n_stacked, np.inf), [p.clone() for p in stack.parameters]
     stale = np.zeros(stack.n_stacked, dtype=int)
     train, validation = [], []
@@ -154,7 +169,7 @@ def fit(
     for epoch in range(training.max_epochs):
         batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
         rates = [training.learning_rate * rate(epoch * n_steps + step) for step in range(n_steps)]
-        train.append(_epoch(stack, seen, batches.unbind(dim=1), optimiser, rates))
+        train.append(_epoch(stack, seen, batches.unbind(dim=1), noise, optimiser, rates))
         found = held_out.losses(stack)
         validation.append(found["total"])
         improved = (validation[-1] < best) & (stale < training.patience)
@@ -177,6 +192,7 @@ def _epoch(
     stack: Stack,
     seen: Rows,
     batches: Sequence[Tensor],
+    noise: torch.Generator,
     optimiser: Soap,
     rates: Sequence[float],
 ) -> FloatArray:
@@ -184,7 +200,7 @@ def _epoch(
     total = torch.zeros(stack.n_stacked)
     for batch, rate in zip(batches, rates, strict=True):
         # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside gradients.
-        losses, gradients = stack.losses_and_gradients(seen.batch(batch, stack.n_stacked))
+        losses, gradients = stack.losses_and_gradients(seen.batch(batch, stack, noise))
         optimiser.step(gradients, rate)
         total += losses
     return (total / (len(batches) * seen.table.shape[1])).double().numpy()

@@ -15,11 +15,12 @@ from aecv.ground.seeds import generator
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.ground.shown import Shown
 from aecv.models.family import model_of, stack_of
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.networks.layers import Chain, Layers, feed_forward
 from aecv.models.networks.model import Batch, Model
 from aecv.models.training.components import Components, rank_components
 from aecv.models.training.optimisation import Fit, fit, one_thread, rows_of
-from aecv.models.training.training_data import Frames, prepare, prepare_replicas, systematic_resample
+from aecv.models.training.training_data import Frames, prepare_replicas, systematic_resample
 from aecv.numerics.kernels.encoder import MOST_NUMBERS, Encoder
 
 START_SAMPLES = 20_000
@@ -81,8 +82,7 @@ class TrainedAutoencoder(Shown):
 
 
 def train_autoencoder(
-    coordinates: ArrayLike,
-    weights: ArrayLike,
+    frames: FrameTable,
     reference: ArrayLike,
     *,
     autoencoder: AutoencoderSettings,
@@ -98,8 +98,7 @@ def train_autoencoder(
     the same input and seed give the same arrays.
 
     Args:
-        coordinates: raw or aligned positions in the order of time, shape (F, n_atoms, 3) [nm].
-        weights: not negative, any normalisation, shape (F,).
+        frames: raw or aligned positions in the order of time, weights, and what else the model needs.
         reference: what frames are aligned onto, shape (n_atoms, 3) [nm]; (0, 3) for no alignment.
         autoencoder: layer sizes.
         training: restarts, epochs and the like.
@@ -113,17 +112,15 @@ def train_autoencoder(
 
     Source: Belkacemi et al., J. Chem. Theory Comput. 18, 59 (2022), doi:10.1021/acs.jctc.1c00415.
     """
-    frames = prepare(coordinates, weights, reference, training=training, seed=seed)
-    origin = np.asarray(reference, dtype=float)
-    (trained,) = _train([frames], origin, autoencoder, training, [seed], on_epoch)
+    everything = np.arange(len(frames.weights))
+    (trained,) = _train(frames, reference, [everything], autoencoder, training, [seed], on_epoch)
     if isinstance(trained, TrainingError):
         raise trained
     return trained
 
 
 def train_replicas(
-    coordinates: ArrayLike,
-    weights: ArrayLike,
+    frames: FrameTable,
     reference: ArrayLike,
     *,
     replicas: Sequence[IntArray],
@@ -134,14 +131,14 @@ def train_replicas(
 ) -> list[TrainedAutoencoder]:
     """Train on several selections of the frames side by side, at the cost of as many restarts on one.
 
-    Replica g is `train_autoencoder` of coordinates[replicas[g]] and weights[replicas[g]] with seeds[g]: its
+    Replica g is `train_autoencoder` of frames.at(replicas[g]) with seeds[g]: its
     own normalisation, validation blocks, starts and batches. Only the number of steps of an epoch is common,
     that of the replicas' mean size. Nothing begins from a network that was trained before. Products of a
     larger stack round differently, and training amplifies it: the same arrays come only from the same stack.
 
     Args:
-        coordinates, weights, reference, autoencoder, training, on_epoch: as `train_autoencoder`.
-        replicas: indices of frames, in the order of time; a frame may be there several times.
+        frames, reference, autoencoder, training, on_epoch: as `train_autoencoder`.
+        replicas: indices of the chosen frames, in the order of time; a frame may be there several times.
         seeds: root of the random numbers of each replica.
 
     Returns:
@@ -150,11 +147,7 @@ def train_replicas(
     Raises:
         TrainingError, AlignmentError: as `train_autoencoder`; for divergence when it happened everywhere.
     """
-    data_sets = prepare_replicas(
-        coordinates, weights, reference, replicas=replicas, training=training, seeds=seeds
-    )
-    origin = np.asarray(reference, dtype=float)
-    results = _train(data_sets, origin, autoencoder, training, seeds, on_epoch)
+    results = _train(frames, reference, replicas, autoencoder, training, seeds, on_epoch)
     problems = [result for result in results if isinstance(result, TrainingError)]
     if len(problems) == len(results):
         raise problems[0]
@@ -166,15 +159,20 @@ def train_replicas(
 
 
 def _train(
-    data_sets: Sequence[Frames],
-    reference: FloatArray,
+    table: FrameTable,
+    reference: ArrayLike,
+    replicas: Sequence[IntArray],
     autoencoder: AutoencoderSettings,
     training: TrainingSettings,
     seeds: Sequence[int],
     on_epoch: Callable[[], None],
 ) -> list[TrainedAutoencoder | TrainingError]:
-    """A training per data set, or why there is none."""
-    model = model_of(autoencoder, data_sets[0].n_inputs)
+    """A training per replica, or why there is none."""
+    origin = np.asarray(reference, dtype=float)
+    model = model_of(autoencoder, table.positions[:1].size)
+    data_sets = prepare_replicas(
+        table, origin, replicas=replicas, training=training, seeds=seeds, needs=model.needs
+    )
     networks: list[nn.Module] = []
     for frames, seed in zip(data_sets, seeds, strict=True):
         start = _start_samples(frames, generator(seed, "training", "samples"))
@@ -190,7 +188,7 @@ def _train(
         own = slice(index * training.restarts, (index + 1) * training.restarts)
         trained = [stack.network(restart) for restart in range(own.start, own.stop)]
         try:
-            found = _collect(model, trained, frames, reference, result.of(own), train_best[own])
+            found = _collect(model, trained, frames, origin, result.of(own), train_best[own])
             collected.append(_with_chosen(found, frames, autoencoder))
         except TrainingError as error:
             collected.append(error)
@@ -201,7 +199,12 @@ def _start_samples(frames: Frames, rng: np.random.Generator) -> Batch:
     train = np.flatnonzero(~frames.held_out)
     n = min(START_SAMPLES, MOST_NUMBERS // frames.n_inputs * 2, len(train))
     chosen = systematic_resample(np.cumsum(frames.weights[train]), n, rng)
-    return Batch(x=torch.from_numpy(frames.x(train[chosen]).astype(float)))
+    rows = frames.rows[train[chosen]]
+    return Batch(
+        x=torch.from_numpy(frames.at(rows).astype(float)),
+        later=None if frames.later is None else torch.from_numpy(frames.at(frames.later[rows]).astype(float)),
+        columns={name: torch.from_numpy(own[rows]) for name, own in frames.columns.items()},
+    )
 
 
 def _collect(

@@ -1,7 +1,7 @@
 """Frames made ready for training: aligned, standardised, split into training and validation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator
 from aecv.ground.settings import TrainingSettings
+from aecv.models.inputs.frame_table import FrameTable
+from aecv.models.networks.model import Needs
 from aecv.numerics.kernels.encoder import MOST_NUMBERS, align, chunks
 
 MIN_FRAMES = 100
@@ -30,6 +32,8 @@ class Frames:
         held_out: frames for validation, shape (F,).
         mean: weighted mean of the aligned coordinates [nm], shape (D,).
         scale: root of the weighted variance averaged over coordinates [nm].
+        later: row of the table a lag later than a row, shape (n,); None where the model needs none.
+        columns: name -> numbers of each row of the table, shape (n, q); those that the model needs.
     """
 
     table: NDArray[np.floating]
@@ -38,6 +42,8 @@ class Frames:
     held_out: BoolArray
     mean: FloatArray
     scale: float
+    later: IntArray | None = None
+    columns: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def variance(self) -> float:
@@ -50,60 +56,91 @@ class Frames:
 
     def x(self, chosen: Any = slice(None)) -> NDArray[np.float32]:
         """Standardised coordinates of some of the frames, shape (n, D)."""
-        return ((self.table[self.rows[chosen]] - self.mean) / self.scale).astype(np.float32)
+        return self.at(self.rows[chosen])
+
+    def at(self, rows: IntArray) -> NDArray[np.float32]:
+        """Those of rows of the table."""
+        return ((self.table[rows] - self.mean) / self.scale).astype(np.float32)
 
     def parts(self) -> list[slice]:
         """Slices of the frames, of which each is small enough to be copied in float64."""
         return chunks(len(self.rows), self.n_inputs)
 
 
-def prepare(
-    coordinates: ArrayLike,
-    weights: ArrayLike,
-    reference: ArrayLike,
-    *,
-    training: TrainingSettings,
-    seed: int,
-) -> Frames:
-    """Check, align and standardise frames, and choose the validation blocks; arguments of the training."""
-    everything = np.arange(np.shape(coordinates)[0] if np.ndim(coordinates) else 0)
-    (frames,) = prepare_replicas(
-        coordinates, weights, reference, replicas=[everything], training=training, seeds=[seed]
-    )
-    return frames
-
-
 def prepare_replicas(
-    coordinates: ArrayLike,
-    weights: ArrayLike,
+    frames: FrameTable,
     reference: ArrayLike,
     *,
     replicas: Sequence[IntArray],
     training: TrainingSettings,
     seeds: Sequence[int],
+    needs: Needs = Needs(),  # noqa: B008 (frozen)
 ) -> list[Frames]:
-    """For every replica what `prepare` gives for coordinates[replica] and weights[replica], aligned once.
+    """Check, align and standardise frames, and choose the validation blocks; all replicas share one table.
+
+    Args:
+        frames, reference, replicas, training, seeds: as `train_replicas`.
+        needs: what the model needs of them; frames without what it needs are left out.
 
     Raises:
         TrainingError: as `train_replicas`.
     """
-    positions, w = _checked(coordinates, weights, reference)
-    used = np.flatnonzero(w > 0)
-    if len(used) < MIN_FRAMES:
+    w = _checked(frames, reference)
+    later = _later(frames, needs)
+    usable = (w > 0) & (later >= 0)
+    if usable.sum() < MIN_FRAMES:
         raise TrainingError(
-            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {len(used)}; "
+            f"training: needs >= {MIN_FRAMES} frames with positive weight, got {usable.sum()}; "
             "give it more frames"
         )
-    own = positions if len(used) == len(w) else positions[used]
+    used = np.union1d(frames.index[usable], later[usable])
+    own = frames.positions if len(used) == len(frames.positions) else frames.positions[used]
     _check_finite(own)
     is_large = own.size > MOST_NUMBERS  # rounding to float32, 1e-7 nm, is far below what moves
     y = align(reference, own, np.float32 if is_large else np.float64).reshape(len(used), -1)
-    row = np.cumsum(w > 0) - 1
+    place = np.full(len(frames.positions), -1)
+    place[used] = np.arange(len(used))
+    after = np.full(len(used), -1)
+    after[place[frames.index[usable]]] = place[later[usable]]
+    extra: dict[str, Any] = {
+        "later": after if needs.lag_ps else None,
+        "columns": {name: _column(frames.columns[name][used]) for name in needs.columns},
+    }
     result = []
     for replica, seed in zip(replicas, seeds, strict=True):
-        chosen = replica[w[replica] > 0]
-        result.append(_standardised(y, row[chosen], w[chosen], training, seed))
+        chosen = replica[usable[replica]]
+        found = _standardised(y, place[frames.index[chosen]], w[chosen], training, seed)
+        result.append(replace(found, **extra))
     return result
+
+
+def _later(frames: FrameTable, needs: Needs) -> IntArray:
+    """Row of each frame's later one, or of itself where the model asks for none.
+
+    Raises:
+        TrainingError: when the frames lack what the model needs.
+    """
+    missing = [name for name in needs.columns if name not in frames.columns]
+    if missing:
+        raise TrainingError(
+            f"training: the model needs the column '{missing[0]}' of its frames, there is "
+            f"{', '.join(frames.columns) or 'none'}; give it as an observable or a file of numbers"
+        )
+    if not needs.lag_ps:
+        return frames.index
+    later = frames.lagged(needs.lag_ps)
+    if not np.any(later >= 0):
+        known = f"times are {frames.spacing_ps:g} ps apart" if frames.spacing_ps > 0 else "no times are known"
+        raise TrainingError(
+            f"training: the model needs pairs of frames {needs.lag_ps:g} ps apart on one unbroken, unbiased "
+            f"trajectory, there is none ({known}); bring such frames, or choose another lag"
+        )
+    return later
+
+
+def _column(values: FloatArray) -> NDArray[np.float32]:
+    """Shape (n, q)."""
+    return values.reshape(len(values), -1).astype(np.float32)
 
 
 def block_bootstrap(n_frames: int, n_blocks: int, rng: np.random.Generator) -> IntArray:
@@ -144,7 +181,11 @@ def systematic_resample(cumulative: FloatArray, n: int, rng: np.random.Generator
 
 
 def _standardised(
-    y: NDArray[np.floating], rows: IntArray, w: FloatArray, training: TrainingSettings, seed: int
+    y: NDArray[np.floating],
+    rows: IntArray,
+    w: FloatArray,
+    training: TrainingSettings,
+    seed: int,
 ) -> Frames:
     w = w / w.sum()
     parts = chunks(len(rows), y.shape[1])
@@ -164,19 +205,18 @@ def _standardised(
     return Frames(table=y, rows=rows, weights=w, held_out=held_out, mean=mean, scale=scale)
 
 
-def _checked(
-    coordinates: ArrayLike, weights: ArrayLike, reference: ArrayLike
-) -> tuple[NDArray[np.floating], FloatArray]:
-    positions, w = np.asarray(coordinates), np.asarray(weights, dtype=float)
-    n_atoms = len(np.asarray(reference)) or (positions.shape[1] if positions.ndim == 3 else 1)
-    if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or w.shape != (len(positions),):
+def _checked(frames: FrameTable, reference: ArrayLike) -> FloatArray:
+    """Weights of the chosen frames, shape (F,)."""
+    shape, w = np.shape(frames.positions), np.asarray(frames.weights, dtype=float)
+    n_atoms = len(np.asarray(reference)) or (shape[1] if len(shape) == 3 else 1)
+    n_frames = shape[0] if frames.rows is None and shape else len(frames.index)
+    if len(shape) != 3 or shape[1:] != (n_atoms, 3) or w.shape != (n_frames,):
         raise TrainingError(
-            f"training: needs coordinates (F, {n_atoms}, 3) and weights (F,), "
-            f"got {positions.shape} and {w.shape}"
+            f"training: needs coordinates (F, {n_atoms}, 3) and weights (F,), got {shape} and {w.shape}"
         )
     if not np.all(np.isfinite(w)) or np.any(w < 0):
         raise TrainingError("training: weights need to be finite and not negative; check the free energy")
-    return positions, w
+    return w
 
 
 def _check_finite(positions: NDArray[np.floating]) -> None:

@@ -100,6 +100,7 @@ class InputFrames(Shown):
         observables: of the system, name -> shape (n,).
         weights: not negative, sum 1, shape (n,).
         times_ps: time stamps, shape (n,) [ps]; NaN where a file has none.
+        series: number of the file that each is from, shape (n,).
         kept: numbers of these frames among all that were read, shape (n,).
         read_times_ps: time stamps of all that were read, with those left out, shape (n_read,) [ps].
         n_inverted: frames with another chirality than the system's structure.
@@ -111,6 +112,7 @@ class InputFrames(Shown):
     observables: dict[str, FloatArray]
     weights: FloatArray
     times_ps: FloatArray
+    series: IntArray
     kept: IntArray
     read_times_ps: FloatArray
     n_inverted: int
@@ -184,6 +186,7 @@ def read_frames(files: Frames, system: Subject, *, atoms: IntArray | None = None
         observables=observables,
         weights=weights,
         times_ps=times[kept],
+        series=np.repeat(np.arange(len(read.times)), [len(own) for own in read.times])[kept],
         kept=kept,
         read_times_ps=times,
         n_inverted=int(changes[0]),

@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.ground.progress import Progress, timed
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.settings import Settings
 from aecv.models.cvs.cv import CV
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.sampling.processes.workers import Later, ThisProcess, Workers
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.free_energies import analysis
@@ -22,7 +25,7 @@ from aecv.workflow.free_energies.basins import KnownStarts
 from aecv.workflow.free_energies.coverage import Coverage, assess
 from aecv.workflow.free_energies.estimates import estimate
 from aecv.workflow.learning.next_cv import LATENT, Trained, compare, train_cv, training_frames, training_power
-from aecv.workflow.learning.threshold import Threshold, WeightedFrames, bootstrap_threshold
+from aecv.workflow.learning.threshold import MOST_FRAMES, Threshold, bootstrap_threshold
 from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Samples
@@ -86,8 +89,8 @@ def learn(
     if iteration == 0 and system.spec.settings.starts.hot_share:
         hot = read_arrays(folder / "starts.npz")["hot_cv_positions"]
     settings = system.spec.settings
-    frames = WeightedFrames(positions=pool.cv_positions, weights=pool.weights)
-    measured = WeightedFrames(positions=samples.cv_positions, weights=pool.last_weights)
+    frames = _table(pool, samples, is_biased=iteration > 0)
+    measured = FrameTable(samples.cv_positions, pool.last_weights)
     with _bootstrap(iteration, frames, measured, system, workers or ThisProcess()) as bootstrap:
         trained = train_cv(
             folder,
@@ -183,10 +186,22 @@ def weighted_pool(
     return mbar_pool(biased, settings), biased
 
 
+def _table(pool: Pool, samples: Samples, *, is_biased: bool) -> FrameTable:
+    """The pool as it trains; biased frames have no time: what lies between them is no natural dynamics."""
+    _, series = np.unique([pool.iteration, pool.walker], axis=1, return_inverse=True)
+    return FrameTable(
+        pool.cv_positions,
+        pool.weights,
+        series=series.reshape(-1),
+        time_ps=None if is_biased else samples.time_ps[pool.frame],
+        columns=pool.observables,
+    )
+
+
 def _bootstrap(
     iteration: int,
-    pool: WeightedFrames,
-    measured: WeightedFrames,
+    pool: FrameTable,
+    measured: FrameTable,
     system: MolecularSystem,
     workers: Workers,
 ) -> AbstractContextManager[Later[Threshold] | None]:
@@ -197,8 +212,8 @@ def _bootstrap(
     return workers.begin(
         partial(
             bootstrap_threshold,
-            training_frames(pool, settings),
-            measured.thinned(),
+            training_frames(pool, settings).compact(),
+            measured.thinned(MOST_FRAMES).compact(),
             system.cv_reference,
             settings=settings,
             power=training_power(settings),

@@ -18,6 +18,7 @@ from aecv.ground.settings import Settings
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training.components import Components
 from aecv.models.training.train import TrainedAutoencoder, train_autoencoder
 from aecv.molecules.subject import Subject
@@ -25,7 +26,7 @@ from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.numerics.statistics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
-from aecv.workflow.learning.threshold import Choice, WeightedFrames, consensus_restart
+from aecv.workflow.learning.threshold import Choice, consensus_restart
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import stride
 
@@ -66,7 +67,7 @@ class Trained(Shown):
 
 def train_cv(
     folder: Path,
-    pool: WeightedFrames,
+    pool: FrameTable,
     system: Subject,
     *,
     place: str,
@@ -99,7 +100,7 @@ def train_cv(
     """
     settings = system.spec.settings
     frames = training_frames(pool, settings)
-    positions, weights = frames.positions, frames.weights
+    positions, weights = frames.chosen, frames.weights
     n_effective = effective_sample_size(weights)
     if n_effective < settings.training.min_effective_frames:
         least = f"{settings.training.min_effective_frames:g}"
@@ -109,17 +110,12 @@ def train_cv(
         if np.ptp(weights) == 0:
             short = f"training needs >= {least} frames, got {len(weights)}"
         raise SamplingError(f"{place}: {short}; {more_frames}, or lower training.min_effective_frames")
-    everything = _with_hot(
-        WeightedFrames(positions=positions, weights=weights**power),
-        hot,
-        settings.starts.hot_share,
-    )
+    everything = _with_hot(frames.weighted(weights**power), hot, settings.starts.hot_share)
     restarts, n = settings.training.restarts, len(everything.weights)
     title = f"{place}: training {restarts} restarts on {n} frames"
     with progress(title, settings.training.max_epochs, "epochs") as advance:
         trained = train_autoencoder(
-            everything.positions,
-            everything.weights,
+            everything,
             system.cv_reference,
             autoencoder=settings.autoencoder,
             training=settings.training,
@@ -136,7 +132,7 @@ def train_cv(
     if trained.components:
         components = trained.components[choice.restart].in_order(order, signs)
         logger.info("%s: %s", place, _told(components, settings.autoencoder.bias_components))
-    seen = pool.positions if hot is None else np.concatenate([pool.positions, hot])
+    seen = pool.chosen if hot is None else np.concatenate([pool.chosen, hot])
     _export(encoder, folder, seen, system)
     if components is not None:
         _export(components.encoder, folder / LATENT, seen, system)
@@ -184,22 +180,18 @@ def _told(components: Components, asked: tuple[int, ...] | str | None) -> str:
     )
 
 
-def _with_hot(frames: WeightedFrames, hot: NDArray[np.floating] | None, share: float) -> WeightedFrames:
+def _with_hot(frames: FrameTable, hot: NDArray[np.floating] | None, share: float) -> FrameTable:
     """Frames and weights with those of the hot run at the end, which get a share of the weight."""
     if hot is None or not len(hot) or share == 0.0:
         return frames
-    return WeightedFrames(
-        positions=np.concatenate([frames.positions, hot]),
-        weights=np.concatenate(
-            [(1.0 - share) * frames.weights / frames.weights.sum(), np.full(len(hot), share / len(hot))]
-        ),
-    )
+    own = (1.0 - share) * frames.weights / frames.weights.sum()
+    return frames.weighted(own).with_more(hot, np.full(len(hot), share / len(hot)))
 
 
-def training_frames(pool: WeightedFrames, settings: Settings) -> WeightedFrames:
+def training_frames(pool: FrameTable, settings: Settings) -> FrameTable:
     """The pool, thinned to what trains, with Boltzmann weights."""
-    chosen = slice(None, None, stride(len(pool.weights), settings.training.max_frames))
-    return WeightedFrames(positions=pool.positions[chosen], weights=pool.weights[chosen])
+    step = stride(len(pool.weights), settings.training.max_frames)
+    return pool if step == 1 else pool.at(slice(None, None, step))
 
 
 def training_power(settings: Settings) -> float:

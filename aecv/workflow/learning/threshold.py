@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.seeds import generator, seed_31bit
 from aecv.ground.settings import Settings
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training.train import TrainedAutoencoder, train_replicas
 from aecv.models.training.training_data import block_bootstrap
 from aecv.numerics.kernels.encoder import encode
@@ -30,20 +30,6 @@ from aecv.numerics.statistics.convergence import mutual_scores
 
 MOST_FRAMES = 20_000
 """Frames on which scores are measured: R^2 of as many frames is exact to far better than it differs."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WeightedFrames:
-    """Frames of the CV's atoms [nm], shape (F, n_atoms, 3), and weights of any normalisation, shape (F,)."""
-
-    positions: NDArray[np.floating]
-    weights: FloatArray
-
-    def thinned(self) -> "WeightedFrames":
-        """At most `MOST_FRAMES` of those with weight, evenly spread."""
-        kept = np.flatnonzero(self.weights > 0)
-        kept = kept[:: max(1, -(-len(kept) // MOST_FRAMES))]
-        return WeightedFrames(positions=self.positions[kept], weights=self.weights[kept])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +92,7 @@ class Bootstrap:
     quantile: float
 
 
-def consensus_restart(trained: TrainedAutoencoder, frames: WeightedFrames, tolerance: float) -> Choice:
+def consensus_restart(trained: TrainedAutoencoder, frames: FrameTable, tolerance: float) -> Choice:
     """The restart that is most like the others, among those whose loss is as good as the best one.
 
     Restarts end at slightly different CVs whose losses differ by less than these CVs do: which of them has
@@ -121,8 +107,8 @@ def consensus_restart(trained: TrainedAutoencoder, frames: WeightedFrames, toler
     good = np.flatnonzero(trained.losses <= (1.0 + tolerance) * np.min(trained.losses))
     if len(good) < 2:
         return Choice(restart=trained.best_restart, score=None, lowest=None)
-    some = frames.thinned()
-    values = [encode(trained.restart_encoders[restart], some.positions) for restart in good]
+    some = frames.thinned(MOST_FRAMES)
+    values = [encode(trained.restart_encoders[restart], some.chosen) for restart in good]
     scores = mutual_scores(values, some.weights)
     others = np.array([np.delete(scores[:, k], k) for k in range(len(good))])
     medians = np.median(others, axis=1)
@@ -131,8 +117,8 @@ def consensus_restart(trained: TrainedAutoencoder, frames: WeightedFrames, toler
 
 
 def bootstrap_threshold(
-    pool: WeightedFrames,
-    measured: WeightedFrames,
+    pool: FrameTable,
+    measured: FrameTable,
     reference: FloatArray,
     *,
     settings: Settings,
@@ -163,8 +149,7 @@ def bootstrap_threshold(
     training, convergence = settings.training, settings.convergence
     n = convergence.replicas
     trainings = train_replicas(
-        pool.positions,
-        pool.weights**power,
+        pool.weighted(pool.weights**power),
         reference,
         replicas=[
             block_bootstrap(len(pool.weights), training.validation_blocks, generator(seed, "bootstrap", k))
@@ -180,11 +165,11 @@ def bootstrap_threshold(
             f"s_min: needs two replicas that can be trained, got {len(trainings)} of {n}; lower "
             "training.learning_rate, or give convergence.s_min as a number"
         )
-    some = measured.thinned()
+    some = measured.thinned(MOST_FRAMES)
     values, losses = [], []
     for trained in trainings:
         restart = consensus_restart(trained, pool, training.loss_tolerance).restart
-        values.append(encode(trained.restart_encoders[restart], some.positions))
+        values.append(encode(trained.restart_encoders[restart], some.chosen))
         losses.append(trained.losses[restart])
     scores = mutual_scores(values, some.weights)
     return Threshold(

@@ -15,6 +15,7 @@ from aecv.ground.progress import Progress, silent, timed, told
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
@@ -23,7 +24,6 @@ from aecv.workflow.frames.frame_counts import count_frames
 from aecv.workflow.frames.input_frames import Frames, InputFrames, check_frames, frame_files, read_frames
 from aecv.workflow.given_cv.same_system import check_same_system
 from aecv.workflow.learning.next_cv import Trained, train_cv
-from aecv.workflow.learning.threshold import WeightedFrames
 from aecv.workflow.planning.foresight import foresee_training
 from aecv.workflow.run_folder.cv_of_run import as_cv, load_cv
 from aecv.workflow.run_folder.finished import FinishedRun
@@ -152,7 +152,13 @@ def train(
         numbers = read_colours(colours or {}, found, system)
         trained = train_cv(
             folder,
-            WeightedFrames(positions=found.positions, weights=found.weights),
+            FrameTable(
+                found.positions,
+                found.weights,
+                series=found.series,
+                time_ps=found.times_ps,
+                columns=found.observables | numbers,
+            ),
             system,
             place="train",
             seed=seed_31bit(spec.settings.run.seed, "training", "given frames"),

@@ -156,7 +156,7 @@ class Pool:
     frame: NDArray[np.int64]
     walker: NDArray[np.int64]
     progress: FloatArray
-    cv_positions: FloatArray
+    cv_positions: NDArray[np.floating]
     observables: dict[str, FloatArray]
     weights: FloatArray
     sample: BiasedSample | None
@@ -343,7 +343,7 @@ def _pool(
         frame=np.concatenate([frames for _, _, frames in parts]),
         walker=_gathered(parts, lambda samples: samples.walker),
         progress=_gathered(parts, lambda samples: samples.progress),
-        cv_positions=_gathered(parts, lambda samples: samples.cv_positions).astype(float),
+        cv_positions=_gathered(parts, lambda samples: samples.cv_positions),
         observables={
             name: _gathered(parts, lambda samples, name=name: samples.observables[name]) for name in names
         },
