@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import torch
 
 import aecv
 from aecv.ground.errors import CVError
-from aecv.models.cvs.cv import CV, compare_with_torchscript
+from aecv.models.cvs.cv import CV, compare_with_torchscript, encoder_arrays
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
+from aecv.numerics.kernels.network import IDENTITY, RELU, SIGMOID
 
 ATOMS = [1, 4, 6, 8, 10, 14, 16, 18]
 RANGE = [[-2.0, 2.0], [-3.0, 3.5]]
@@ -75,6 +77,30 @@ def test_every_file_gives_the_same_cv(folder, encoder, positions, name):
 
 def test_kernel_and_autograd_agree_on_a_thousand_frames(folder, positions):
     assert compare_with_torchscript(load_cv(folder), positions) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["cv.json", "cv.pt"])
+def test_activations_are_stored_where_not_all_are_tanh(encoder, positions, tmp_path, name):
+    """A file without them, as all were once, has tanh on hidden layers: its bytes and hashes stay."""
+    other = replace(encoder, activations=(SIGMOID, IDENTITY))
+    assert "activations" not in encoder_arrays(encoder)
+    cv = load_cv(export(other, tmp_path) / name)
+    assert cv.encoder.activations == other.activations
+    np.testing.assert_allclose(cv(positions), encode(other, positions), atol=1e-13)
+    assert compare_with_torchscript(cv, positions) < 1e-12
+    again = export(encoder, tmp_path / "tanh")
+    assert cv.fingerprint != load_cv(again).fingerprint
+    assert json.loads((again / "cv.json").read_text())["activation"] == "tanh on hidden layers"
+
+
+def test_activations_that_were_changed_are_seen(encoder, tmp_path):
+    export(replace(encoder, activations=(SIGMOID, IDENTITY)), tmp_path)
+    with np.load(tmp_path / "cv.npz") as found:
+        kept = dict(found)
+    for changed in ({"activations": np.array([RELU, IDENTITY])}, {}):
+        np.savez(tmp_path / "cv.npz", **{k: v for k, v in kept.items() if k != "activations"} | changed)
+        with pytest.raises(CVError, match="array 'activations' is missing or not what it was"):
+            load_cv(tmp_path / "cv.npz")
 
 
 def test_comparison_sees_a_network_that_differs(folder, positions, encoder):

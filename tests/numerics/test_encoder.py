@@ -8,8 +8,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aecv.ground.errors import AlignmentError, CVError
+from aecv.models.cvs.torchscript import EncoderModule, evaluate_with_gradient
 from aecv.numerics.kernels import network, superposition
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, align, encode, encode_gradient
+from aecv.numerics.kernels.network import ACTIVATIONS, IDENTITY, TANH
 
 
 def make_encoder(n_atoms: int = 8, hidden: tuple[int, ...] = (40,), d: int = 2, seed: int = 0) -> Encoder:
@@ -87,6 +89,33 @@ def test_rotations_and_translations_leave_xi_and_turn_the_gradient() -> None:
     assert np.abs(gradient.sum(axis=2)).max() < 1e-11 * np.abs(gradient).max()
     torque = np.cross(shapes[:, None], gradient).sum(axis=2)
     assert np.abs(torque).max() < 1e-10 * np.abs(gradient).max()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_and_their_gradients_are_those_of_torch(name: str) -> None:
+    """One layer with it between two of tanh; arguments of some 9, and frames far apart, reach the tails."""
+    tanh = make_encoder(hidden=(20, 30, 11))
+    encoder = replace(tanh, activations=(TANH, ACTIVATIONS.index(name), TANH, IDENTITY))
+    frames = frames_near(encoder, 200, noise=0.3)
+    xi, gradient = encode_gradient(encoder, frames)
+    expected = evaluate_with_gradient(EncoderModule(encoder), frames)
+    np.testing.assert_allclose(xi, expected[0], atol=1e-12 * np.abs(xi).max())
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-11 * np.abs(gradient).max())
+    assert (name == "tanh") == np.allclose(xi, encode(tanh, frames), atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", range(len(ACTIVATIONS)))
+def test_activations_keep_nan_and_do_not_overflow(activation: int) -> None:
+    values = np.array([np.nan, -800.0, 800.0])
+    network.activate(activation, values, 3)
+    assert np.isnan(values[0])
+    assert np.all(np.isfinite(values[1:]))
+
+
+@pytest.mark.parametrize("activations", [(0, 0), (1,), (6, 1), (-1, 1)])
+def test_activations_that_no_kernel_has_are_refused(activations: tuple[int, ...]) -> None:
+    with pytest.raises(CVError, match="needs an activation of 0 to 5 for each of its 2 layers"):
+        replace(make_encoder(), activations=activations)
 
 
 def test_aligned_frames_fit_best_and_keep_their_shape() -> None:

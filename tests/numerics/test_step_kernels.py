@@ -14,6 +14,7 @@ from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
 from aecv.numerics.kernels.internal import InternalCoordinates, internal_values
 from aecv.numerics.kernels.internal_kernels import extended_internal_force
+from aecv.numerics.kernels.network import IDENTITY, SOFTPLUS, TANH
 
 N_ATOMS, N_STEPS = 6, 25
 SAME = 1e-10
@@ -63,6 +64,7 @@ def test_encoders(d: int, is_aligned: bool, frozen: bool) -> None:
         reference=frames[0] if is_aligned else NO_REFERENCE,
         weights=tuple(rng.normal(size=(o, i)) / np.sqrt(i) for i, o in pairwise(sizes)),
         biases=tuple(rng.normal(size=o) for o in sizes[1:]),
+        activations=(TANH, SOFTPLUS, IDENTITY),
     )
     variable = extended(d)
     memory = step_kernels.encoder_memory(encoder, variable)

@@ -111,8 +111,9 @@ def _combine(action, values, positions, folder):
 def _custom(action, values, positions, folder):
     (x,) = _arguments(action, values).T
     function = action.keywords["FUNC"]
-    assert re.fullmatch(r"[tanhxe0-9.+\-()]+", function), function
-    return {action.label: eval(function, {"tanh": np.tanh, "x": x})}
+    assert re.fullmatch(r"(tanh|exp|log|abs|min|max|x|[0-9.,/e+\-()])+", function), function
+    names = {"tanh": np.tanh, "exp": np.exp, "log": np.log, "abs": np.abs}
+    return {action.label: eval(function, names | {"min": np.minimum, "max": np.maximum, "x": x})}
 
 
 def _ann(action, values, positions, folder):

@@ -13,6 +13,7 @@ from aecv.ground.units import thermal_energy
 from aecv.numerics.extended_abf.abf import couple
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
 from aecv.numerics.kernels.internal import InternalCoordinates, internal_values
+from aecv.numerics.kernels.network import ACTIVATIONS, IDENTITY, SIGMOID, SOFTPLUS
 from aecv.results.exports.colvars_input import colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.reference_pdb import reference_pdb, rounded, written_reference
@@ -281,6 +282,28 @@ def test_pdb_refuses_what_does_not_fit():
     reference = structure() - structure().mean(axis=0)
     with pytest.raises(CVError, match="atom number 100000 does not fit its five columns"):
         reference_pdb(reference, [*range(1, 8), 100_000], subject_names())
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_formulas_give_every_activation(tmp_path, name):
+    encoder = replace(network(structure()), activations=(ACTIVATIONS.index(name), IDENTITY))
+    write(tmp_path, subject(encoder), "plain")
+    positions = frames(encoder.reference)
+    assert np.abs(xi(tmp_path, positions, 2) - encode(encoder, positions[:, ATOMS])).max() < 1e-12
+    assert f"takes {name};" in (tmp_path / "plumed.dat").read_text()
+
+
+def test_programs_without_an_activation_refuse_it(tmp_path):
+    """ANN knows tanh and linear layers; Colvars knows more, and by its own names."""
+    softplus, sigmoid = (
+        replace(network(structure()), activations=(f, IDENTITY)) for f in (SOFTPLUS, SIGMOID)
+    )
+    with pytest.raises(CVError, match="PLUMED's ANN has no sigmoid"):
+        write(tmp_path, subject(sigmoid), "ann")
+    text = colvars_input(subject(sigmoid), plan("drr"), "ann", length="nm")
+    assert "layer1_activation sigmoid" in text
+    with pytest.raises(CVError, match=r"neuralNetwork has no softplus.*use the form 'pytorch'"):
+        colvars_input(subject(softplus), plan("drr"), "ann", length="nm")
 
 
 def test_colvars_reads_the_rows_of_the_network():

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
 from aecv.ground.files import sha256
-from aecv.numerics.kernels.encoder import Encoder, encode, encode_gradient
+from aecv.numerics.kernels.encoder import Encoder, encode, encode_gradient, tanh_layers
 from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradient, internal_values
 
 _N_TRIAL = 3
@@ -301,11 +301,13 @@ def shortest(differences: ArrayLike, periods: FloatArray) -> FloatArray:
     return np.asarray(values - periods * turns)
 
 
-def encoder_arrays(encoder: Encoder) -> dict[str, FloatArray]:
+def encoder_arrays(encoder: Encoder) -> dict[str, NDArray[Any]]:
     """The arrays of a network by their names in cv.npz."""
     arrays = {"reference": encoder.reference}
     for layer, (w, b) in enumerate(zip(encoder.weights, encoder.biases, strict=True)):
         arrays |= {f"weights_{layer}": w, f"biases_{layer}": b}
+    if encoder.activations != tanh_layers(len(encoder.weights)):  # as in files from before there were others
+        arrays["activations"] = np.array(encoder.activations, dtype=np.int64)
     return arrays
 
 

@@ -21,6 +21,7 @@ from aecv.models.cvs.cv import CV, array_hash, check_atom_indices, encoder_array
 from aecv.models.cvs.description import FORMAT, FORMAT_VERSION, INTERNAL_KIND, checked_description
 from aecv.models.cvs.internal_export import internal_from
 from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.network import ACTIVATIONS
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ def export_cv(
         "n_atoms": encoder.n_atoms,
         "n_components": encoder.n_components,
         "layers": [encoder.weights[0].shape[1], *(w.shape[0] for w in encoder.weights)],
-        "activation": "tanh on hidden layers",
+        "activation": ", ".join(ACTIVATIONS[f] for f in encoder.activations)
+        if "activations" in arrays
+        else "tanh on hidden layers",
         "align": encoder.is_aligned,
         "input": "positions of the atoms, centred and rotated onto the reference, flat"
         if encoder.is_aligned
@@ -169,7 +172,7 @@ def _from_parts(
                 f"{path}: array '{name}' is missing or not what it was when exported (SHA-256 differs); "
                 "restore the file or export the CV again"
             )
-    strange = sorted(set(arrays) - own)
+    strange = sorted(set(arrays) - own - {"activations"})
     if strange:
         raise CVError(f"{path}: has more arrays than its layers: '{strange[0]}'; export the CV again")
     try:
@@ -177,6 +180,7 @@ def _from_parts(
             reference=arrays["reference"],
             weights=tuple(arrays[f"weights_{layer}"] for layer in layers),
             biases=tuple(arrays[f"biases_{layer}"] for layer in layers),
+            activations=tuple(arrays.get("activations", ())),
         )
         indices, limits = arrays["atom_indices"].astype(np.int64), arrays["range"].astype(float)
     except KeyError as error:
@@ -194,7 +198,10 @@ def _from_parts(
     )
 
 
-def _with_metadata(arrays: dict[str, FloatArray], metadata: Any) -> dict[str, NDArray[Any]]:
+def _with_metadata(arrays: dict[str, NDArray[Any]], metadata: Any) -> dict[str, NDArray[Any]]:
     """Arrays of a .pt; those that TorchScript does not hold come from its JSON."""
     indices = np.array(metadata["atom_indices"], dtype=np.int64)
+    named = metadata.get("activation", "").split(", ")
+    if set(named) <= set(ACTIVATIONS):
+        arrays = {**arrays, "activations": np.array([ACTIVATIONS.index(f) for f in named], dtype=np.int64)}
     return {**arrays, "atom_indices": indices, "range": np.array(metadata["range"], dtype=float)}

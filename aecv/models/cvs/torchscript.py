@@ -3,7 +3,7 @@
 import io
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +18,18 @@ from aecv.ground.files import parse_json, replacing
 from aecv.models.cvs.archive import looked_at
 from aecv.models.inputs.alignment import align
 from aecv.numerics.kernels.encoder import Encoder
+from aecv.numerics.kernels.network import ELU, IDENTITY, RELU, SIGMOID, SOFTPLUS, TANH
 
 METADATA_NAME = "cv.json"
 CHUNK = 10_000
+_MODULES: dict[int, Callable[[], list[torch.nn.Module]]] = {
+    TANH: lambda: [torch.nn.Tanh()],
+    IDENTITY: list,
+    SIGMOID: lambda: [torch.nn.Sigmoid()],
+    ELU: lambda: [torch.nn.ELU()],
+    SOFTPLUS: lambda: [torch.nn.Softplus(threshold=40.0)],  # where exp(-x) is below rounding
+    RELU: lambda: [torch.nn.ReLU()],
+}
 
 
 class EncoderModule(torch.nn.Module):
@@ -39,12 +48,12 @@ class EncoderModule(torch.nn.Module):
         self.reference: Tensor
         self.register_buffer("reference", torch.tensor(encoder.reference))
         layers: list[torch.nn.Module] = []
-        for w, b in zip(encoder.weights, encoder.biases, strict=True):
+        for w, b, activation in zip(encoder.weights, encoder.biases, encoder.activations, strict=True):
             linear = torch.nn.Linear(w.shape[1], w.shape[0], dtype=torch.float64)
             linear.weight = torch.nn.Parameter(torch.tensor(w), requires_grad=False)
             linear.bias = torch.nn.Parameter(torch.tensor(b), requires_grad=False)
-            layers += [linear, torch.nn.Tanh()]
-        self.network = torch.nn.Sequential(*layers[:-1])
+            layers += [linear, *_MODULES[activation]()]
+        self.network = torch.nn.Sequential(*layers)
 
     def forward(self, positions: Tensor) -> Tensor:
         frames = positions.reshape(-1, self.n_atoms, 3).to(self.reference.dtype)
@@ -133,7 +142,7 @@ def read_module(
         raise CVError(f"{path}: its {METADATA_NAME} needs to be JSON, got: {error}") from error
 
 
-def module_arrays(module: torch.jit.ScriptModule) -> dict[str, FloatArray]:
+def module_arrays(module: torch.jit.ScriptModule) -> dict[str, NDArray[Any]]:
     """Reference, weights and biases of a module that `write_module` wrote, named as in the plain file.
 
     Raises:

@@ -20,9 +20,9 @@ XI, GRADIENT, SCRATCH = range(m.OWN, m.OWN + 3)
 
 def encoder_memory(encoder: Encoder, extended: ExtendedVariable) -> KernelMemory:
     """Memory of `encoder_step`."""
-    work, matrices, quartic = np.zeros((2, int(encoder.layers.sum()))), np.zeros((4, 3, 3)), np.zeros((9, 4))
-    own = (encoder.reference, encoder.parameters, work, matrices, quartic)
-    return KernelMemory(extended, n_atoms=encoder.n_atoms, own=own, integers=encoder.layers)
+    work = np.zeros((2, encoder.layers[:, 0].sum()))
+    own = (encoder.reference, encoder.parameters, work, np.zeros((4, 3, 3)), np.zeros((9, 4)))
+    return KernelMemory(extended, n_atoms=encoder.n_atoms, own=own, integers=encoder.layers.ravel())
 
 
 def internal_memory(internal: InternalCoordinates, extended: ExtendedVariable) -> KernelMemory:
@@ -68,7 +68,7 @@ def encoder_step(step, floats, table, noise):  # type: ignore[no-untyped-def]
         step,
         reference.reshape((reference.shape[0] // 3, 3)),
         part(floats, table, PARAMETERS),
-        table[m.BINS + d :],
+        table[m.BINS + d :].reshape((-1, 2)),
         constants,
         bins,
         samples,

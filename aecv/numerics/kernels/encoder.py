@@ -1,4 +1,4 @@
-"""The encoder as plain arrays: alignment onto a reference (or none), then a tanh network."""
+"""The encoder as plain arrays: alignment onto a reference (or none), then a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AlignmentError, CVError
 from aecv.numerics.kernels import encoder_kernels as kernels
+from aecv.numerics.kernels.network import ACTIVATIONS, IDENTITY, TANH
 
 NO_REFERENCE: FloatArray = np.empty((0, 3))
 """The reference of an encoder that takes positions as they are: y = q."""
@@ -19,7 +20,7 @@ MOST_NUMBERS = 10_000_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoder:
-    """xi(q) = W_L tanh(... tanh(W_1 y + b_1) ...) + b_L with y = R (q - mean q), flat.
+    """xi(q) = W_L f(... f(W_1 y + b_1) ...) + b_L with y = R (q - mean q), flat.
 
     R is the proper rotation that brings q closest to the reference (Kabsch). An encoder with an empty
     reference does not align: y = q. Normalisation of inputs and outputs is folded into the first and the last
@@ -29,6 +30,8 @@ class Encoder:
         reference: centred reference, shape (n_atoms, 3) [nm], or (0, 3) for no alignment.
         weights: per layer, shape (n_out, n_in); the first takes 3 n_atoms inputs.
         biases: per layer, shape (n_out,).
+        activations: f as a number per layer, see `network.ACTIVATIONS`, the last one the identity; left out:
+            tanh on hidden layers.
 
     Raises:
         CVError: when shapes do not fit or a number is not finite.
@@ -38,13 +41,16 @@ class Encoder:
     reference: FloatArray
     weights: tuple[FloatArray, ...]
     biases: tuple[FloatArray, ...]
+    activations: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         reference = np.ascontiguousarray(self.reference, dtype=float)
         weights = tuple(np.ascontiguousarray(w, dtype=float) for w in self.weights)
         biases = tuple(np.ascontiguousarray(b, dtype=float) for b in self.biases)
         _check_shapes(reference, weights, biases)
-        for name, value in (("weights", weights), ("biases", biases)):
+        activations = tuple(map(int, self.activations)) or tanh_layers(len(weights))
+        _check_activations(activations, len(weights))
+        for name, value in (("weights", weights), ("biases", biases), ("activations", activations)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "reference", _centred(reference))
         if self.is_aligned:
@@ -65,8 +71,9 @@ class Encoder:
 
     @cached_property
     def layers(self) -> NDArray[np.int64]:
-        """Layer sizes, input first, shape (n_layers + 1,)."""
-        return np.array([self.weights[0].shape[1], *(w.shape[0] for w in self.weights)])
+        """Size of each layer, input first, and number of its activation, shape (n_layers + 1, 2)."""
+        sizes = [self.weights[0].shape[1], *(w.shape[0] for w in self.weights)]
+        return np.column_stack([sizes, (IDENTITY, *self.activations)])
 
     @cached_property
     def parameters(self) -> FloatArray:
@@ -173,6 +180,11 @@ def chunks(n_rows: int, n_columns: int) -> list[slice]:
     return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
+def tanh_layers(n_layers: int) -> tuple[int, ...]:
+    """Activations of an autoencoder's encoder: tanh on hidden layers, the last one linear."""
+    return (TANH,) * (n_layers - 1) + (IDENTITY,)
+
+
 def _centred(reference: FloatArray) -> FloatArray:
     return reference - reference.mean(axis=0) if len(reference) else reference
 
@@ -204,6 +216,15 @@ def _check_fit(failed: int, frames: FloatArray, *, is_aligned: bool, first: int 
         else "it holds NaN or infinite positions"
     )
     raise AlignmentError(f"CV: frame {first + failed} has no unique rotation onto the reference: {why}")
+
+
+def _check_activations(activations: tuple[int, ...], n_layers: int) -> None:
+    known = range(len(ACTIVATIONS))
+    if len(activations) != n_layers or activations[-1] != IDENTITY or not set(activations) <= set(known):
+        raise CVError(
+            f"CV: needs an activation of 0 to {known[-1]} for each of its {n_layers} layers, the last one "
+            f"{IDENTITY} (identity), got {activations}; put a linear layer at the end"
+        )
 
 
 def _check_shapes(reference: FloatArray, weights: Sequence[FloatArray], biases: Sequence[FloatArray]) -> None:

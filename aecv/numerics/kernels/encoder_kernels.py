@@ -3,7 +3,7 @@
 `extended_abf_force` does in one call, without allocation, all that a biased MD step needs:
 
     y = R (q - mean q), or q                                 alignment or none, see `superposition`
-    xi = W_L tanh(... tanh(W_1 y + b_1)) + b_L               encoder, see `network`
+    xi = W_L f(... f(W_1 y + b_1)) + b_L                     encoder, see `network`
     E = sum_c kappa_c/2 (xi_c - lam_c)^2;  -dE/dq            spring, backpropagation, closed-form fit
     ABF sample of kappa (lam - xi), bias on lam, Langevin step of lam
 """
@@ -35,7 +35,7 @@ def encode_batch(positions, reference, parameters, layers, xi):  # type: ignore[
         positions: shape (n_frames, n_atoms, 3) [nm].
         xi: written, shape (n_frames, n_components).
     """
-    work = np.zeros(layers.sum())
+    work = np.zeros(layers[:, 0].sum())
     center, matrices, quartic = np.zeros(3), np.zeros((4, 3, 3)), np.zeros((9, 4))
     for frame in range(positions.shape[0]):
         if not fit(positions[frame], reference, work, center, matrices, quartic):
@@ -49,8 +49,8 @@ def encode_batch(positions, reference, parameters, layers, xi):  # type: ignore[
 @jit
 def encode_gradient_batch(positions, reference, parameters, layers, xi, gradient):  # type: ignore[no-untyped-def]
     """xi and d xi_c / d q of many frames, as `encode_batch`, the gradient (n_frames, d, n_atoms, 3)."""
-    work = np.zeros(layers.sum())
-    derivatives = np.zeros(layers.sum())
+    work = np.zeros(layers[:, 0].sum())
+    derivatives = np.zeros(layers[:, 0].sum())
     center, matrices, quartic = np.zeros(3), np.zeros((4, 3, 3)), np.zeros((9, 4))
     for frame in range(positions.shape[0]):
         if not fit(positions[frame], reference, work, center, matrices, quartic):

@@ -1,4 +1,7 @@
-"""Compiled feed-forward network: tanh on hidden layers, the last one linear.
+"""Compiled feed-forward network: layers a = f(W x + b), each f one whose derivative follows from a.
+
+A number names f, so that every network runs in the same compiled code. `layers` holds a row per layer, the
+input first: its size, and the number of f (the input's is not read).
 
 Packed parameters hold per layer W (n_out, n_in), its transpose and b (n_out,), flat: both orders make the
 forward and the backward product run along memory. `work` holds the activations of every layer, input first.
@@ -7,7 +10,13 @@ Products add four rows at a time to the result: one row at a time reads and writ
 which takes four times as long as the arithmetic.
 """
 
+import numpy as np
+
 from aecv.numerics.kernels.compilation import jit
+
+TANH, IDENTITY, SIGMOID, ELU, SOFTPLUS, RELU = range(6)
+ACTIVATIONS = ("tanh", "identity", "sigmoid", "elu", "softplus", "relu")
+"""Names by number, as files hold them; ELU with alpha = 1, softplus with beta = 1."""
 
 _FEW = 8
 """Up to this many outputs, a scalar product per output is faster than sums of rows as short as that."""
@@ -27,6 +36,45 @@ def _tanh(values, n):  # type: ignore[no-untyped-def]
         q = 34459425.0 + s * (16216200.0 + s * (945945.0 + s * (13860.0 + s * 45.0)))
         p, q = 2.0 * p * q, p * p + q * q
         values[i] = 2.0 * p * q / (p * p + q * q)
+
+
+@jit
+def activate(activation, values, n):  # type: ignore[no-untyped-def]
+    """f in place; NaN stays NaN."""
+    if activation == TANH:
+        _tanh(values, n)
+    elif activation == SIGMOID:
+        for i in range(n):
+            values[i] = 1.0 / (1.0 + np.exp(-values[i]))
+    elif activation == ELU:
+        for i in range(n):
+            values[i] = values[i] if values[i] > 0.0 else np.expm1(values[i])
+    elif activation == SOFTPLUS:
+        for i in range(n):
+            values[i] = max(values[i], 0.0) + np.log1p(np.exp(-abs(values[i])))
+    elif activation == RELU:
+        for i in range(n):
+            values[i] = 0.0 if values[i] < 0.0 else values[i]
+
+
+@jit
+def _times_slope(activation, values, n, derivatives):  # type: ignore[no-untyped-def]
+    """Derivatives with respect to f's argument from those with respect to its values f, in place."""
+    if activation == TANH:
+        for i in range(n):
+            derivatives[i] *= 1.0 - values[i] * values[i]
+    elif activation == SIGMOID:
+        for i in range(n):
+            derivatives[i] *= values[i] * (1.0 - values[i])
+    elif activation == ELU:
+        for i in range(n):
+            derivatives[i] *= min(values[i], 0.0) + 1.0
+    elif activation == SOFTPLUS:
+        for i in range(n):
+            derivatives[i] *= -np.expm1(-values[i])
+    elif activation == RELU:
+        for i in range(n):
+            derivatives[i] *= 1.0 if values[i] > 0.0 else 0.0
 
 
 @jit
@@ -68,12 +116,12 @@ def _add_products(matrix, factors, n_rows, n_columns, out):  # type: ignore[no-u
 
 @jit
 def forward(parameters, layers, work):  # type: ignore[no-untyped-def]
-    """Activations of every layer from work[:layers[0]]; returns the offset of the output in work."""
+    """Activations of every layer from work[:layers[0, 0]]; returns the offset of the output in work."""
     n_layers = layers.shape[0] - 1
     p = 0
     a = 0
     for layer in range(n_layers):
-        n_in, n_out = layers[layer], layers[layer + 1]
+        n_in, n_out = layers[layer, 0], layers[layer + 1, 0]
         bias = p + 2 * n_in * n_out
         x, y = work[a : a + n_in], work[a + n_in : a + n_in + n_out]
         for o in range(n_out):
@@ -82,8 +130,7 @@ def forward(parameters, layers, work):  # type: ignore[no-untyped-def]
             _add_products(parameters[p:], x, n_out, n_in, y)
         else:
             _add_rows(parameters[p + n_in * n_out :], x, n_in, n_out, y)
-        if layer < n_layers - 1:
-            _tanh(y, n_out)
+        activate(layers[layer + 1, 1], y, n_out)
         p = bias + n_out
         a += n_in
     return a
@@ -91,12 +138,15 @@ def forward(parameters, layers, work):  # type: ignore[no-untyped-def]
 
 @jit
 def backward(parameters, layers, work, out, derivatives):  # type: ignore[no-untyped-def]
-    """Derivatives with respect to every layer from those of the output, in derivatives[out:]."""
+    """Derivatives with respect to every layer's argument from those of the output, in derivatives[out:].
+
+    The last layer has to be linear.
+    """
     n_layers = layers.shape[0] - 1
     p = parameters.shape[0]
     a = out
     for layer in range(n_layers - 1, -1, -1):
-        n_in, n_out = layers[layer], layers[layer + 1]
+        n_in, n_out = layers[layer, 0], layers[layer + 1, 0]
         p -= n_out + 2 * n_in * n_out
         below = derivatives[a - n_in : a]
         for i in range(n_in):
@@ -104,5 +154,4 @@ def backward(parameters, layers, work, out, derivatives):  # type: ignore[no-unt
         _add_rows(parameters[p:], derivatives[a:], n_out, n_in, below)
         a -= n_in
         if layer > 0:
-            for i in range(n_in):
-                below[i] *= 1.0 - work[a + i] * work[a + i]
+            _times_slope(layers[layer, 1], work[a : a + n_in], n_in, below)

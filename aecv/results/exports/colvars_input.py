@@ -15,6 +15,7 @@ from aecv.ground.errors import CVError
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
+from aecv.numerics.kernels.network import ELU, IDENTITY, RELU, SIGMOID, TANH
 from aecv.results.exports.subject import BIASES as ALL_BIASES
 from aecv.results.exports.subject import FORMS as ALL_FORMS
 from aecv.results.exports.subject import (
@@ -23,6 +24,7 @@ from aecv.results.exports.subject import (
     ExportedCV,
     Form,
     check_word,
+    hidden_activations,
     number,
     short,
     sigma,
@@ -35,6 +37,7 @@ LENGTHS: dict[str, float] = {"nm": 1.0, "angstrom": 10.0}
 FORMS: tuple[Form, ...] = ("pytorch", "ann")
 BIASES: tuple[BiasKind, ...] = ("drr", "none")
 FS_PER_PS = 1000.0
+_ACTIVATIONS = {TANH: "tanh", IDENTITY: "linear", SIGMOID: "sigmoid", ELU: "elu", RELU: "relu"}
 _AXES = ("(1.0, 0.0, 0.0)", "(0.0, 1.0, 0.0)", "(0.0, 0.0, 1.0)")
 
 
@@ -148,13 +151,14 @@ def _torch(cv: ExportedCV, component: int, factor: str) -> list[str]:
 
 
 def _layers(cv: ExportedCV, network: Encoder, component: int, factor: str, length: float) -> list[str]:
+    hidden_activations(network, _ACTIVATIONS, "Colvars' neuralNetwork")
     lines = ["neuralNetwork {", f"  output_component {component}"]
     n_layers = len(network.weights)
     for layer in range(1, n_layers + 1):
         lines += [
             f"  layer{layer}_WeightsFile layer{layer}_weights.txt",
             f"  layer{layer}_BiasesFile layer{layer}_biases.txt",
-            f"  layer{layer}_activation {'linear' if layer == n_layers else 'tanh'}",
+            f"  layer{layer}_activation {_ACTIVATIONS[network.activations[layer - 1]]}",
         ]
     fit = _fit(cv, network.reference * length) if network.is_aligned else []
     # sorted as texts, so the numbers are padded

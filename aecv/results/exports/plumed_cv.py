@@ -13,10 +13,20 @@ src/pytorch/PytorchModel.cpp, src/generic/FitToTemplate.cpp.
 
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
+from aecv.numerics.kernels.network import ELU, IDENTITY, RELU, SIGMOID, SOFTPLUS, TANH
 from aecv.results.exports.reference_pdb import biases_after_fit
-from aecv.results.exports.subject import ExportedCV, Form, listed, number
+from aecv.results.exports.subject import ExportedCV, Form, hidden_activations, listed, number
 
 AXES = "xyz"
+_ANN = {TANH: "Tanh", IDENTITY: "Linear"}
+_FORMULAS = {
+    TANH: "tanh({0})",
+    IDENTITY: "{0}",
+    SIGMOID: "1/(1+exp(-({0})))",
+    ELU: "max({0},0)+exp(min({0},0))-1",
+    SOFTPLUS: "max({0},0)+log(1+exp(-abs({0})))",
+    RELU: "max({0},0)",
+}
 
 
 def cv_blocks(cv: ExportedCV, form: Form) -> str:
@@ -83,15 +93,15 @@ def pytorch_block(cv: ExportedCV) -> str:
 
 def ann_block(cv: ExportedCV, network: Encoder) -> str:
     """ANN with its weights inline, and one name per component."""
-    layers = network.layers.tolist()
-    activations = ["Tanh"] * (len(layers) - 2) + ["Linear"]
+    layers = network.layers[:, 0].tolist()
+    hidden = hidden_activations(network, _ANN, "PLUMED's ANN")
     lines = [
-        "# The network: tanh layers, the last one linear. Weights by rows, a row per output.",
+        f"# The network: {hidden} layers, the last one linear. Weights by rows, a row per output.",
         "xi: ANN ...",
         f"  ARG={inputs(cv)}",
         f"  NUM_LAYERS={len(layers)}",
         f"  NUM_NODES={','.join(map(str, layers))}",
-        f"  ACTIVATIONS={','.join(activations)}",
+        f"  ACTIVATIONS={','.join(_ANN[f] for f in network.activations)}",
     ]
     for index, (weights, biases) in enumerate(zip(network.weights, biases_after_fit(network), strict=True)):
         lines += [f"  WEIGHTS{index}={listed(weights)}", f"  BIASES{index}={listed(biases)}"]
@@ -100,17 +110,20 @@ def ann_block(cv: ExportedCV, network: Encoder) -> str:
 
 def plain_block(cv: ExportedCV, network: Encoder) -> str:
     """A COMBINE and a CUSTOM per neuron."""
+    hidden = hidden_activations(network, _FORMULAS, "CUSTOM")
     lines = [
-        "# The network, neuron by neuron: COMBINE sums the inputs, CUSTOM adds the bias and takes tanh; the",
+        "# The network, neuron by neuron: COMBINE sums the inputs, CUSTOM adds the bias and takes "
+        f"{hidden}; the",
         "# last layer is linear. PLUMED before 2.5 calls CUSTOM MATHEVAL.",
     ]
     arguments, last = inputs(cv), len(network.weights) - 1
-    for layer, (weights, biases) in enumerate(zip(network.weights, biases_after_fit(network), strict=True)):
+    parts = zip(network.weights, biases_after_fit(network), network.activations, strict=True)
+    for layer, (weights, biases, activation) in enumerate(parts):
         outputs = []
         for j, (row, bias) in enumerate(zip(weights, biases, strict=True)):
             label = cv.labels[j] if layer == last else f"h{layer + 1}_{j + 1}"
             shifted = f"x{number(bias)}" if bias < 0 else f"x+{number(bias)}"
-            function = shifted if layer == last else f"tanh({shifted})"
+            function = _FORMULAS[activation].format(shifted)
             lines += [
                 f"{label}_sum: COMBINE ARG={arguments} COEFFICIENTS={listed(row)} PERIODIC=NO",
                 f"{label}: CUSTOM ARG={label}_sum FUNC={function} PERIODIC=NO",

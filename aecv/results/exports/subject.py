@@ -1,5 +1,6 @@
 """What an exported input is about: a collective variable of some atoms, and the bias along it."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from aecv.ground.errors import CVError, GridError, suggestion
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
+from aecv.numerics.kernels.network import ACTIVATIONS, TANH
 
 Form = Literal["pytorch", "ann", "plain"]
 FORMS: tuple[Form, ...] = ("pytorch", "ann", "plain")
@@ -170,6 +172,25 @@ def sigma(extended: ExtendedVariable) -> FloatArray:
 def tau_ps(extended: ExtendedVariable) -> float:
     """Period of a free lambda on its spring, 2 pi sqrt(m/kappa) [ps]; the same for all components."""
     return float(2.0 * np.pi * np.sqrt(extended.mass[0] / extended.kappa[0]))
+
+
+def hidden_activations(network: Encoder, written: Container[int], program: str) -> str:
+    """Names of the activations of a network's hidden layers, for comments.
+
+    Args:
+        written: those that the other program has.
+
+    Raises:
+        CVError: for one that is not among them.
+    """
+    names = list(dict.fromkeys(ACTIVATIONS[f] for f in network.activations[:-1])) or [ACTIVATIONS[TANH]]
+    lacking = [ACTIVATIONS[f] for f in network.activations if f not in written]
+    if lacking:
+        raise CVError(
+            f"export: {program} has no {lacking[0]}, which the network takes on a hidden layer; "
+            "use the form 'pytorch'"
+        )
+    return ", ".join(names)
 
 
 def check_word(what: str, word: str, known: tuple[str, ...]) -> None:
