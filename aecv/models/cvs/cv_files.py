@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, StoreError
 from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
 from aecv.models.cvs.archive import metadata_inside
