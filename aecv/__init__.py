@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aecv.workflow.exporting.export_folder import export
     from aecv.workflow.frames.input_frames import FrameFiles
     from aecv.workflow.frames.input_weights import Weights
+    from aecv.workflow.frames.own_topology import read_subject
     from aecv.workflow.loop import iterate
     from aecv.workflow.new_system.checking import examine
     from aecv.workflow.new_system.initialising import initialise
@@ -52,6 +53,7 @@ _HOMES = {
     "open_workers": "aecv.sampling.processes.opening",
     "FrameFiles": "aecv.workflow.frames.input_frames",
     "Weights": "aecv.workflow.frames.input_weights",
+    "read_subject": "aecv.workflow.frames.own_topology",
     "train": "aecv.workflow.study.offline",
     "apply": "aecv.workflow.study.applied",
     "load_cv": "aecv.workflow.run_folder.cv_of_run",
@@ -83,6 +85,7 @@ __all__ = [
     "load_system",
     "load_trial",
     "open_workers",
+    "read_subject",
     "sample_along",
     "score",
     "score_in_run",

@@ -17,7 +17,7 @@ from aecv.ground.grid import Grid
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, fastest_frequency
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context
 from aecv.sampling.system.platforms import PlatformChoice

@@ -27,14 +27,8 @@ from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder, encode
-from aecv.sampling.dynamics.segments import (
-    Engine,
-    SegmentJob,
-    SegmentSeed,
-    UnbiasedEngine,
-    WalkerState,
-    start,
-)
+from aecv.sampling.dynamics.jobs import Engine, SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.segments import UnbiasedEngine, start
 from aecv.sampling.engines.choice import make_biased_engine, require_engine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.engines.plumed import PlumedEngine

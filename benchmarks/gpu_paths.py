@@ -35,7 +35,8 @@ from soak import soak_rows
 
 from aecv.ground.errors import AecvError
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics.segments import Engine, SegmentJob, UnbiasedEngine
+from aecv.sampling.dynamics.jobs import Engine, SegmentJob
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.system.molecular_system import make_context
 from aecv.sampling.system.platforms import choose_platform, fastest_platform
 

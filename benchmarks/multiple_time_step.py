@@ -31,7 +31,7 @@ from aecv.ground.errors import SettingsError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels import encoder_kernels as kernels
-from aecv.sampling.dynamics.segments import SegmentJob
+from aecv.sampling.dynamics.jobs import SegmentJob
 from aecv.sampling.engines.bias_force import BiasForce
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.engines.native import NativeEngine

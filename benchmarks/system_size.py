@@ -29,7 +29,8 @@ from options import amount, guarded, natural, parsed, parser_of
 from runs import NOT_A_NUMBER, Row, mean_and_spread, print_table, text, with_error, write_rows
 
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics.segments import Engine, SegmentJob, UnbiasedEngine
+from aecv.sampling.dynamics.jobs import Engine, SegmentJob
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.starting.minimising import minimise
 from aecv.sampling.system.molecular_system import MolecularSystem, build, make_context

@@ -19,7 +19,8 @@ PICTURES = (".png", ".pdf", ".svg")
 @click.option(
     "--system",
     "system_name",
-    help="A shipped system, or a folder with a system.toml.  [default: the one that the CV was learned on]",
+    help="A shipped system, or a folder with a system.toml.  [default: the one that the CV was learned "
+    "on, or the atoms of --top]",
 )
 @frame_options(required=True, named=False)
 @foreign_options
@@ -52,6 +53,7 @@ def main(
       aecv apply cv traj.xtc
       aecv apply runs/ala2/iteration_05 a.dcd b.dcd --out xi.npy
       aecv apply cv traj.xtc --weights COLVAR --bias-column opes.bias --picture xi.png
+      aecv apply cv traj.xtc --top x.pdb
       aecv apply phi,psi traj.xtc --system ala2 --color COLVAR:ene
     """
     for path in (out, picture):
@@ -61,14 +63,13 @@ def main(
         raise SettingsError(f"--picture {picture}: needs one of {', '.join(PICTURES)} as its ending")
     files = frame_files(options)
     assert files is not None
-    from aecv.molecules.spec import load_system
     from aecv.results import plots
-    from aecv.sampling.system.molecular_system import build
     from aecv.workflow.given_cv.given import GivenCV
-    from aecv.workflow.study.applied import apply_built, colours_of, system_of
+    from aecv.workflow.study.applied import apply_built, colours_of
+    from aecv.workflow.study.subjects import frames_subject
 
     set_up_logging(works=True, debug=is_debugging())
-    system = build(load_system(system_of(cv, system_name)))
+    system = frames_subject((cv,), files, system_name)
     made = GivenCV(what=cv, **{name: options[name] for name in FOREIGN})
     found = apply_built(made(system), files, system, colours=colours_of(color))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from aecv.workflow.run_folder.ended import GO_ON
 from aecv.workflow.story.record_table import as_judged, with_error
 
 if TYPE_CHECKING:  # a look at a run shall not wait for OpenMM and PyTorch
+    from aecv.models.cvs.cv import CV
     from aecv.workflow.learning.next_cv import Trained
     from aecv.workflow.loop import Outcome
     from aecv.workflow.planning.catalogue import Entry
@@ -142,6 +143,12 @@ def _bins_text(found: "FreeEnergy") -> str:
     if found.n_without_error:
         parts.append(f"of {found.n_without_error} of the known ones the error is not known")
     return "; ".join(parts)
+
+
+def learned_text(cv: "CV") -> str:
+    """What a CV is a function of."""
+    d = cv.n_components
+    return f"{d} component{'' if d == 1 else 's'}, of {3 * cv.n_atoms} coordinates of {cv.n_atoms} atoms"
 
 
 def trained_text(trained: "Trained") -> str:

@@ -1,7 +1,7 @@
 """`aecv train`: a CV from frames that are there."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +15,26 @@ from aecv.commands.options import (
     frame_options,
     seed_option,
     set_option,
-    system_option,
 )
 from aecv.ground.logs import set_up_logging
 
+if TYPE_CHECKING:
+    from aecv.molecules.spec import SystemSpec
+    from aecv.molecules.subject import Subject
+
 
 @click.command(cls=Command)
-@system_option
+@click.option(
+    "--system",
+    "system_name",
+    help="A shipped system (ala2, chignolin), or a folder with a system.toml; or give --atoms.",
+)
 @frame_options(required=True)
+@click.option(
+    "--atoms",
+    metavar="SELECTION",
+    help='In place of --system: those of --top that train, an mdtraj selection such as "name CA".',
+)
 @click.option(
     "--power",
     type=finite(0, 1),
@@ -38,7 +50,8 @@ from aecv.ground.logs import set_up_logging
 @set_option("autoencoder.latent=1")
 def main(
     *,
-    system_name: str,
+    system_name: str | None,
+    atoms: str | None,
     power: float,
     bias_components: str | None,
     color: tuple[str, ...],
@@ -54,14 +67,29 @@ def main(
     Examples:
       aecv train --system ala2 --frames traj.xtc --out cv
       aecv train --system my_system --frames a.dcd --frames b.dcd --top x.pdb --weights w.npy --out cv
+      aecv train --frames x.xtc --top x.pdb --atoms "name CA" --out cv
     """
     short_for = {"run.seed": seed, "autoencoder.bias_components": bias_components}
-    from aecv.molecules.spec import load_system
-
     texts = (*assignments, *(f"{key}={value}" for key, value in short_for.items() if value is not None))
-    spec = load_system(system_name, config=config, overrides=texts)
+    if (system_name is None) == (atoms is None):
+        raise click.UsageError(
+            "needs '--system', whose cv.atoms train ('--set cv.atoms=...' takes others), or '--atoms' of the "
+            "topology that '--top' names; give one of the two"
+        )
     files = frame_files(options)
     assert files is not None
+    what: SystemSpec | Subject
+    if system_name is not None:
+        from aecv.molecules.spec import load_system
+
+        spec = what = load_system(system_name, config=config, overrides=texts)
+    else:
+        from aecv.workflow.frames.input_frames import check_frames
+        from aecv.workflow.frames.own_topology import read_subject
+
+        what = read_subject(files, atoms=str(atoms), config=config, overrides=texts)
+        check_frames(files, what)  # what does not fit is told before PyTorch is loaded
+        spec = what.spec
     # OpenMM and PyTorch take seconds to load: only when there is something for them to do
     from aecv.commands import console, screens
     from aecv.workflow.study.applied import colours_of
@@ -69,7 +97,8 @@ def main(
 
     set_up_logging(works=True, debug=is_debugging())
     colours = colours_of(color)
-    trained = train(spec, files, out, power=power, colours=colours, progress=console.bars)
+    trained = train(what, files, out, power=power, colours=colours, progress=console.bars)
+    say(f"CV of '{spec.settings.cv.atoms}' of {spec.name}: {screens.learned_text(trained.cv)}")
     say_lines(screens.trained_text(trained))
     say(
         f"written to {out}: cv.pt, cv.npz, cv.json, training.json, frames.json, xi.dat (xi of every frame), "

@@ -145,20 +145,23 @@ def under_new_names(layers: Sequence[Layer]) -> list[Layer]:
     return [(source, renamed(fields)) for source, fields in layers]
 
 
-def validate(fields: Mapping[str, Any], *, source: str, layers: Sequence[Layer] = ()) -> Settings:
+def validate(
+    fields: Mapping[str, Any], *, source: str, layers: Sequence[Layer] = (), has_forces: bool = True
+) -> Settings:
     """Settings from plain fields.
 
     Args:
         source: where they come from, for messages.
         layers: what they were merged from, later ones on top; of these a message names only the one that
             set the key in question.
+        has_forces: whether they have to say what gives the forces.
 
     Raises:
         SettingsError: all problems in a line: key, what is needed, what came, for an unknown key the nearest
             known one, and the source.
     """
     try:
-        return Settings.model_validate(dict(fields))
+        return Settings.model_validate(dict(fields), context={"has_forces": has_forces})
     except ValidationError as error:
         inner = {item["loc"][:-1] for item in error.errors()}
         # pydantic counts the sound items of a list only

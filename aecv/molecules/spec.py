@@ -1,6 +1,7 @@
 """Molecular systems as they are named and described: a folder with system.toml and structure files."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from aecv.ground.layers import (
     under_new_names,
     validate,
 )
+from aecv.ground.names import MOST_LETTERS
 from aecv.ground.settings import Settings
 from aecv.ground.solvents import solvent_names, with_solvent
 from aecv.molecules.system_files import FILE_NAME, all_files, check_files
@@ -169,6 +171,39 @@ def load_system(
         origin = setter(("particle", "potential"), layers)
         parse_expression(settings.particle.potential, place=f"particle.potential (from {origin})")
     return SystemSpec(settings=settings, directory=directory, hash=_hash(directory, settings))
+
+
+def atoms_alone(
+    topology_path: Path,
+    *,
+    atoms: str,
+    hash: str,
+    config: str | Path | None = None,
+    overrides: Overrides = (),
+) -> SystemSpec:
+    """A molecule of which a topology file is all there is: no system.toml, no forces.
+
+    Args:
+        topology_path: names it.
+        atoms: cv.atoms, an mdtraj selection.
+        hash: of its atoms.
+        config, overrides: as in `load_system`.
+
+    Raises:
+        SettingsError: when a layer cannot be read or the settings are not valid.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", topology_path.stem)[:MOST_LETTERS]
+    name = name if name[:1].isalpha() else f"top_{name}"[:MOST_LETTERS]
+    layers: list[Layer] = [(str(topology_path), {"system": {"name": name}, "cv": {"atoms": atoms}})]
+    layers += [] if config is None else [(str(config), load_toml(Path(config)))]
+    layers = under_new_names([*layers, *override_layers(overrides)])
+    settings = validate(
+        merge(*(fields for _, fields in layers)),
+        source=" with ".join(source for source, _ in layers),
+        layers=layers,
+        has_forces=False,
+    )
+    return SystemSpec(settings=settings, directory=topology_path.resolve().parent, hash=hash)
 
 
 def with_settings(spec: SystemSpec, overrides: Overrides) -> SystemSpec:

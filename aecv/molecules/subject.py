@@ -1,7 +1,8 @@
 """A molecule as learning and analysis know it: atoms, a structure and what is asked of them; no forces."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import mdtraj
 import numpy as np
@@ -9,10 +10,24 @@ import numpy as np
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError
 from aecv.molecules.bonds import BondLengths, Images, listed_lengths
-from aecv.molecules.observables import ObservableSet
+from aecv.molecules.observables import ObservableSet, select_atoms
+from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec
 from aecv.molecules.stereochemistry import StereoReference
 from aecv.numerics.kernels.encoder import NO_REFERENCE, align
+
+_NO_BONDS = (
+    "frames: no bonds are known between the atoms of '{}', so that their order, their unit of length, their "
+    "handedness and whether molecules are whole are not checked; where there is a box, each atom is placed "
+    "next to the nearest one before it"
+)
+_CHAIN_ALONE = (
+    "frames: no bonds are known between the atoms of '{}' but that alpha carbons follow each other; their "
+    "handedness is not checked"
+)
+_CHAIN_NM = (0.27, 0.42)
+"""Distance of alpha carbons of residues that follow each other: 0.38 where their peptide bond is trans, 0.29
+where it is cis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +42,8 @@ class Subject:
         observables: those of the settings with their atoms.
         stereo: chirality and cis-trans state of the structure.
         n_solute_atoms: atoms up to the last one that is neither water nor an ion.
+        unchecked: sentences on what frames cannot be held against, because it is not known.
+        is_divisible: whether frames may hold the chosen atoms alone.
     """
 
     spec: SystemSpec
@@ -36,6 +53,67 @@ class Subject:
     observables: ObservableSet
     stereo: StereoReference
     n_solute_atoms: int
+    unchecked: tuple[str, ...] = ()
+    is_divisible: bool = False
+
+    @classmethod
+    def of_atoms(
+        cls,
+        spec: SystemSpec,
+        topology: mdtraj.Topology,
+        positions: FloatArray,
+        *,
+        box: FloatArray | None = None,
+        chosen: IntArray | None = None,
+        place: str = "cv.atoms",
+    ) -> "Subject":
+        """A molecule of named atoms with a structure, without forces.
+
+        Where the topology lists no bonds, they are those that mdtraj knows by names of residues and atoms; of
+        alpha carbons alone, those of a chain.
+
+        Args:
+            positions: of a structure, molecules cut or not, shape (N, 3) [nm].
+            box: its vectors, shape (3, 3) [nm]; None for none.
+            chosen: the atoms of the CV, shape (n_cv_atoms,); None for those that the settings select.
+            place: what names the chosen atoms, for messages.
+
+        Raises:
+            MolecularSystemError: when the selection cannot be read or selects nothing, or too few atoms to
+                superpose; when an observable does not find its atoms.
+        """
+        if not topology.n_bonds:
+            topology = topology.copy()
+            topology.create_standard_bonds()
+        unchecked = () if topology.n_bonds else (_link_chains(topology, positions).format(spec.name),)
+        if chosen is None:
+            chosen = select_atoms(topology, spec.settings.cv.atoms, place=place)
+        if box is not None:
+            bonds, solute = _pairs(topology), np.arange(n_solute_atoms(topology))
+            images = Images.along(bonds, positions, box, cv_atoms=chosen, linked=solute)
+            positions = np.asarray(images.whole(positions, box), dtype=float)
+        check_alignable(chosen, positions, place=place)
+        return cls(
+            spec=spec,
+            mdtraj_topology=topology,
+            positions=positions,
+            cv_atom_indices=chosen,
+            observables=ObservableSet.prepare(topology, spec.settings.observables, positions=positions),
+            stereo=StereoReference.from_structure(topology, positions),
+            n_solute_atoms=n_solute_atoms(topology),
+            unchecked=unchecked,
+            is_divisible=True,
+        )
+
+    def part(self, atoms: IntArray) -> "Subject":
+        """These atoms as a molecule of their own, all of them chosen, without observables; shape (n,)."""
+        settings = self.spec.settings.model_copy(update={"observables": {}})
+        return Subject.of_atoms(
+            replace(self.spec, settings=settings),
+            self.mdtraj_topology.subset(atoms),
+            self.positions[atoms],
+            chosen=np.arange(len(atoms)),
+        )
 
     @property
     def n_atoms(self) -> int:
@@ -86,9 +164,8 @@ class Subject:
     @cached_property
     def images(self) -> Images:
         """How frames are made whole, and the autoencoder's atoms."""
-        pairs = [(one.index, other.index) for one, other in self.mdtraj_topology.bonds]
         return Images.along(
-            np.sort(np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2), axis=1),
+            _pairs(self.mdtraj_topology),
             self.positions,
             np.zeros((3, 3)),  # the structure is whole
             cv_atoms=self.cv_atom_indices,
@@ -115,6 +192,25 @@ class Subject:
                 f"{place} needs atom {atoms.max()}, frames hold the first {self.n_frame_atoms} atoms, "
                 'without the solvent; set sampling.frames = "all"'
             )
+
+
+def _link_chains(topology: mdtraj.Topology, positions: FloatArray) -> str:
+    """Bind alpha carbons that follow each other, in a topology without bonds; what is then not checked."""
+    low, high = _CHAIN_NM
+    for chain in topology.chains:
+        traces = [next((a for a in residue.atoms if a.name == "CA"), None) for residue in chain.residues]
+        for one, other in pairwise(traces):
+            if one is None or other is None:
+                continue
+            if low < float(np.linalg.norm(positions[one.index] - positions[other.index])) < high:
+                topology.add_bond(one, other)
+    return _CHAIN_ALONE if topology.n_bonds else _NO_BONDS
+
+
+def _pairs(topology: mdtraj.Topology) -> IntArray:
+    """Bonded atoms, lower index first, shape (n_bonds, 2)."""
+    pairs = {tuple(sorted((one.index, other.index))) for one, other in topology.bonds}
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 
 def check_alignable(cv_atoms: IntArray, positions: FloatArray, *, place: str = "cv.atoms") -> None:

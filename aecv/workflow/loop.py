@@ -23,7 +23,7 @@ from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.results.story.content import State
-from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.dynamics.walkers import Plan
 from aecv.sampling.engines.choice import require_engine
 from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe

@@ -20,7 +20,8 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.kernels.encoder import Encoder, encode
 from aecv.sampling.dynamics import segments as dynamics
-from aecv.sampling.dynamics.segments import Engine, SegmentJob, SegmentSeed, UnbiasedEngine, WalkerState
+from aecv.sampling.dynamics.jobs import Engine, SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.engines import choice
 from aecv.sampling.engines.choice import make_biased_engine
 from aecv.sampling.engines.context_engine import ContextEngine

@@ -7,7 +7,7 @@ import numpy as np
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder, encode
-from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.system.images import system_box
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform

@@ -23,7 +23,7 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.sampling.dynamics import segments as dynamics
-from aecv.sampling.dynamics.segments import SegmentJob, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, WalkerState
 from aecv.sampling.engines import choice, context_engine, plumed
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform

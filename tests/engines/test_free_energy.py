@@ -11,7 +11,8 @@ from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.numerics.kernels.encoder import Encoder, align, encode
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import make_context
 from tests.engines.conftest import Bench

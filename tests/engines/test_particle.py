@@ -14,7 +14,7 @@ from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder, encode
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.starting.minimising import minimise
 from aecv.sampling.starting.starts import find_starts

@@ -14,6 +14,7 @@ from aecv.ground.errors import CVError, MolecularSystemError, SettingsError
 from aecv.models.cvs.cv import CV
 from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.engines import torchforce
 from aecv.sampling.engines.context_engine import ContextEngine
 from aecv.sampling.system.images import system_box
@@ -52,7 +53,7 @@ def bias(context: openmm.Context, group: int, positions: np.ndarray) -> tuple[fl
     return state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole), np.asarray(forces)
 
 
-def stretched(bench: Bench) -> dynamics.WalkerState:
+def stretched(bench: Bench) -> WalkerState:
     """The start with lambda two sigma away from xi."""
     extended = bench.extended
     return replace(bench.state, lam=bench.state.lam + 2 * np.sqrt(extended.kt / np.array(extended.kappa)))

@@ -22,7 +22,7 @@ from aecv.models.cvs.torchscript import write_flat_module
 from aecv.numerics.extended_abf.abf import ExtendedVariable, couple
 from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.sampling.dynamics import segments as dynamics
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed
 from aecv.sampling.engines import plumed, plumed_force, plumed_kernel
 from aecv.sampling.engines.availability import Availability, Ending
 from aecv.sampling.engines.plumed_cv import choose_form, write_cv

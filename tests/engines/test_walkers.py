@@ -9,7 +9,7 @@ import pytest
 from aecv.ground.errors import SettingsError
 from aecv.ground.grid import Grid
 from aecv.numerics.extended_abf.abf import Accumulators
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult, WalkerState
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Plan, make_plan, run_rounds
 
 GRID = Grid(lower=(0.0,), upper=(1.0,), n_bins=(4,))

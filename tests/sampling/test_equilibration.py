@@ -7,7 +7,7 @@ import numpy as np
 from aecv.ground.progress import silent
 from aecv.molecules.spec import load_system
 from aecv.numerics.geometry.spanning_tree import molecules_of
-from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.processes.workers import ThisProcess
 from aecv.sampling.starting.equilibration import Runner, _rescaled, at_once, equilibrate
 from aecv.sampling.system.images import bond_pairs, system_box

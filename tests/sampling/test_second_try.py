@@ -16,14 +16,9 @@ from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult, SegmentSeed, WalkerState
 from aecv.sampling.dynamics.second_try import SecondTry, with_timestep
-from aecv.sampling.dynamics.segments import (
-    SegmentJob,
-    SegmentResult,
-    SegmentSeed,
-    UnbiasedEngine,
-    WalkerState,
-)
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.dynamics.walkers import Ensemble, Round, make_plan
 from aecv.sampling.processes.recipe import BiasRecipe, EngineRecipe
 from aecv.sampling.starting.starts import find_starts

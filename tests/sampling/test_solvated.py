@@ -10,7 +10,7 @@ import pytest
 from aecv.ground.errors import CVError, MolecularSystemError, SamplingError
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.starting.starts import _given
 from aecv.sampling.system.images import system_box

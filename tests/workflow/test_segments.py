@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecv.sampling.dynamics.segments import SegmentResult, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentResult, WalkerState
 from aecv.sampling.dynamics.walkers import Ensemble, Plan, Round, make_plan
 from aecv.workflow.run_folder import segments
 from aecv.workflow.run_folder.segments import SegmentFolder

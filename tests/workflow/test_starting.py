@@ -11,7 +11,7 @@ from aecv.commands.screens import status_text
 from aecv.ground.files import read_arrays
 from aecv.ground.progress import Progress, silent
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult
 from aecv.sampling.dynamics.walkers import Executor
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.processes.workers import ThisProcess

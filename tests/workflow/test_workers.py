@@ -24,7 +24,7 @@ import pytest
 from aecv.ground.errors import MolecularSystemError, SettingsError, SimulationError, TrainingError
 from aecv.ground.versions import versions
 from aecv.molecules.spec import load_system
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.processes import dask_tasks, dask_workers, opening
 from aecv.sampling.processes.dask_workers import DaskWorkers
 from aecv.sampling.processes.opening import open_workers

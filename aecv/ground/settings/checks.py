@@ -34,13 +34,22 @@ _MOLECULAR = (
 _FORCES = ("nonbonded", "cutoff_nm", "constraints", "hydrogen_mass_da")
 
 
-def check(settings: Sections) -> None:
+def check(settings: Sections, *, has_forces: bool = True) -> None:
     """Hold the sections against each other.
+
+    Args:
+        has_forces: whether they have to say what gives the forces; frames can be learned from without.
 
     Raises:
         ValueError: with what does not fit.
     """
-    check_kind(settings)
+    if has_forces:
+        check_kind(settings)
+    elif settings.particle is not None or not settings.cv.align:
+        raise ValueError(
+            "atoms of a topology (--top) are a molecule's, which turns and drifts: take [particle] out and "
+            "leave cv.align true"
+        )
     check_observable_names(settings.observables)
     if settings.delta_f is not None and settings.delta_f.observable not in settings.observables:
         raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 
 from aecv.ground.settings.checks import check
 from aecv.ground.settings.renamed import renamed
@@ -19,6 +19,6 @@ class Settings(Sections):
         return renamed(fields) if isinstance(fields, Mapping) else fields
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        check(self)
+    def _consistent(self, info: ValidationInfo) -> Self:
+        check(self, has_forces=(info.context or {}).get("has_forces", True))
         return self

@@ -13,7 +13,7 @@ import numpy as np
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.numerics.extended_abf.abf import Accumulators
-from aecv.sampling.dynamics.segments import Engine, SegmentJob, SegmentResult
+from aecv.sampling.dynamics.jobs import Engine, SegmentJob, SegmentResult
 from aecv.sampling.system.diagnosis import HUGE, Diagnosis, diagnose
 from aecv.sampling.system.molecular_system import MolecularSystem
 

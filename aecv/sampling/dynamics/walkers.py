@@ -23,7 +23,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.free_energy.integration import bias_potential
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult, SegmentSeed, WalkerState
 
 Executor = Callable[[Iterable[SegmentJob]], Iterable[SegmentResult]]
 """Runs jobs and yields their results in the order of the jobs."""

@@ -14,7 +14,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
-from aecv.sampling.dynamics.segments import Engine
+from aecv.sampling.dynamics.jobs import Engine
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.sampling.system.platforms import PlatformChoice

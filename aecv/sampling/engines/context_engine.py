@@ -19,7 +19,7 @@ from aecv.ground.errors import ExplosionError, SimulationError
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.dynamics import segments as dynamics
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult
 from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, verify_cv
 from aecv.sampling.engines.lambda_dynamics import LambdaDynamics
 from aecv.sampling.system.molecular_system import MolecularSystem, make_context
@@ -85,7 +85,7 @@ class ContextEngine(ABC):
         return dynamics.advance(self._context, self._integrator, n_steps, positions)
 
     def run(self, job: SegmentJob) -> SegmentResult:
-        """Run one segment of extended ABF; see `dynamics.Engine`."""
+        """Run one segment of extended ABF; see `jobs.Engine`."""
         if job.accumulators is None:
             raise SimulationError("engine: extended ABF needs accumulators to start from, got none")
         self._bias.begin(job)

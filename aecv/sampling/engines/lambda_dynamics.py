@@ -16,7 +16,7 @@ from aecv.models.cvs.torchscript import evaluate_with_gradient
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.numerics.extended_abf.kernel_memory import KernelMemory
 from aecv.numerics.kernels import encoder_kernels as kernels
-from aecv.sampling.dynamics.segments import SegmentJob
+from aecv.sampling.dynamics.jobs import SegmentJob
 from aecv.sampling.engines.checks import not_finite
 
 

@@ -8,7 +8,7 @@ from aecv.ground.units import thermal_energy
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.engines.native import NativeEngine
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.platforms import choose_platform

@@ -29,7 +29,7 @@ from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.results.exports.subject import Form
 from aecv.results.formats.colvar import read_colvar
 from aecv.sampling.dynamics import segments as dynamics
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult, WalkerState
 from aecv.sampling.engines import plumed_segment as files
 from aecv.sampling.engines.availability import Availability
 from aecv.sampling.engines.checks import check_fit, check_images, free_force_group, not_finite, verify_cv
@@ -155,7 +155,7 @@ class PlumedEngine:
         )
 
     def run(self, job: SegmentJob) -> SegmentResult:
-        """Run one segment of extended ABF; see `dynamics.Engine`."""
+        """Run one segment of extended ABF; see `jobs.Engine`."""
         if job.accumulators is None:
             raise SimulationError("engine: extended ABF needs accumulators to start from, got none")
         if fault := not_finite(job.state.positions[self._cv.atom_indices]):

@@ -32,7 +32,7 @@ from aecv.numerics.kernels import encoder_kernels as kernels
 from aecv.results.exports.plumed_bias import bounds
 from aecv.results.exports.subject import listed, number, tau_ps
 from aecv.results.formats.colvar import write_colvar
-from aecv.sampling.dynamics.segments import SegmentJob
+from aecv.sampling.dynamics.jobs import SegmentJob
 
 NOISE, START, END, BIAS, COLVAR, LOG = (
     "noise.dat", "start.drrstate", "end.drrstate", "bias.grid", "colvar.dat", "plumed.log",

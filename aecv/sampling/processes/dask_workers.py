@@ -15,7 +15,7 @@ import cloudpickle
 from aecv.ground.errors import SettingsError, SimulationError, first_line
 from aecv.ground.signals import handled
 from aecv.ground.versions import versions
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentResult
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentResult
 from aecv.sampling.dynamics.walkers import Executor
 from aecv.sampling.processes import no_pages
 from aecv.sampling.processes.dask_tasks import (

@@ -8,8 +8,9 @@ import torch
 from aecv.ground.arrays import FloatArray
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import ExtendedVariable
+from aecv.sampling.dynamics.jobs import Engine
 from aecv.sampling.dynamics.second_try import SecondTry, with_timestep
-from aecv.sampling.dynamics.segments import Engine, UnbiasedEngine
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.engines.choice import make_biased_engine
 from aecv.sampling.system.molecular_system import MolecularSystem, make_context
 from aecv.sampling.system.platforms import PlatformChoice

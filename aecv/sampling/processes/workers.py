@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from aecv.sampling.dynamics.segments import Engine, SegmentJob, SegmentResult
+from aecv.sampling.dynamics.jobs import Engine, SegmentJob, SegmentResult
 from aecv.sampling.dynamics.walkers import Executor
 from aecv.sampling.processes.recipe import EngineRecipe
 

@@ -17,7 +17,7 @@ from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.seeds import seed_31bit
 from aecv.numerics.geometry.spanning_tree import molecules_of
 from aecv.sampling.dynamics import segments as dynamics
-from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.dynamics.walkers import Ensemble, Plan, run_rounds
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.starting.pieces import Equilibration, equilibration_parts

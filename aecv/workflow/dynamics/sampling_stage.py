@@ -18,7 +18,7 @@ from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
 from aecv.results.formats.trajectory import write_dcd, write_pdb
-from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Plan
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.processes.workers import Workers

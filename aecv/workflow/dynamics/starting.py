@@ -10,7 +10,7 @@ from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays, write_json
 from aecv.ground.progress import Progress
 from aecv.models.cvs.cv import CV
-from aecv.sampling.dynamics.segments import WalkerState
+from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.dynamics.walkers import Ensemble, Plan
 from aecv.sampling.processes.recipe import EngineRecipe
 from aecv.sampling.processes.workers import Workers

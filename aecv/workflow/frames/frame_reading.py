@@ -118,6 +118,32 @@ def last_frame(path: Path, topology: mdtraj.Topology, *, is_own: bool) -> Piece 
     return Piece(first=n_frames - 1, trajectory=found, times_ps=np.full(1, np.nan))
 
 
+def n_atoms_of(source: Source, *topologies: mdtraj.Topology) -> int | None:
+    """Atoms of the first frame, where one of some topologies opens the file; None where none does."""
+    for topology in topologies:
+        try:
+            piece = next(read_pieces(source, topology, is_own=True), None)
+        except SamplingError:
+            continue
+        return None if piece is None else int(piece.trajectory.n_atoms)
+    return None
+
+
+def first_frame(source: Source, topology: mdtraj.Topology) -> tuple[FloatArray, FloatArray | None]:
+    """Positions of the first frame [nm], shape (N, 3), and its box vectors [nm], shape (3, 3) or None.
+
+    Raises:
+        SamplingError: as `read_pieces`, and when there is no frame.
+    """
+    piece = next(read_pieces(source, topology, is_own=True), None)
+    if piece is None:
+        raise SamplingError(f"{name_of(source)}: needs at least one frame, there is none")
+    box = piece.trajectory.unitcell_vectors
+    return piece.trajectory.xyz[0], None if box is None or not np.any(box) else np.asarray(
+        box[0], dtype=float
+    )
+
+
 def read_topology(path: Path) -> mdtraj.Topology:
     """The atoms that a file names.
 

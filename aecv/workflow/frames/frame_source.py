@@ -225,9 +225,14 @@ class FrameSource:
         if found.n_atoms not in (own.n_atoms, self.system.n_frame_atoms):
             few = self.system.n_frame_atoms
             or_those = "" if few == own.n_atoms else f" or the first {few}"
+            advice = (
+                "give the topology that names its atoms (--top)"
+                if self.system.is_divisible
+                else "describe the system that it is of"
+            )
             raise SamplingError(
                 f"{self.place}: needs the {own.n_atoms} atoms of '{name}'{or_those}, has {found.n_atoms}; "
-                "write the trajectory with these atoms alone, or describe the system that it is of"
+                f"write the trajectory with these atoms alone, or {advice}"
             )
 
     def _cut(

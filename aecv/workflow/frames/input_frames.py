@@ -18,7 +18,7 @@ from aecv.ground.shown import Shown
 from aecv.molecules.subject import Subject
 from aecv.numerics.statistics.timeline import Timeline, timeline
 from aecv.workflow.frames.frame_fit import FrameFit, some_of
-from aecv.workflow.frames.frame_reading import Source, check_there, name_of, read_topology
+from aecv.workflow.frames.frame_reading import Source, check_there, n_atoms_of, name_of, read_topology
 from aecv.workflow.frames.frame_source import FrameSource
 from aecv.workflow.frames.input_weights import WeightsLike, as_weights, check_weights, frame_weights
 
@@ -158,9 +158,10 @@ def read_frames(files: Frames, system: Subject, *, atoms: IntArray | None = None
             weights that do not fit.
     """
     files = frame_files(files)
+    system, chosen = held(files, system, system.cv_atom_indices if atoms is None else atoms)
     fit = FrameFit(system=system)
     read = _Read(stride=files.stride)
-    for source in _sources(files, fit, system.cv_atom_indices if atoms is None else atoms):
+    for source in _sources(files, fit, chosen):
         _read_source(source, read)
     if not read.positions:
         raise SamplingError(f"{name_of(files.sources[0])}: needs at least one frame, there is none")
@@ -178,7 +179,7 @@ def read_frames(files: Frames, system: Subject, *, atoms: IntArray | None = None
     }
     weights = _weights(files, times, kept, observables, system.spec.settings.dynamics.temperature_k)
     changes = np.concatenate(read.changes)[rows].sum(axis=0)
-    notes = (*read.notes, *_told(line, read.places), *_told_changes(changes, len(kept)))
+    notes = (*system.unchecked, *read.notes, *_told(line, read.places), *_told_changes(changes, len(kept)))
     for note in notes:
         logger.warning("%s", note)
     return InputFrames(
@@ -205,8 +206,9 @@ def check_frames(files: Frames, system: Subject) -> None:
     files = frame_files(files)
     if files.weights is not None:
         check_weights(as_weights(files.weights))
+    system, chosen = held(files, system, system.cv_atom_indices)
     fit = FrameFit(system=system)
-    for source in _sources(files, fit, system.cv_atom_indices):
+    for source in _sources(files, fit, chosen):
         n_frames, n_mirrored = 0, np.zeros(len(fit.centres), dtype=np.int64)
         for piece in source.ends():
             rows = np.arange(len(piece.positions))
@@ -215,9 +217,28 @@ def check_frames(files: Frames, system: Subject) -> None:
         fit.check_handedness(source.place, n_mirrored, n_frames)
 
 
+def held(files: FrameFiles, system: Subject, chosen: IntArray) -> tuple[Subject, IntArray]:
+    """The molecule that files hold, and the places of the chosen atoms in it: all of it, or these alone.
+
+    Args:
+        chosen: shape (n_chosen,).
+
+    Returns:
+        the molecule, and the places, shape (n_chosen,).
+    """
+    if not system.is_divisible or np.any(np.diff(chosen) <= 0):
+        return system, chosen
+    n_atoms = n_atoms_of(files.sources[0], system.mdtraj_topology, system.mdtraj_topology.subset(chosen))
+    if n_atoms != len(chosen) or n_atoms == system.n_atoms:
+        return system, chosen
+    return system.part(chosen), np.arange(len(chosen))
+
+
 def _sources(files: FrameFiles, fit: FrameFit, chosen: IntArray) -> Iterator[FrameSource]:
     path = files.topology_path
     topology = None if path is None else read_topology(path)
+    if topology is not None and topology.n_atoms > fit.system.n_atoms and fit.system.is_divisible:
+        topology = None  # files hold a part of it, which the molecule is
     for source in files.sources:
         named = topology if isinstance(source, Path) else None
         yield FrameSource(source=source, topology=named, fit=fit, marked=chosen)

@@ -14,8 +14,9 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.sampling.dynamics import segments as dynamics
+from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed
 from aecv.sampling.dynamics.second_try import what_went_wrong
-from aecv.sampling.dynamics.segments import SegmentJob, SegmentSeed, UnbiasedEngine
+from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.preparing import findings
 from aecv.sampling.starting.minimising import minimise, tolerance_for
 from aecv.sampling.system.diagnosis import HUGE, diagnose

@@ -123,7 +123,9 @@ def _mended(settings: Settings, check: Check) -> dict[str, Any]:
         changes |= certain[0].changes
         layers = [override(key.split("."), value) for key, value in changes.items()]
         try:
-            tried = validate(merge(settings.model_dump(mode="json"), *layers), source="foresight")
+            fields = merge(settings.model_dump(mode="json"), *layers)
+            has_forces = settings.particle is not None or settings.system.structure is not None
+            tried = validate(fields, source="foresight", has_forces=has_forces)
         except SettingsError:  # the only remedy contradicts another setting
             return {}
     return {}

@@ -20,7 +20,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays, write_arrays
 from aecv.numerics.extended_abf.abf import Accumulators
-from aecv.sampling.dynamics.segments import SegmentResult, WalkerState
+from aecv.sampling.dynamics.jobs import SegmentResult, WalkerState
 from aecv.sampling.dynamics.walkers import BiasRule, Ensemble, Executor, Plan, Round, run_rounds
 
 N_SNAPSHOTS = 20

@@ -12,14 +12,14 @@ from aecv.ground.errors import CVError, SettingsError
 from aecv.ground.files import replacing
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
-from aecv.molecules.spec import SystemSpec, load_system, shipped_systems
+from aecv.molecules.spec import SystemSpec
 from aecv.molecules.subject import Subject
 from aecv.results.formats.colvar import write_colvar
-from aecv.sampling.system.molecular_system import build
-from aecv.workflow.frames.input_frames import Frames, InputFrames, read_frames
+from aecv.workflow.frames.input_frames import Frames, InputFrames, frame_files, read_frames
 from aecv.workflow.frames.input_weights import frame_column
 from aecv.workflow.given_cv.given import GivenCV
 from aecv.workflow.given_cv.same_system import check_same_system
+from aecv.workflow.study.subjects import frames_subject
 
 ColourFile: TypeAlias = Path | str | tuple[Path | str, str | int | None]
 Colours: TypeAlias = Mapping[str, ColourFile]
@@ -131,7 +131,7 @@ def apply(
     cv: CV | str | Path,
     frames: Frames,
     *,
-    system: SystemSpec | str | Path | None = None,
+    system: SystemSpec | Subject | str | Path | None = None,
     colours: Colours | None = None,
 ) -> Applied:
     """xi of every frame of a trajectory, with its time, observables and weight.
@@ -142,7 +142,8 @@ def apply(
         cv: a CV, its file or folder, or names of observables of the system with commas between them.
         frames: a trajectory's file, several, an mdtraj.Trajectory, or `FrameFiles` with their topology,
             weights and stride.
-        system: whose frames they are, or its name or folder; None for the one that the CV was learned on.
+        system: whose frames they are, or its name or folder; None for the one that the CV was learned on, or
+            the atoms that the topology of the frames names, where aecv has none of that name.
         colours: further numbers per frame from files, found by time as weights are.
 
     Returns:
@@ -161,8 +162,7 @@ def apply(
         (1, 2)
         >>> found.write("xi.dat")
     """
-    spec = system if isinstance(system, SystemSpec) else load_system(system_of(cv, system))
-    built = build(spec)
+    built = frames_subject((cv,), frame_files(frames), system)
     found_cv = cv if isinstance(cv, CV) else GivenCV(what=str(cv))(built)
     return apply_built(found_cv, frames, built, colours=colours)
 
@@ -260,33 +260,3 @@ def read_colours(given: Colours, found: InputFrames, system: Subject) -> dict[st
             Path(path), None if column is None else str(column), kept=found.kept, times_ps=found.read_times_ps
         )
     return read
-
-
-def system_of(cv: CV | str | Path, system: str | Path | None) -> str | Path:
-    """The system that is meant: the one named, or that of the CV.
-
-    Raises:
-        CVError: when there is none that aecv knows by its name.
-    """
-    if system is not None:
-        return system
-    name = cv.system if isinstance(cv, CV) else _own_system(Path(cv))
-    if name in shipped_systems():
-        return name
-    raise CVError(
-        f"{cv.source if isinstance(cv, CV) else cv}: needs the system of the frames: "
-        + (
-            f"'{name}' is none that comes with aecv; name its folder (--system)"
-            if name
-            else "name it (--system)"
-        )
-    )
-
-
-def _own_system(path: Path) -> str:
-    from aecv.models.cvs.archive import metadata_inside
-    from aecv.workflow.run_folder.cv_of_run import load_cv
-
-    if not path.exists() or (path.suffix == ".pt" and metadata_inside(path) is None):
-        return ""  # observables, or the model of another program
-    return load_cv(path).system

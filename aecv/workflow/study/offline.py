@@ -16,10 +16,10 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.models.inputs.frame_table import FrameTable
-from aecv.molecules.spec import SystemSpec, as_system
+from aecv.molecules.spec import SystemSpec
+from aecv.molecules.subject import Subject
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
-from aecv.sampling.system.molecular_system import build
 from aecv.workflow.frames.frame_counts import count_frames
 from aecv.workflow.frames.input_frames import Frames, InputFrames, check_frames, frame_files, read_frames
 from aecv.workflow.given_cv.same_system import check_same_system
@@ -30,6 +30,7 @@ from aecv.workflow.run_folder.finished import FinishedRun
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.study.applied import Applied, Colours, applied_to, draw_applied, read_colours
+from aecv.workflow.study.subjects import frames_subject, subject_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class TrainedCV(Trained):
 
 
 def train(
-    spec: SystemSpec | str | Path,
+    spec: SystemSpec | Subject | str | Path,
     frames: Frames,
     out: Path | str,
     *,
@@ -113,7 +114,7 @@ def train(
 
     Args:
         spec: the system with all settings, or its name or folder; [cv], [autoencoder] and [training] count,
-            and run.seed.
+            and run.seed. Or a molecule without forces, of `read_subject`.
         frames: a trajectory's file, several in the order of time, an mdtraj.Trajectory, or `FrameFiles` with
             their topology, weights and stride.
         out: a new folder: cv.pt, cv.npz, cv.json, training.json, xi.dat (xi of every frame), pictures.
@@ -137,9 +138,10 @@ def train(
         (2, (1000, 2))
         >>> trained.plot().savefig("cv.png")
     """
-    spec, files = as_system(spec), frame_files(frames)
+    files = frame_files(frames)
     check_new(Path(out))
-    system, hashes = build(spec), files.hashes()
+    system, hashes = subject_of(spec), files.hashes()
+    spec = system.spec
     check_frames(files, system)  # what is wrong with a file is told before how many frames it has
     if (n_frames := count_frames(files)) is not None:
         for warning in foresee_training(spec.settings, n_frames):
@@ -222,13 +224,19 @@ def score_in_run(
     return score_on(new, old, samples.cv_positions, atoms, weights)
 
 
-def score(new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | Path, frames: Frames) -> Score:
+def score(
+    new: CV | str | Path,
+    old: CV | str | Path,
+    spec: SystemSpec | Subject | str | Path | None,
+    frames: Frames,
+) -> Score:
     """Compare two CVs on given frames.
 
     Args:
         new: the CV that is explained, or its file or folder.
         old: the CV that explains; of the same system, its atoms may be others.
-        spec: the system, or its name or folder.
+        spec: the system, or its name or folder, or a molecule without forces, of `read_subject`; None for the
+            one that the CVs were learned on, or the atoms that the topology of the frames names.
         frames: the frames, as for `train`.
 
     Raises:
@@ -241,7 +249,8 @@ def score(new: CV | str | Path, old: CV | str | Path, spec: SystemSpec | str | P
         >>> aecv.score(new, old, "ala2", "runs/ala2/iteration_00/frames.dcd").n_frames
         1000
     """
-    new, old, system = as_cv(new), as_cv(old), build(as_system(spec))
+    new, old = as_cv(new), as_cv(old)
+    system = frames_subject((new, old), frame_files(frames), spec)
     for cv in (new, old):
         system.check_atoms(cv.atom_indices, place=f"engine: {cv.source}")
         check_same_system(cv, system)
