@@ -16,7 +16,7 @@ import click
 
 from aecv.ground.errors import AecvError, ForeseenError, WriteError
 from aecv.ground.logs import set_up_logging
-from aecv.ground.plain_text import one_line, plain_lines
+from aecv.ground.printable import one_line, printable_lines
 from aecv.ground.signals import handled
 
 EXIT_ERROR = 1
@@ -91,13 +91,13 @@ def is_debugging() -> bool:
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print a line, whatever is in it; see `aecv.ground.plain_text`."""
+    """Print a line, whatever is in it; see `aecv.ground.printable`."""
     click.echo(one_line(text), err=err, nl=nl)
 
 
 def say_lines(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print text that has lines of its own."""
-    click.echo(plain_lines(text), err=err, nl=nl)
+    click.echo(printable_lines(text), err=err, nl=nl)
 
 
 @contextmanager

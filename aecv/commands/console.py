@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aecv.ground.plain_text import one_line
+from aecv.ground.printable import one_line
 from aecv.ground.progress import duration
 from aecv.ground.settings import ConvergenceSettings
 from aecv.workflow.run_folder.records import IterationRecord

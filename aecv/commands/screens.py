@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aecv.commands.console import table_header, table_line
-from aecv.ground.plain_text import one_line
+from aecv.ground.printable import one_line
 from aecv.ground.progress import duration, roughly
 from aecv.ground.settings import Settings
 from aecv.workflow.learning.verdict import TRIAL

@@ -9,7 +9,16 @@ from typing import Any
 
 
 class AecvError(Exception):
-    """Base of every error that aecv raises on purpose."""
+    """Base of every error that aecv raises on purpose.
+
+    Example:
+        >>> import aecv
+        >>> try:
+        ...     aecv.load_system("ala3")
+        ... except aecv.AecvError as error:
+        ...     print(str(error).rpartition("; ")[2])
+        did you mean 'ala2'?
+    """
 
 
 class SettingsError(AecvError):

@@ -66,16 +66,16 @@ def new_folder(path: Path) -> Iterator[Path]:
             cannot be made.
     """
     check_new(path)
-    place = path.resolve()  # "." has no name
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
+    target = path.resolve()  # "." has no name
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if place.is_dir():
+        if target.is_dir():
             for item in sorted(temporary.iterdir()):
-                os.replace(item, place / item.name)
+                os.replace(item, target / item.name)
         else:
-            os.replace(temporary, place)
+            os.replace(temporary, target)
     except WriteError as error:  # of a file inside, whose folder is a temporary one
         raise WriteError(path, error.reason, error.remedy) from error
     except OSError as error:
@@ -101,16 +101,16 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: when it cannot be made; the folder at `path` is still there.
     """
-    place = path.resolve()
-    new, old = (place.with_name(f".{place.name}.{os.getpid()}.part-{end}") for end in ("new", "old"))
+    target = path.resolve()
+    new, old = (target.with_name(f".{target.name}.{os.getpid()}.part-{end}") for end in ("new", "old"))
     with new_folder(new) as folder:
         yield folder
     try:
-        os.replace(place, old)
+        os.replace(target, old)
         try:
-            os.replace(new, place)
+            os.replace(new, target)
         except OSError:
-            os.replace(old, place)
+            os.replace(old, target)
             raise
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)

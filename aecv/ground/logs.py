@@ -3,7 +3,7 @@
 import logging
 from typing import TextIO
 
-from aecv.ground.plain_text import LineFormatter
+from aecv.ground.printable import LineFormatter
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 

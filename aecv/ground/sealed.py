@@ -18,8 +18,8 @@ SEAL = "seal"
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON with its seal, in one piece."""
-    plain = {key: value for key, value in content.items() if key != SEAL}
-    write_json(path, plain | {SEAL: fingerprint(plain)})
+    unsealed = {key: value for key, value in content.items() if key != SEAL}
+    write_json(path, unsealed | {SEAL: fingerprint(unsealed)})
 
 
 def read_sealed(path: Path) -> dict[str, Any]:

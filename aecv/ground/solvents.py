@@ -33,13 +33,13 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
         SettingsError: for a solvent that the system does not have.
     """
     tables = _tables(layers)
-    plain: list[Layer] = [
+    own: list[Layer] = [
         (name, {key: value for key, value in fields.items() if key != SECTION}) for name, fields in layers
     ]
-    chosen = _system_of(merge(*(fields for _, fields in plain))).get(SECTION)
+    chosen = _system_of(merge(*(fields for _, fields in own))).get(SECTION)
     if not isinstance(chosen, str):  # none, or what the settings refuse
-        return plain
-    origin = setter(("system", SECTION), plain)
+        return own
+    origin = setter(("system", SECTION), own)
     known = solvent_names(layers)
     if chosen not in tables and get_close_matches(chosen, tables, cutoff=_ALIKE):
         # the file's own name for what stands outside the tables, or more likely a misspelt one of them
@@ -57,8 +57,8 @@ def with_solvent(layers: Sequence[Layer]) -> list[Layer]:
             f"[{SECTION}.{named[0]}.system] sets {SECTION}, which chooses between these tables; take it out"
         )
     if chosen in tables:
-        plain.insert(1, (f"{layers[0][0]} [{SECTION}.{chosen}]", tables[chosen]))
-    return plain
+        own.insert(1, (f"{layers[0][0]} [{SECTION}.{chosen}]", tables[chosen]))
+    return own
 
 
 def solvent_names(layers: Sequence[Layer]) -> tuple[str, ...]:

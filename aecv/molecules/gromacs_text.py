@@ -76,17 +76,17 @@ class _Reader:
                 yield line
             elif all(self.conditions):
                 wanted = line.split(";")[0].strip().removeprefix("#include").strip(' \t"<>')
-                place = self._find(path, number, wanted)
-                if place.resolve() in begun:
+                found = self._find(path, number, wanted)
+                if found.resolve() in begun:
                     raise MolecularSystemError(f"{path}, line {number}: '{wanted}' includes itself")
-                begun.add(place.resolve())
-                self.included.append(place)
+                begun.add(found.resolve())
+                self.included.append(found)
                 if len(self.included) > MOST_INCLUDES:
                     raise MolecularSystemError(
                         f"{path}, line {number}: the topology includes more than {MOST_INCLUDES} files, "
                         "counting repeats; include each once"
                     )
-                chain.append((place, iter(self._read(place.resolve()))))
+                chain.append((found, iter(self._read(found.resolve()))))
 
     def _note(self, words: list[str]) -> None:
         """What a line means for the conditions; OpenMM reads it again, and says what is wrong with it."""
@@ -104,14 +104,14 @@ class _Reader:
 
     def _find(self, path: Path, number: int, wanted: str) -> Path:
         folders = dict.fromkeys((*self.folders, path.parent))
-        place = next((folder / wanted for folder in folders if is_file(folder / wanted)), None)
-        if place is None:
+        found = next((folder / wanted for folder in folders if is_file(folder / wanted)), None)
+        if found is None:
             raise MolecularSystemError(
                 f"{path}, line {number}: includes '{wanted}', which is in none of "
                 f"{', '.join(map(str, folders))}; copy it (with its folder) into the system's folder, and "
                 "name that folder as system.include"
             )
-        return place
+        return found
 
     def _read(self, path: Path) -> list[tuple[int, str]]:
         """Number and text of each line; one that ends in a backslash goes on in the next."""

@@ -130,7 +130,7 @@ def load_system(
     overrides: Overrides = (),
     trial: Mapping[str, Any] | None = None,
 ) -> SystemSpec:
-    """Find a system, lay the layers of settings over each other and check them.
+    """A system with its settings, whose layers are laid over each other and checked.
 
     A plain word names a shipped system before a folder; write ./NAME for a folder of that name.
 

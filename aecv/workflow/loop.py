@@ -109,7 +109,7 @@ def iterate(
     progress: Progress = silent,
     on_record: Callable[[IterationRecord], object] = lambda _: None,
 ) -> Outcome:
-    """Run the whole loop for a system.
+    """Records, verdict and production of the whole loop for a system, which is run or continued.
 
     Args:
         spec: the system with all settings; or its name or folder, with its own.

@@ -80,7 +80,7 @@ def sample_along(
     workers: Workers | None = None,
     progress: Progress = silent,
 ) -> Sampled:
-    """Run extended ABF along a CV that is given, and estimate its free energies.
+    """Free energies along a given CV, and what they rest on, from extended ABF along it.
 
     Args:
         spec: the system with all settings, or its name or folder; [eabf], [sampling], [starts], [pool] and

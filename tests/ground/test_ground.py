@@ -23,7 +23,7 @@ from aecv.ground.files import (
 )
 from aecv.ground.grid import Grid
 from aecv.ground.layers import differences, load_toml, merge, override, parse_override, to_toml, validate
-from aecv.ground.plain_text import plain_lines
+from aecv.ground.printable import printable_lines
 from aecv.ground.toml_text import parse_toml
 from aecv.molecules.spec import load_system
 
@@ -164,7 +164,7 @@ def test_what_is_printed_is_read_again_whatever_is_in_it() -> None:
         "system": {"name": "x", "description": said, "structure": "x.pdb", "forcefield": ["x"]},
         "cv": {"atoms": "all"},
     }
-    printed = plain_lines(to_toml(validate(fields, source="here")))
+    printed = printable_lines(to_toml(validate(fields, source="here")))
     assert parse_toml(printed)["system"]["description"] == said
 
 

@@ -7,7 +7,7 @@ from aecv.ground.errors import GridError, SamplingError
 from aecv.numerics.free_energy.weights import mbar_log_weights
 from aecv.numerics.statistics.bootstrap import resampled_weights
 from aecv.numerics.statistics.intervals import interval
-from aecv.numerics.statistics.units import Units, block_units
+from aecv.numerics.statistics.sampling_units import Units, block_units
 
 KT = 2.5
 

@@ -15,7 +15,7 @@ from aecv.numerics.statistics.intervals import (
     interval,
     profile_crossing_error,
 )
-from aecv.numerics.statistics.units import block_units
+from aecv.numerics.statistics.sampling_units import block_units
 
 KT = 2.5
 

@@ -11,7 +11,7 @@ class PoolSettings(Section):
     """[pool]: which frames train the next CV, and how they are weighted."""
 
     mode: Literal["mbar", "none"] = Field(
-        "mbar", description="mbar: biased iterations together; none: the last one alone, the plain scheme"
+        "mbar", description="mbar: biased iterations together; none: the last one alone, as in FEBILAE"
     )
     exploration: int = Field(
         1,

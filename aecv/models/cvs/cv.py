@@ -43,6 +43,12 @@ class CV:
         internal: internal coordinates; None for the other kinds.
         function: positions as a torch tensor, shape (F, n_atoms, 3) [nm], to one of shape (F, d) or (F,);
             None for the other kinds.
+
+    Example:
+        >>> import aecv
+        >>> cv = aecv.CV.from_function(lambda x: (x[:, 0] - x[:, 1]).norm(dim=-1), [4, 14], name="far")
+        >>> cv.of_frames([[[0.0, 0.0, 0.1 * k] for k in range(22)]]).round(3)
+        array([[1.]])
     """
 
     source: Path | str

@@ -16,7 +16,7 @@ from aecv.ground.arrays import FloatArray, IntArray
 from aecv.models.networks.layers import Layers, feed_forward
 from aecv.models.training.training_data import Frames
 from aecv.numerics.kernels.encoder import Encoder
-from aecv.numerics.statistics.convergence import neighbour_means
+from aecv.numerics.statistics.regression_scores import neighbour_means
 
 MOST_FRAMES = 5000
 """Frames held out on which losses are measured, and as many others that the neighbours are among."""

@@ -112,8 +112,8 @@ class MarginalBias:
         finite = np.isfinite(x).all(axis=1)
         tabulated = finite & np.all((x >= self._lower) & (x <= self._upper), axis=1)
         result = np.full(len(x), np.nan)
-        place = ((x[tabulated] - self._lower) / self._step).T
-        result[tabulated] = map_coordinates(self._spline, place, order=3, mode="mirror", prefilter=False)
+        at = ((x[tabulated] - self._lower) / self._step).T
+        result[tabulated] = map_coordinates(self._spline, at, order=3, mode="mirror", prefilter=False)
         outside = finite & ~tabulated
         result[outside] = self.direct(x[outside])
         return result
@@ -165,12 +165,12 @@ def _refined(grid: Grid, log_bias: FloatArray, refinement: ArrayLike) -> tuple[l
         step = grid.widths[dim] / factor
         axes.append(grid.lower[dim] + step * (np.arange(n_bins * factor) + 0.5))
         volume *= step
-        place = (np.arange(n_bins * factor) + 0.5) / factor - 0.5
-        left = np.floor(place).astype(np.int64)
+        at = (np.arange(n_bins * factor) + 0.5) / factor - 0.5
+        left = np.floor(at).astype(np.int64)
         if not grid.periodic[dim]:
-            place = np.clip(place, 0, n_bins - 1)
+            at = np.clip(at, 0, n_bins - 1)
             left = np.clip(left, 0, n_bins - 2)
-        fraction = (place - left).reshape([-1 if d == dim else 1 for d in range(grid.n_dims)])
+        fraction = (at - left).reshape([-1 if d == dim else 1 for d in range(grid.n_dims)])
         first, second = np.take(values, left % n_bins, dim), np.take(values, (left + 1) % n_bins, dim)
         values = (1.0 - fraction) * first + fraction * second
     return axes, np.exp(values) * volume

@@ -94,10 +94,10 @@ def flat_bins(points: FloatArray, edges: Sequence[FloatArray]) -> IntArray:
     flat = np.zeros(len(points), dtype=np.int64)
     outside = np.zeros(len(points), dtype=bool)
     for dim, axis in enumerate(edges):
-        place = np.searchsorted(axis, points[:, dim], side="right") - 1
-        place[points[:, dim] == axis[-1]] = len(axis) - 2
-        outside |= (place < 0) | (place > len(axis) - 2) | ~np.isfinite(points[:, dim])
-        flat = flat * (len(axis) - 1) + np.clip(place, 0, len(axis) - 2)
+        cell = np.searchsorted(axis, points[:, dim], side="right") - 1
+        cell[points[:, dim] == axis[-1]] = len(axis) - 2
+        outside |= (cell < 0) | (cell > len(axis) - 2) | ~np.isfinite(points[:, dim])
+        flat = flat * (len(axis) - 1) + np.clip(cell, 0, len(axis) - 2)
     return np.where(outside, -1, flat)
 
 

@@ -86,10 +86,10 @@ def nearest_image(difference, period):  # type: ignore[no-untyped-def]
 @jit
 def _bin_of(value, constants, bins, c):  # type: ignore[no-untyped-def]
     """Bin of a value along one component, -1 off the grid; wrapped where the component is periodic."""
-    place = np.floor((value - constants[LOWER, c]) * constants[INVERSE_WIDTH, c])
+    offset = np.floor((value - constants[LOWER, c]) * constants[INVERSE_WIDTH, c])
     if constants[PERIOD, c] > 0.0:
-        place -= bins[c] * np.floor(place / bins[c])
-    return int(place) if 0.0 <= place < bins[c] else -1
+        offset -= bins[c] * np.floor(offset / bins[c])
+    return int(offset) if 0.0 <= offset < bins[c] else -1
 
 
 @jit
@@ -108,21 +108,21 @@ def slope(potential, position, constants, bins, c):  # type: ignore[no-untyped-d
     for corner in range(1 << n_dims):
         flat, weight = 0, 1.0
         for k in range(n_dims):
-            place = (position[k] - constants[LOWER, k]) * constants[INVERSE_WIDTH, k] - 0.5
+            offset = (position[k] - constants[LOWER, k]) * constants[INVERSE_WIDTH, k] - 0.5
             upper = corner >> k & 1
             if constants[PERIOD, k] > 0.0:
                 inside = True
-                left = int(np.floor(place))
+                left = int(np.floor(offset))
                 at = (left + upper) % bins[k]
             else:
-                inside = 0.0 < place < bins[k] - 1.0
-                left = min(max(int(np.floor(place)), 0), bins[k] - 2)
+                inside = 0.0 < offset < bins[k] - 1.0
+                left = min(max(int(np.floor(offset)), 0), bins[k] - 2)
                 at = left + upper
             flat = flat * bins[k] + at
             if k == c:
                 weight *= constants[INVERSE_WIDTH, k] * (2.0 * upper - 1.0) * inside
             else:
-                share = min(max(place - left, 0.0), 1.0)
+                share = min(max(offset - left, 0.0), 1.0)
                 weight *= share if upper else 1.0 - share
         total += weight * potential[flat]
     return total

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError
 from aecv.numerics.free_energy.weights import MbarResult, every_nth, mbar_log_weights
-from aecv.numerics.statistics.units import Units
+from aecv.numerics.statistics.sampling_units import Units
 
 _TOLERANCE = 1e-6
 """Largest accepted |sum of a state's weights - 1| of a replicate."""

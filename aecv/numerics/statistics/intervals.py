@@ -67,7 +67,7 @@ def interval(
 ) -> Interval:
     """Confidence interval estimate +- max(t SE, z floor) from bootstrap replicates.
 
-    SE = std(replicates), drawn so that it is right in every stratum, see `statistics.units`. t is
+    SE = std(replicates), drawn so that it is right in every stratum, see `statistics.sampling_units`. t is
     Student's quantile with n - s degrees of freedom for n units in s strata, z the normal one. Percentiles of
     the replicates, widened by t / z, held the truth less often: few units make few distinct replicates.
 

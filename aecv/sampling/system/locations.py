@@ -35,9 +35,9 @@ class Tidied:
 
 @dataclass(frozen=True, kw_only=True)
 class _Record:
-    """One atom's line: the residue's place in the file, and how it is called."""
+    """One atom's line: the key of its residue, and how it is called."""
 
-    place: Hashable
+    key: Hashable
     title: str
     residue: str
     atom: str
@@ -108,7 +108,7 @@ def _pdb_record(line: str) -> _Record:
     except ValueError:
         occupancy = 1.0
     return _Record(
-        place=(line[21:22], number),
+        key=(line[21:22], number),
         title=f"{name} {number}",
         residue=name,
         atom=line[12:16].strip(),
@@ -125,7 +125,7 @@ def _cif_record(row: Sequence[str], column: dict[str, int]) -> _Record:
     name = value("auth_comp_id", "label_comp_id")
     number = value("auth_seq_id", "label_seq_id") + value("pdbx_PDB_ins_code")
     return _Record(
-        place=(value("pdbx_PDB_model_num"), value("label_asym_id"), value("auth_asym_id"), number),
+        key=(value("pdbx_PDB_model_num"), value("label_asym_id"), value("auth_asym_id"), number),
         title=f"{name} {number}",
         residue=name,
         atom=value("auth_atom_id", "label_atom_id"),
@@ -163,7 +163,7 @@ def _of_models(count: int) -> str:
 def _choose(records: list[_Record]) -> tuple[set[int], list[str]]:
     """Which records are taken, and words on residues where there was a choice."""
     kept, titles = set(range(len(records))), []
-    for _, grouped in groupby(range(len(records)), key=lambda k: records[k].place):
+    for _, grouped in groupby(range(len(records)), key=lambda k: records[k].key):
         rows = list(grouped)
         shares = _shares([records[k] for k in rows])
         if len(shares) < 2:
@@ -213,7 +213,7 @@ def _percent(shares: dict[str, float], best: str) -> str:
 def _namesakes(records: Sequence[_Record]) -> Iterator[str]:
     """Atoms of one name in a residue, of which OpenMM keeps the last alone."""
     found: list[str] = []
-    for _, grouped in groupby(records, key=lambda record: (record.place, record.residue)):
+    for _, grouped in groupby(records, key=lambda record: (record.key, record.residue)):
         names: set[str] = set()
         for record in grouped:
             if record.atom in names:
@@ -242,7 +242,7 @@ def _unseen(records: Sequence[_Record]) -> Iterator[str]:
 def _ends_unmarked(lines: list[str], rows: list[int], records: list[_Record]) -> dict[int, str]:
     """Last lines of residues with OXT that amino acids of the same chain follow, and these residues."""
     found = {}
-    residues = [list(group) for _, group in groupby(range(len(rows)), key=lambda k: records[k].place)]
+    residues = [list(group) for _, group in groupby(range(len(rows)), key=lambda k: records[k].key)]
     for here, following in pairwise(residues):
         names = {records[k].atom for k in following}
         if (

@@ -41,7 +41,7 @@ def export(
     system: str | Path | None = None,
     length: LengthUnit = "nm",
 ) -> Path:
-    """Write a folder with an input, what it reads, and a README.
+    """A folder with an input for PLUMED or Colvars, the files that it reads, and a README; it is written.
 
     The grid, kappa, tau and friction of extended ABF are those of the run along this CV, if there is one in
     the run; else they are made from the CV's range as the loop makes them.

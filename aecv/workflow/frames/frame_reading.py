@@ -54,8 +54,7 @@ def name_of(source: Source) -> str:
 
 def ending(path: Path) -> str:
     """The ending that tells a format: .xtc, .pdb of x.pdb.gz ..."""
-    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return plain.suffix.lower()
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def read_pieces(source: Source, topology: mdtraj.Topology, *, is_own: bool) -> Iterator[Piece]:

@@ -30,7 +30,7 @@ Given: TypeAlias = str | Path | mdtraj.Trajectory
 
 @dataclass(frozen=True, kw_only=True)
 class FrameFiles:
-    """Where frames are.
+    """Trajectories that a user brings, with their topology, weights and stride.
 
     Attributes:
         trajectories: files of one system in the order of time (.xtc, .dcd, .trr, .nc, .h5, .pdb, .gro, .rst7

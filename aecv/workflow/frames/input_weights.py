@@ -27,7 +27,7 @@ _ALONE = "give a file of one column without times, a row per frame"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
-    """Where the weights of frames are, and what the numbers mean.
+    """Statistical weights of frames: where their numbers are, and what these mean.
 
     A row belongs to the frame with its time where both have time stamps (a column named `time`), else rows
     and frames follow each other. What stands in `bias` gives w = exp(+(V_1 + V_2 + ...) / kT).
@@ -183,18 +183,18 @@ def _compare(table: UserTable | None, rows: IntArray, observables: Mapping[str, 
         )  # fmt: skip
 
 
-def frame_column(place: Path, name: str | None, *, kept: IntArray, times_ps: FloatArray) -> FloatArray:
+def frame_column(path: Path, name: str | None, *, kept: IntArray, times_ps: FloatArray) -> FloatArray:
     """A number per frame from a file, by time or row by row as `frame_weights`; shape (n_kept,).
 
     Args:
-        place: the file.
+        path: the file.
         name: of the column, or its number; None for the only one.
         kept, times_ps: as there.
 
     Raises:
         SamplingError: as there; the numbers may be any.
     """
-    table = read_user_table(place)
+    table = read_user_table(path)
     values = _only(table, "FILE:COLUMN") if name is None else table.column(name)
     return values[rows_of_frames(table, len(values), kept=kept, times_ps=times_ps, what="number")]
 

@@ -24,7 +24,7 @@ from aecv.numerics.statistics.intervals import (
     interval,
     profile_crossing_error,
 )
-from aecv.numerics.statistics.units import block_units
+from aecv.numerics.statistics.sampling_units import block_units
 from aecv.workflow.weights.pool import BiasedSample
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from aecv.molecules.subject import Subject
 from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.free_energy.weights import effective_sample_size
 from aecv.numerics.kernels.encoder import Encoder, encode
-from aecv.numerics.statistics.convergence import nonlinear_r2, periodic_features, score, weighted_r2
+from aecv.numerics.statistics.regression_scores import nonlinear_r2, periodic_features, score, weighted_r2
 from aecv.workflow.learning.threshold import Choice, consensus_restart
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import stride

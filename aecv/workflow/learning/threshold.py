@@ -26,7 +26,7 @@ from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training.train import TrainedAutoencoder, train_replicas
 from aecv.models.training.training_data import block_bootstrap
 from aecv.numerics.kernels.encoder import encode
-from aecv.numerics.statistics.convergence import mutual_scores
+from aecv.numerics.statistics.regression_scores import mutual_scores
 
 MOST_FRAMES = 20_000
 """Frames on which scores are measured: R^2 of as many frames is exact to far better than it differs."""

@@ -62,7 +62,7 @@ class Examination(Shown):
 
 
 def examine(spec: SystemSpec | str | Path, *, n_steps: int = N_STEPS) -> Examination:
-    """Build a system, look at it, minimise it and run it for some steps without bias.
+    """What is found of a system that is built, minimised and run for some steps without bias.
 
     What is wrong with the system goes into the result; nothing is raised for it.
 

@@ -256,7 +256,7 @@ def _spread(items: Sequence[int], n_most: int) -> list[int]:
     """At most n of them, evenly over all."""
     if len(items) <= n_most:
         return list(items)
-    return [items[round(place)] for place in np.linspace(0, len(items) - 1, n_most)]
+    return [items[round(at)] for at in np.linspace(0, len(items) - 1, n_most)]
 
 
 def _end_to_end(contents: Contents, subject: Subject, cv_atoms: str) -> list[ObservableGuess]:

@@ -51,7 +51,7 @@ class Initialised(Shown):
 
 
 def initialise(folder: Path | str, sources: Sources | Path | str, *, force: bool = False) -> Initialised:
-    """Write a system's folder: its files and a system.toml with everything guessed, tried and explained.
+    """A new system's folder: its files, and a system.toml with everything guessed, tried and explained.
 
     The system is built from the folder, its selections and observables are evaluated and its energy is
     computed before the folder is put in place. A structure that no force field knows as it is gets its
@@ -82,33 +82,33 @@ def initialise(folder: Path | str, sources: Sources | Path | str, *, force: bool
     _check_place(folder, force)
     exists = folder.is_dir() and any(folder.iterdir())
     try:
-        with (replaced_folder if exists else new_folder)(folder) as place:
-            place = place.resolve()
+        with (replaced_folder if exists else new_folder)(folder) as draft:
+            draft = draft.resolve()
             try:
-                made = _first_that_works(folder, sources, place)
+                made = _first_that_works(folder, sources, draft)
             except AecvError as error:
-                error.args = _in_the_users_words(error.args, place, sources)
+                error.args = _in_the_users_words(error.args, draft, sources)
                 raise
-            write_marks(place)
+            write_marks(draft)
     except WriteError as error:
         remedy = error.remedy.replace("another --out", "another NAME")
         raise WriteError(folder, error.reason, remedy) from error
     return made
 
 
-def _first_that_works(folder: Path, sources: Sources, place: Path) -> Initialised:
+def _first_that_works(folder: Path, sources: Sources, draft: Path) -> Initialised:
     """The files as they are; else completed; else an error that says what helps, where something does."""
     wanted = sources.preparation
     try:
         try:
-            return _make(folder, sources, wanted, place)
+            return _make(folder, sources, wanted, draft)
         except UnknownResiduesError:
             wanted = _completed(sources)
             if wanted == sources.preparation:
                 raise
-        return _make(folder, sources, wanted, place)
+        return _make(folder, sources, wanted, draft)
     except MolecularSystemError as error:
-        if options := _what_helps(folder, sources, wanted, place):
+        if options := _what_helps(folder, sources, wanted, draft):
             raise MolecularSystemError(f"{error}; it works with {options}") from error
         raise
 
@@ -121,14 +121,14 @@ def _completed(sources: Sources) -> Preparation:
     return replace(wanted, add_hydrogens=True, drop_water=evaporates and not wanted.drop_solvent)
 
 
-def _what_helps(folder: Path, sources: Sources, wanted: Preparation, place: Path) -> str:
+def _what_helps(folder: Path, sources: Sources, wanted: Preparation, draft: Path) -> str:
     """Options that leave something out, tried; empty where there are none or they do not help."""
     if sources.format != "forcefield" or wanted.padding_nm is not None:
         return ""
     try:
         smaller, options = _without_strangers(_contents(sources), wanted)
         if options:
-            _make(folder, sources, smaller, place)
+            _make(folder, sources, smaller, draft)
     except MolecularSystemError:
         return ""
     return options
@@ -159,29 +159,29 @@ def _contents(sources: Sources) -> Contents:
     return contents_of(coordinates.topology, coordinates.positions)
 
 
-def _make(folder: Path, sources: Sources, wanted: Preparation, place: Path) -> Initialised:
-    """All files in an empty place, tried."""
-    for item in place.iterdir():
+def _make(folder: Path, sources: Sources, wanted: Preparation, draft: Path) -> Initialised:
+    """All files in an empty folder, tried."""
+    for item in draft.iterdir():
         if item.is_dir():
             shutil.rmtree(item)
         else:
             item.unlink()
-    files, done = copy_files(sources, wanted, place)
-    proposal, said = propose(folder.resolve().name, files, sources, place)
-    write_text(place / FILE_NAME, render(proposal))
-    said += _try(place)
+    files, done = copy_files(sources, wanted, draft)
+    proposal, said = propose(folder.resolve().name, files, sources, draft)
+    write_text(draft / FILE_NAME, render(proposal))
+    said += _try(draft)
     return Initialised(folder=folder, notes=(*done, *_notes(proposal)), findings=tuple(said))
 
 
-def _in_the_users_words(arguments: tuple[Any, ...], place: Path, sources: Sources) -> tuple[Any, ...]:
+def _in_the_users_words(arguments: tuple[Any, ...], draft: Path, sources: Sources) -> tuple[Any, ...]:
     """An error's texts with the files where the user has them: the copies are gone when it is read."""
     given = (sources.structure, sources.topology, *sources.parameters, *map(Path, sources.forcefield))
-    originals = {str(place / path.name): str(path) for path in given if path is not None}
+    originals = {str(draft / path.name): str(path) for path in given if path is not None}
 
     def told(text: str) -> str:
         for copy, original in originals.items():
             text = text.replace(copy, original)
-        return text.replace(f"{place}{os.sep}", "").replace(str(place), "the new folder")
+        return text.replace(f"{draft}{os.sep}", "").replace(str(draft), "the new folder")
 
     return tuple(told(item) if isinstance(item, str) else item for item in arguments)
 
@@ -213,9 +213,9 @@ def _check_place(folder: Path, force: bool) -> None:
         )
 
 
-def _try(place: Path) -> Iterator[str]:
+def _try(draft: Path) -> Iterator[str]:
     """Build the system from its folder, evaluate all of it once, and say what looks wrong."""
-    system = build(load_system(place))
+    system = build(load_system(draft))
     structure = system.spec.structure_path
     system.observables.compute(system.positions[None])
     diagnosis = diagnose(system, system.positions)

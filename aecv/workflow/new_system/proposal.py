@@ -29,11 +29,11 @@ _RIGHT_HANDED = (0.0, 2.2)
 
 
 def propose(
-    name: str, files: dict[str, str | tuple[str, ...]], sources: Sources, place: Path
+    name: str, files: dict[str, str | tuple[str, ...]], sources: Sources, draft: Path
 ) -> tuple[Proposal, list[str]]:
     """All guesses, and what was left out."""
     said = list(read_coordinates(sources.structure).notes)
-    forcefield, molecule = _with_forces(name, files, sources, place)
+    forcefield, molecule = _with_forces(name, files, sources, draft)
     topology, system = molecule.topology, molecule.system
     contents = contents_of(topology, molecule.positions)
     if contents.subject is None:
@@ -70,41 +70,41 @@ def propose(
 
 
 def _with_forces(
-    name: str, files: dict[str, str | tuple[str, ...]], sources: Sources, place: Path
+    name: str, files: dict[str, str | tuple[str, ...]], sources: Sources, draft: Path
 ) -> tuple[Guess | None, Molecule]:
     """The first force field that makes a System of the molecule, and this.
 
     To know every residue is not enough: models of implicit solvent know fewer elements and nucleic acids.
     """
     if sources.format != "forcefield":
-        return None, _read(name, files, None, place)
+        return None, _read(name, files, None, draft)
     failure: MolecularSystemError | None = None
-    for forcefield in _forcefields(sources, place):
+    for forcefield in _forcefields(sources, draft):
         try:
-            return forcefield, _read(name, files, forcefield, place)
+            return forcefield, _read(name, files, forcefield, draft)
         except MolecularSystemError as error:
             failure = failure or error
     assert failure is not None  # one is proposed at least
     raise failure
 
 
-def _forcefields(sources: Sources, place: Path) -> Iterator[Guess]:
+def _forcefields(sources: Sources, draft: Path) -> Iterator[Guess]:
     """What was given, files of the user copied; else guesses."""
     if sources.forcefield:
         names = []
         for name in sources.forcefield:
             is_file = Path(name).is_file()
-            names.append(copied(Path(name), place) if is_file else name)
+            names.append(copied(Path(name), draft) if is_file else name)
         yield Guess(value=tuple(names), why="As given with --forcefield.")
         return
-    coordinates = read_coordinates(place / sources.structure.name)
+    coordinates = read_coordinates(draft / sources.structure.name)
     assert coordinates.topology is not None
     contents = contents_of(coordinates.topology, coordinates.positions)
     yield from guesses.guess_forcefields(coordinates.topology, is_solvated=contents.is_solvated)
 
 
 def _read(
-    name: str, files: dict[str, str | tuple[str, ...]], forcefield: Guess | None, place: Path
+    name: str, files: dict[str, str | tuple[str, ...]], forcefield: Guess | None, draft: Path
 ) -> Molecule:
     """The molecule by the files alone.
 
@@ -113,8 +113,8 @@ def _read(
     """
     keys = {"name": name, **files} | ({} if forcefield is None else {"forcefield": forcefield.value})
     lines = [pair(key, value) for key, value in keys.items()]
-    write_text(place / FILE_NAME, "\n".join(["[system]", *lines, "[cv]", 'atoms = "all"', ""]))
-    spec = load_system(place)
+    write_text(draft / FILE_NAME, "\n".join(["[system]", *lines, "[cv]", 'atoms = "all"', ""]))
+    spec = load_system(draft)
     try:
         return read_molecule(spec)
     except MolecularSystemError as error:

@@ -17,7 +17,7 @@ _INCLUDED = "include"
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The files of a molecule, wherever they lie; texts are taken as paths.
+    """The files that describe a molecule: coordinates, topology, force field; texts are taken as paths.
 
     Attributes:
         structure: coordinates.
@@ -26,6 +26,12 @@ class Sources:
         parameters: of CHARMM.
         include: folder where a Gromacs topology's included files are.
         preparation: what to do to the structure.
+
+    Example:
+        >>> import aecv
+        >>> sources = aecv.Sources(structure="complex.inpcrd", topology="complex.prmtop")
+        >>> sources.format
+        'amber'
     """
 
     structure: Path
@@ -88,13 +94,13 @@ def check_sources(sources: Sources) -> None:
 
 
 def copy_files(
-    sources: Sources, wanted: Preparation, place: Path
+    sources: Sources, wanted: Preparation, draft: Path
 ) -> tuple[dict[str, str | tuple[str, ...]], list[tuple[str, str]]]:
     """Copy every file, prepared where asked; the keys of [system] that name them, and what was done."""
     files: dict[str, str | tuple[str, ...]] = {}
     done: list[tuple[str, str]] = []
     if wanted:
-        target = place / sources.structure.name
+        target = draft / sources.structure.name
         said = prepare_structure(
             sources.structure, target, wanted, forcefield=sources.forcefield or guesses.SOLVATED
         )
@@ -102,12 +108,12 @@ def copy_files(
         if said:
             done.append(("structure", f"{', '.join(said)}{_unasked(sources.preparation, wanted)}"))
     else:
-        files["structure"] = copied(sources.structure, place)
+        files["structure"] = copied(sources.structure, draft)
     if sources.topology is not None:
-        files["topology"] = copied(sources.topology, place)
+        files["topology"] = copied(sources.topology, draft)
     if sources.parameters:
-        files["parameters"] = tuple(copied(path, place) for path in sources.parameters)
-    if sources.format == "gromacs" and _copy_includes(sources, place):
+        files["parameters"] = tuple(copied(path, draft) for path in sources.parameters)
+    if sources.format == "gromacs" and _copy_includes(sources, draft):
         files["include"] = _INCLUDED
     return files, done
 
@@ -122,14 +128,14 @@ def _unasked(asked: Preparation, wanted: Preparation) -> str:
     return f": no force field knows the structure as it is{waters}"
 
 
-def copied(path: Path, place: Path) -> str:
-    if (place / path.name).exists():
+def copied(path: Path, draft: Path) -> str:
+    if (draft / path.name).exists():
         raise MolecularSystemError(f"{path}: another file is also called {path.name}; rename one of them")
-    shutil.copyfile(path, place / path.name)
+    shutil.copyfile(path, draft / path.name)
     return path.name
 
 
-def _copy_includes(sources: Sources, place: Path) -> bool:
+def _copy_includes(sources: Sources, draft: Path) -> bool:
     """Copy what a Gromacs topology includes; whether anything came from the folder of --include."""
     assert sources.topology is not None
     beside = sources.topology.resolve().parent
@@ -147,10 +153,10 @@ def _copy_includes(sources: Sources, place: Path) -> bool:
     from_elsewhere = False
     for path in dict.fromkeys(Path(os.path.normpath(path)) for path in included):
         if elsewhere is not None and path.is_relative_to(elsewhere):
-            target = place / _INCLUDED / path.relative_to(elsewhere)
+            target = draft / _INCLUDED / path.relative_to(elsewhere)
             from_elsewhere = True
         elif path.is_relative_to(beside):
-            target = place / path.relative_to(beside)
+            target = draft / path.relative_to(beside)
         else:
             raise MolecularSystemError(
                 f"{path}: is included from outside the folder of {sources.topology.name}; copy it there"

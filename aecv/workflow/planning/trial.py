@@ -114,18 +114,18 @@ def load_trial(
     from aecv.sampling.system.platforms import choose_platform
     from aecv.sampling.system.speed import measure_speed
 
-    plain = load_system(name_or_path, config=config, overrides=overrides)
-    system = build(plain)
+    spec = load_system(name_or_path, config=config, overrides=overrides)
+    system = build(spec)
     n_components = None if cv is None else cv(system).n_components
-    platform = choose_platform(system.system, plain.settings.dynamics.platform, devices=devices)
+    platform = choose_platform(system.system, spec.settings.dynamics.platform, devices=devices)
     speed = measure_speed(system, platform).steps_per_s
     times = estimate_times(
-        plain.settings, speed, on_cpu=platform.on_cpu, n_processes=n_processes, n_devices=len(devices)
+        spec.settings, speed, on_cpu=platform.on_cpu, n_processes=n_processes, n_devices=len(devices)
     )
     pace = Pace(steps_per_s=speed, processes=times.processes)
     layers = [] if config is None else [load_toml(Path(config))]
     given = merge({}, *layers, *(fields for _, fields in override_layers(overrides)))
-    layer = trial_layer(plain.settings, pace, given, n_components=n_components)
+    layer = trial_layer(spec.settings, pace, given, n_components=n_components)
     return load_system(name_or_path, config=config, overrides=overrides, trial=layer)
 
 

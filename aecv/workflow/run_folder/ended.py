@@ -9,7 +9,7 @@ from pathlib import Path
 from aecv.ground.errors import AecvError, StoreError, WriteError, first_line
 from aecv.ground.files import write_json
 from aecv.ground.forms import read_form
-from aecv.ground.plain_text import one_line
+from aecv.ground.printable import one_line
 
 FILE_NAME = "ended.json"
 GO_ON = "go on with the command that began it and --resume"

@@ -18,7 +18,7 @@ from aecv.workflow.run_folder.segments import History
 from aecv.workflow.run_folder.stage_records import checked
 
 _OBSERVABLE = "observable_"
-_PLAIN = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
+_FIELDS = ("cv_positions", "time_ps", "walker", "basin", "xi", "lam")
 SAMPLES_FORM = {
     "cv_positions": "f n a 3",
     "time_ps": "f n",
@@ -76,8 +76,8 @@ class Samples(Shown):
         weights: FloatArray | None = None,
     ) -> "Samples":
         """Frames in memory, from their arrays; for shapes and units see the properties."""
-        plain = (cv_positions, time_ps, walker, basin, xi, lam)
-        arrays: dict[str, Any] = dict(zip(_PLAIN, plain, strict=True))
+        fields = (cv_positions, time_ps, walker, basin, xi, lam)
+        arrays: dict[str, Any] = dict(zip(_FIELDS, fields, strict=True))
         arrays |= {_OBSERVABLE + name: values for name, values in observables.items()}
         arrays |= {"n_inverted": np.array(n_inverted), "n_turned": np.array(n_turned)}
         if weights is not None:

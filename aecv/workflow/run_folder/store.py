@@ -17,7 +17,7 @@ import filelock
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import PARTIAL, cannot_write, sha256, write_json
-from aecv.ground.plain_text import LineFormatter
+from aecv.ground.printable import LineFormatter
 from aecv.ground.sealed import read_sealed, write_sealed
 from aecv.ground.settings import Settings
 from aecv.molecules.spec import SystemSpec

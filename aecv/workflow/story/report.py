@@ -20,7 +20,7 @@ GENERATOR = b'<meta name="generator" content="aecv'
 
 
 def write_report(run: Path | str, out: Path | str | None = None, *, state: State | None = None) -> Path:
-    """Write the report of a run, finished or not; returns its path.
+    """Path of the report of a run, finished or not, which is written anew.
 
     Args:
         run: the run's folder.

@@ -114,7 +114,7 @@ class Status(Shown):
 
 
 def status(path: Path | str) -> Status:
-    """Look at a run.
+    """How far a run has come: its iterations, what it works on, and the verdict so far.
 
     Args:
         path: its folder.

@@ -19,7 +19,7 @@ from aecv.models.inputs.frame_table import FrameTable
 from aecv.molecules.spec import SystemSpec
 from aecv.molecules.subject import Subject
 from aecv.numerics.free_energy.weights import effective_sample_size
-from aecv.numerics.statistics.convergence import nonlinear_r2, weighted_r2
+from aecv.numerics.statistics.regression_scores import nonlinear_r2, weighted_r2
 from aecv.workflow.frames.frame_counts import count_frames
 from aecv.workflow.frames.input_frames import Frames, InputFrames, check_frames, frame_files, read_frames
 from aecv.workflow.given_cv.same_system import check_same_system
@@ -107,7 +107,7 @@ def train(
     colours: Colours | None = None,
     progress: Progress = silent,
 ) -> TrainedCV:
-    """Train an autoencoder on given frames and weights; no dynamics.
+    """A CV learned by an autoencoder on given frames and weights, without dynamics; it is written, too.
 
     Minimises sum_i w_i^p |y_i - dec(enc(y_i))|^2 / sum_i w_i^p over aligned coordinates y_i [nm] of the
     system's cv.atoms, as every iteration of the loop does.
@@ -189,7 +189,7 @@ def _told_of(frames: InputFrames) -> dict[str, Any]:
 def score_in_run(
     new: CV | str | Path, old: CV | str | Path, run: Path | str, iteration: int | None = None
 ) -> Score:
-    """Compare two CVs on the frames of an iteration of a run, with their Boltzmann weights.
+    """Regression scores of one CV on another, on the frames and weights of an iteration of a run.
 
     Args:
         new, old: as `score`; of the atoms that the run's autoencoder sees.
@@ -230,7 +230,7 @@ def score(
     spec: SystemSpec | Subject | str | Path | None,
     frames: Frames,
 ) -> Score:
-    """Compare two CVs on given frames.
+    """Regression scores of one CV on another, on given frames.
 
     Args:
         new: the CV that is explained, or its file or folder.

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from aecv.ground.plain_text import LineFormatter, one_line, plain_lines
+from aecv.ground.printable import LineFormatter, one_line, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_what_cannot_be_seen_is_written_out(text: str, expected: str) -> None:
 
 
 def test_a_table_keeps_its_lines_and_nothing_else() -> None:
-    assert plain_lines("  a  b\n\n  1\r  \x1b[1m2\n") == "  a  b\n\n  1\\r  \\x1b[1m2\n"
+    assert printable_lines("  a  b\n\n  1\r  \x1b[1m2\n") == "  a  b\n\n  1\\r  \\x1b[1m2\n"
 
 
 def test_a_record_of_the_log_is_a_line() -> None:

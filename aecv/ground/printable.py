@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
     return _visible(_BREAKS.sub(" ", text.strip(_BREAK)))
 
 
-def plain_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """The text with its own line feeds; what else cannot be seen is written as in `one_line`."""
     return "\n".join(_visible(line) for line in text.split("\n"))
 
@@ -42,4 +42,4 @@ class LineFormatter(logging.Formatter):
         """The record as text."""
         clean = logging.makeLogRecord(record.__dict__)
         clean.msg, clean.args = one_line(record.getMessage()), None
-        return plain_lines(super().format(clean))
+        return printable_lines(super().format(clean))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import GridError, SamplingError
-from aecv.numerics.statistics.convergence import (
+from aecv.numerics.statistics.regression_scores import (
     mutual_scores,
     nonlinear_r2,
     periodic_features,
