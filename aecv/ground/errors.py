@@ -112,6 +112,12 @@ class WriteError(StoreError):
         return f"{self.path}: cannot be written ({self.reason}); {self.remedy}"
 
 
+def listed(items: Iterable[str], most: int = 4, *, separator: str = ", ") -> str:
+    """The first of several names, and how many more there are."""
+    names = list(items)
+    return separator.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def first_line(error: BaseException) -> str:
     """What an exception of a library says, in a line; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -89,7 +89,7 @@ def override_layers(given: Overrides) -> list[Layer]:
 def _plain_setting(value: Any) -> Any:
     """A value of Python as TOML would give it."""
     if isinstance(value, Mapping):
-        return merge({}, *(override(k.split("."), _plain_setting(v)) for k, v in value.items()))
+        return nested({key: _plain_setting(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return [_plain_setting(item) for item in value]
     # of numpy: its scalars and arrays
@@ -143,6 +143,18 @@ def under_new_names(layers: Sequence[Layer]) -> list[Layer]:
             if _depth(fields, (section, old)) == 2:
                 logger.warning("%s: %s.%s is now called %s.%s", source, section, old, section, new)
     return [(source, renamed(fields)) for source, fields in layers]
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by dotted keys as nested ones; later keys win."""
+    return merge({}, *(override(key.split("."), value) for key, value in fields.items()))
+
+
+def changed(settings: Settings, changes: Mapping[str, Any], *, source: str) -> Settings:
+    """Settings with other values by dotted keys; SettingsError where they do not fit together."""
+    has_forces = settings.particle is not None or settings.system.structure is not None
+    fields = merge(settings.model_dump(mode="json"), nested(changes))
+    return validate(fields, source=source, has_forces=has_forces)
 
 
 def validate(

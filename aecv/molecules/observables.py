@@ -204,17 +204,6 @@ class ObservableSet:
         return {"dihedral": dihedrals, "angle": angles, "distance": distances}[kind](points)
 
 
-def compute_observables(
-    topology: mdtraj.Topology,
-    xyz: ArrayLike,
-    settings: Mapping[str, ObservableSettings],
-    *,
-    positions: ArrayLike | None = None,
-) -> dict[str, FloatArray]:
-    """Every observable of every frame; see `ObservableSet` when there are several arrays of frames."""
-    return ObservableSet.prepare(topology, settings, positions=positions).compute(xyz)
-
-
 def _reference(name: str, indices: IntArray, positions: ArrayLike | None) -> FloatArray:
     """The positions that an rmsd is measured from; they need to have an orientation."""
     place = f"observables.{name}"

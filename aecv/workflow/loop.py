@@ -31,7 +31,7 @@ from aecv.sampling.processes.workers import ThisProcess, Workers
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import PlatformChoice, choose_platform
 from aecv.workflow.dynamics import sampling_stage
-from aecv.workflow.dynamics.coupling import extended_variable
+from aecv.workflow.dynamics.coupling import extended_variable, probe_of
 from aecv.workflow.dynamics.prior import prior_of_pool
 from aecv.workflow.dynamics.sampling_stage import Sampling
 from aecv.workflow.dynamics.starting import prepare_walkers
@@ -62,8 +62,6 @@ NO_POOL = (
     "those of a production with frozen stages do not"
 )
 """Said in the log of every run without a pool."""
-N_PROBE = 200
-"""Frames on which the kernel is compared with cv.pt and the spring's frequency is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -341,7 +339,7 @@ class _Loop:
     def _sample_biased(self, task: Sampling, iteration: int, states: tuple[WalkerState, ...]) -> None:
         cv, prior = self._cv(iteration - 1), None
         positions = Samples.load(self._run.iteration_dir(iteration - 1) / "samples.npz").cv_positions
-        probe = positions[:: max(1, len(positions) // N_PROBE)].astype(float)
+        probe = probe_of(positions)
         masses = self._system.masses[self._system.cv_atom_indices]
         extended = extended_variable(cv, probe, masses, self._settings)
         if self._has_prior(iteration):

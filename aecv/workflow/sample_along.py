@@ -35,7 +35,7 @@ from aecv.sampling.processes.workers import ThisProcess, Workers
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import choose_platform
 from aecv.workflow.dynamics import sampling_stage
-from aecv.workflow.dynamics.coupling import extended_variable
+from aecv.workflow.dynamics.coupling import extended_variable, probe_of
 from aecv.workflow.dynamics.reach import check_behaviour, check_starts
 from aecv.workflow.dynamics.sampling_stage import Sampling
 from aecv.workflow.dynamics.starting import prepare_walkers
@@ -65,8 +65,6 @@ NO_FILE = (
     "no cv.pt is written of '{cv}': TorchScript made from a Python function by tracing may be another CV; "
     "keep the function's source with the run"
 )
-N_PROBE = 200
-"""Frames on which the CV is verified and the spring's frequency is measured."""
 
 
 def sample_along(
@@ -199,7 +197,7 @@ def _sample(
     states = prepare_walkers(run, STARTS, system, recipe.platform, progress, workers, cv)
     stored = read_arrays(run.iteration_dir(STARTS) / "starts.npz")
     hot, minimised = stored["hot_cv_positions"].astype(float), stored["minimised"]
-    probe = np.concatenate([minimised[:, cv.atom_indices], hot[:: max(1, len(hot) // N_PROBE)]])
+    probe = np.concatenate([minimised[:, cv.atom_indices], probe_of(hot)])
     begun = np.stack([state.positions for state in states])
     # with starts.mode = "one" there is no hot run, and a minimum alone may be where a gradient vanishes
     check_behaviour(cv, np.concatenate([probe, begun[:, cv.atom_indices]]))
@@ -250,13 +248,12 @@ def _conclude(run: RunDirectory, cv: CV, system: MolecularSystem) -> Sampled:
     starts = KnownStarts.load(run, system, STARTS)
     weighed = weigh(run, ALONG, [item], starts, system)
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
-    wall_s = Timing.load(folder).wall_s
     cv_files = write_cv(cv, folder, system=system.spec.name, system_hash=system.spec.hash)
     result = Sampled(
         cv=str(cv.source),
         folder=str(folder),
         ns=ns,
-        steps_per_s=1000.0 * ns / settings.dynamics.timestep_ps / wall_s,
+        steps_per_s=Timing.load(folder).steps_per_s(ns, settings.dynamics.timestep_ps),
         n_frames=weighed.n_frames,
         n_effective=weighed.n_effective,
         delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,

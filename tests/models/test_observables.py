@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.settings import ObservableSettings
-from aecv.molecules.observables import ObservableSet, compute_observables, select_atoms
+from aecv.molecules.observables import ObservableSet, select_atoms
 from aecv.molecules.spec import load_system
 
 PHI = (
@@ -82,7 +82,7 @@ def test_values_agree_with_mdtraj(ala2: mdtraj.Trajectory, frames: NDArray[np.fl
         "bend": ObservableSettings(kind="angle", atoms=PHI[1:]),
         "end": ObservableSettings(kind="distance", atoms=("name CB", "resname NME and name C")),
     }
-    values = compute_observables(ala2.topology, frames, settings)
+    values = ObservableSet.prepare(ala2.topology, settings).compute(frames)
     trajectory = mdtraj.Trajectory(frames, ala2.topology)
     expected = {
         "phi": mdtraj.compute_dihedrals(trajectory, [[4, 6, 8, 14]])[:, 0],
@@ -99,7 +99,7 @@ def test_a_coordinate_is_that_of_its_atom(ala2: mdtraj.Trajectory) -> None:
         axis: ObservableSettings(kind="coordinate", atoms=("resname ALA and name CA",), axis=axis)
         for axis in ("x", "z")
     }
-    values = compute_observables(ala2.topology, ala2.xyz, settings)
+    values = ObservableSet.prepare(ala2.topology, settings).compute(ala2.xyz)
     (atom,) = ala2.topology.select("resname ALA and name CA")
     np.testing.assert_array_equal(values["x"], ala2.xyz[:, atom, 0])
     np.testing.assert_array_equal(values["z"], ala2.xyz[:, atom, 2])

@@ -9,9 +9,9 @@ from openmm import app, unit
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.molecules.spec import load_system
-from aecv.sampling.preparing.solvation import edge_for, n_waters, pdb_text, solvate
+from aecv.sampling.preparing.solvation import edge_for, n_waters, solvate
 from aecv.sampling.system.molecular_system import MolecularSystem, build
-from aecv.sampling.system.structure import nm, read_structure
+from aecv.sampling.system.structure import read_structure
 
 FILES = ("amber14-all.xml", "amber14/tip3p.xml")
 EDGE_NM = 1.9
@@ -60,14 +60,6 @@ def test_a_molecule_longer_than_the_box_is_refused() -> None:
         solvate(topology, [positions], app.ForceField(*FILES), edge_nm=0.7)
     with pytest.raises(MolecularSystemError, match="needs to know every residue, tip3p water"):
         solvate(topology, [positions], app.ForceField("amber14-all.xml"), edge_nm=EDGE_NM)
-
-
-def test_files_hold_the_box_and_no_date() -> None:
-    solvated, boxes, _ = made()
-    text = pdb_text(solvated, boxes[0])
-    assert text.startswith("CRYST1   19.000   19.000   19.000  60.00  60.00  90.00")
-    assert "REMARK" not in text
-    assert nm(boxes[0] * unit.nanometer).shape == (solvated.getNumAtoms(), 3)
 
 
 @pytest.mark.parametrize(

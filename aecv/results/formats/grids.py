@@ -5,7 +5,6 @@ row per bin holds its centre and its values, the last dimension fastest, with an
 of the last dimension. Source: Colvars, src/colvargrid_def.h (read_multicol, write_multicol).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +17,24 @@ from aecv.ground.grid import Grid
 from aecv.results.formats.tables import check_complete, format_rows, parse_rows, read_lines
 
 
-def write_count(path: Path, grid: Grid, counts: ArrayLike, *, periodic: Sequence[bool] | None = None) -> None:
+def write_count(path: Path, grid: Grid, counts: ArrayLike) -> None:
     """Write samples per bin, shape (size,); as `write_multicolumn`."""
-    write_multicolumn(path, grid, np.asarray(counts)[:, None], integers=True, periodic=periodic)
+    write_multicolumn(path, grid, np.asarray(counts)[:, None], integers=True)
 
 
-def write_gradient(
-    path: Path, grid: Grid, gradient: ArrayLike, *, periodic: Sequence[bool] | None = None
-) -> None:
+def write_gradient(path: Path, grid: Grid, gradient: ArrayLike) -> None:
     """Write a gradient [kJ/mol/CV], shape (size, n_dims); NaN becomes 0, Colvars' value of unvisited bins."""
-    write_multicolumn(path, grid, np.nan_to_num(np.asarray(gradient, dtype=float)), periodic=periodic)
+    write_multicolumn(path, grid, np.nan_to_num(np.asarray(gradient, dtype=float)))
 
 
-def write_pmf(path: Path, grid: Grid, values: ArrayLike, *, periodic: Sequence[bool] | None = None) -> None:
+def write_pmf(path: Path, grid: Grid, values: ArrayLike) -> None:
     """Write a free energy at the bin centres [kJ/mol], shape (size,); NaN becomes inf.
 
     Colvars' own .pmf files have their points at bin edges and no empty bins; theirs and these are read by
     the same tools, but one cannot be a restart file of the other.
     """
     free_energy = np.asarray(values, dtype=float)
-    write_multicolumn(
-        path, grid, np.where(np.isnan(free_energy), np.inf, free_energy)[:, None], periodic=periodic
-    )
+    write_multicolumn(path, grid, np.where(np.isnan(free_energy), np.inf, free_energy)[:, None])
 
 
 def write_multicolumn(
@@ -48,7 +43,6 @@ def write_multicolumn(
     values: ArrayLike,
     *,
     integers: bool = False,
-    periodic: Sequence[bool] | None = None,
 ) -> None:
     """Write values per bin.
 
@@ -57,7 +51,6 @@ def write_multicolumn(
         grid: the bins.
         values: shape (size, n_values), flat in C order.
         integers: whether to write whole numbers.
-        periodic: per dimension; the grid's by default.
 
     Raises:
         GridError: when there is not one row per bin.
@@ -66,9 +59,8 @@ def write_multicolumn(
     table = np.asarray(values)
     if table.ndim != 2 or len(table) != grid.size:
         raise GridError(f"{path}: values need shape ({grid.size}, n), got {table.shape}")
-    flags = grid.periodic if periodic is None else tuple(periodic)
     header = f"# {grid.n_dims}\n"
-    for lower, width, n_bins, flag in zip(grid.lower, grid.widths, grid.n_bins, flags, strict=True):
+    for lower, width, n_bins, flag in zip(grid.lower, grid.widths, grid.n_bins, grid.periodic, strict=True):
         header += f"# {lower:.17g} {width:.17g} {n_bins:10d}  {int(flag)}\n"
     formats = ["%.14e"] * grid.n_dims + ["%d" if integers else "%.14e"] * table.shape[1]
     rows = format_rows(

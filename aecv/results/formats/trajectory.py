@@ -7,7 +7,7 @@ Source: the DCD reader of VMD (dcdplugin.c).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +44,13 @@ _HEADER = np.dtype(
 )
 
 
-def write_dcd(
-    path: Path, chunks: Iterable[ArrayLike], *, frame_ps: float = 1.0, n_atoms: int | None = None
-) -> int:
+def write_dcd(path: Path, chunks: Iterable[ArrayLike], *, frame_ps: float = 1.0) -> int:
     """Write frames as they come; the file takes its name when the last one is there.
 
     Args:
         path: usually frames.dcd.
         chunks: positions [nm], each of shape (n, n_atoms, 3); n may differ and be 0.
         frame_ps: time between frames [ps], for viewers.
-        n_atoms: needed only when there may be no chunk at all.
 
     Returns:
         The number of frames.
@@ -62,7 +59,7 @@ def write_dcd(
         StoreError: when a chunk has another shape or numbers that are not finite, there is none, or the file
             cannot be written.
     """
-    n_frames = 0
+    n_frames, n_atoms = 0, 0
     with replacing(path) as temporary, open(temporary, "wb") as handle:
         for chunk in chunks:
             frames = np.asarray(chunk)
@@ -80,48 +77,12 @@ def write_dcd(
                 handle.write(_header(0, n_atoms, frame_ps))
             handle.write(_records(frames).tobytes())
             n_frames += len(frames)
-        if n_atoms is None:
+        if not n_atoms:
             raise StoreError(f"{path}: needs at least one chunk of frames, got none")
         handle.seek(0)
         handle.write(_header(n_frames, n_atoms, frame_ps))
         handle.flush()
     return n_frames
-
-
-def read_frames(
-    path: Path,
-    top: mdtraj.Topology | None = None,
-    atom_indices: Sequence[int] | NDArray[np.integer] | None = None,
-    stride: int = 1,
-    *,
-    chunk: int = 5000,
-) -> Iterator[FrameArray]:
-    """Read a DCD file in pieces, so that memory stays bounded.
-
-    Args:
-        path: the file.
-        top: checked to have as many atoms as the file, when given.
-        atom_indices: which atoms to return; all by default.
-        stride: every which frame to return, from the first one.
-        chunk: at most this many frames are yielded at a time.
-
-    Yields:
-        Positions [nm], shape (n, n_selected, 3), float32.
-
-    Raises:
-        StoreError: when the file is missing, truncated, of another kind, or of another number of atoms.
-    """
-    layout = _read_layout(path)
-    if top is not None and top.n_atoms != layout.n_atoms:
-        raise StoreError(f"{path}: needs {top.n_atoms} atoms, as the topology has, got {layout.n_atoms}")
-    atoms = slice(None) if atom_indices is None else np.asarray(atom_indices, dtype=np.int64)
-    if layout.n_frames == 0:
-        return
-    frames = np.memmap(path, dtype=layout.record, mode="r", offset=layout.offset, shape=(layout.n_frames,))
-    for start in range(0, layout.n_frames, stride * chunk):
-        part = frames[start : start + stride * chunk : stride]
-        angstrom = np.stack([part[axis][:, atoms] for axis in "xyz"], axis=2).astype(float)
-        yield (angstrom / _ANGSTROM_PER_NM).astype(np.float32)
 
 
 def pick_frames(path: Path, frames: Sequence[int], atom_indices: Sequence[int]) -> FrameArray:
@@ -136,7 +97,7 @@ def pick_frames(path: Path, frames: Sequence[int], atom_indices: Sequence[int]) 
         Positions [nm], shape (len(frames), len(atom_indices), 3).
 
     Raises:
-        StoreError: as `read_frames`, and for a frame or an atom that the file does not have.
+        StoreError: when the file is missing, truncated or of another kind, or has no such frame or atom.
     """
     layout = _read_layout(path)
     chosen, atoms = np.asarray(frames, dtype=np.int64), np.asarray(atom_indices, dtype=np.int64)
@@ -152,7 +113,7 @@ def pick_frames(path: Path, frames: Sequence[int], atom_indices: Sequence[int]) 
 
 
 def count_frames(path: Path) -> int:
-    """Number of frames in a DCD file; raises as `read_frames`."""
+    """Number of frames in a DCD file; raises as `pick_frames`."""
     return _read_layout(path).n_frames
 
 

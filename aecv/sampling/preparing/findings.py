@@ -10,9 +10,10 @@ from openmm import app
 from scipy.spatial import cKDTree
 
 from aecv.ground.arrays import FloatArray
+from aecv.ground.errors import listed
 from aecv.molecules.solvent import SOLVENT
 from aecv.sampling.system.diagnosis import atom_name
-from aecv.sampling.system.images import bond_pairs
+from aecv.sampling.system.images import bond_pairs, system_box
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.sampling.system.structure import residue_title
 
@@ -22,8 +23,15 @@ TOUCH_NM = 0.08
 """The same where a hydrogen is one of the two: two bonds are 0.15 nm and more."""
 LONG_BOND_NM = 0.3
 """No bond is longer: disulfides and metals reach 0.25 nm."""
-_MANY = 4
 _AMINO_ACIDS = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL"
+
+
+def of_structure(system: MolecularSystem) -> Iterator[str]:
+    """All that a structure of which a System was made may have: shared numbers, clashes, long bonds."""
+    box = system_box(system.system) if system.is_periodic else None
+    yield from shared_numbers(system.topology)
+    yield from clashes(system.topology, system.system, system.positions)
+    yield from long_bonds(system.topology, system.system, system.positions, box)
 
 
 def missing_hydrogens(topology: app.Topology, path: Path) -> Iterator[str]:
@@ -37,7 +45,7 @@ def missing_hydrogens(topology: app.Topology, path: Path) -> Iterator[str]:
     if bare:
         yield (
             f"missing hydrogens: {len(bare)} of {len(residues)} residues have none "
-            f"({_listed([residue_title(residue) for residue in bare])}); X-ray structures come without; let "
+            f"({listed([residue_title(residue) for residue in bare])}); X-ray structures come without; let "
             f"aecv add them, in a new folder: aecv init NAME --pdb {shlex.quote(str(path))} --add-hydrogens"
         )
 
@@ -64,15 +72,15 @@ def unknown_residues(forcefield: app.ForceField, topology: app.Topology) -> Iter
         titles = [f"{residue_title(residue)} lacks {_words(atoms)}" for residue, atoms in lacking]
         yield (
             f"missing atoms: {len(lacking)} of {topology.getNumResidues()} residues lack heavy atoms "
-            f"({_listed(titles, '; ')}); complete the structure, for example with PDBFixer: pdbfixer FILE "
-            "--add-atoms=heavy --output NEW"
+            f"({listed(titles, separator='; ')}); complete the structure, for example with PDBFixer: "
+            "pdbfixer FILE --add-atoms=heavy --output NEW"
         )
         return
     reasons: dict[str, list[str]] = {}
     for residue in unmatched:
         reasons.setdefault(_why_unknown(forcefield, residue), []).append(residue_title(residue))
     for reason, titles in reasons.items():
-        yield f"not in the force field: {_listed(titles)}: {reason}"
+        yield f"not in the force field: {listed(titles)}: {reason}"
 
 
 def _missing_heavy(forcefield: app.ForceField, residue: app.topology.Residue) -> set[str]:
@@ -122,7 +130,7 @@ def shared_numbers(topology: app.Topology) -> Iterator[str]:
     if titles:
         yield (
             f"insertion codes: selections by number ('residue 5') take 5 and 5A alike; name one by resid: "
-            f"{_listed(titles)}"
+            f"{listed(titles)}"
         )
 
 
@@ -177,11 +185,6 @@ def hot_water(system: MolecularSystem) -> Iterator[str]:
             f"hot solvent: starts.mode 'auto' would run the box at {starts.hot_temperature_k:g} K for "
             f"{starts.hot_ps:g} ps; take 'one', or 'given' with system.starts"
         )
-
-
-def _listed(titles: list[str], separator: str = ", ") -> str:
-    names = separator.join(titles[:_MANY])
-    return f"{names}, ..." if len(titles) > _MANY else names
 
 
 def _words(names: set[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from openmm import app, unit
 
-from aecv.ground.errors import MolecularSystemError, UnknownResiduesError, first_line
+from aecv.ground.errors import MolecularSystemError, UnknownResiduesError, first_line, listed
 from aecv.ground.files import is_file
 from aecv.molecules.solvent import SOLVENT, WATER
 from aecv.sampling.preparing import findings
@@ -18,8 +18,6 @@ from aecv.sampling.system.structure import nm, read_coordinates, residue_number,
 
 PH = 7.0
 """At which side chains get their hydrogens."""
-_MANY = 4
-"""Atoms that a note names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +122,7 @@ def _complete(
     if renamed := _without_selenium(modeller.topology):
         done.append(f"{len(renamed)} selenomethionines made methionines ({', '.join(renamed)})")
     if strange := _without_strange_hydrogens(modeller):
-        done.append(f"hydrogens of unknown names taken away ({', '.join(strange)})")
+        done.append(f"hydrogens of unknown names taken away ({strange})")
     modeller, ended = _with_terminal_oxygens(modeller)
     if ended:
         done.append(f"a terminal oxygen (OXT) added to {', '.join(ended)}")
@@ -148,7 +146,7 @@ def _without_selenium(topology: app.Topology) -> list[str]:
     return [f"{residue.chain.id} {residue_number(residue)}" for residue in found]
 
 
-def _without_strange_hydrogens(modeller: app.Modeller) -> list[str]:
+def _without_strange_hydrogens(modeller: app.Modeller) -> str:
     """Take hydrogens away whose residue, a known one, has none of that name, and name them.
 
     They come from programs with names of their own, or end a chain that was cut (HXT on C).
@@ -164,8 +162,7 @@ def _without_strange_hydrogens(modeller: app.Modeller) -> list[str]:
         and atom.name not in {hydrogen.name for hydrogen in definitions[residue.name].hydrogens}
     ]
     modeller.delete(strange)
-    titles = [f"{atom.name} of {residue_title(atom.residue)}" for atom in strange]
-    return titles if len(titles) <= _MANY else [*titles[:_MANY], f"{len(titles) - _MANY} more"]
+    return listed(f"{atom.name} of {residue_title(atom.residue)}" for atom in strange)
 
 
 def _with_terminal_oxygens(modeller: app.Modeller) -> tuple[app.Modeller, list[str]]:

@@ -1,6 +1,5 @@
 """A molecule in a box of water with ions: one conformation, or several with the same number of waters."""
 
-import io
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -174,10 +173,3 @@ def _relaxed(
             "structure for atoms on top of each other"
         ) from error
     return nm(context.getState(positions=True).getPositions(asNumpy=True))
-
-
-def pdb_text(topology: app.Topology, positions: FloatArray) -> str:
-    """A PDB file with the box, without the date."""
-    text = io.StringIO()
-    app.PDBFile.writeFile(topology, positions * unit.nanometer, text, keepIds=False)
-    return "\n".join(line for line in text.getvalue().splitlines() if not line.startswith("REMARK")) + "\n"

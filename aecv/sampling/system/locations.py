@@ -5,17 +5,17 @@ END parts into one molecule; nothing is said of any of it.
 """
 
 import io
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
 from openmm.app.internal.pdbx.writer.PdbxWriter import PdbxWriter
 
+from aecv.ground.errors import listed
+
 _ATOMS = ("ATOM", "HETATM")
 _OF_A_MODEL = (*_ATOMS, "TER", "ANISOU", "SIGATM", "SIGUIJ", "MODEL", "ENDMDL")
-_MANY = 4
-"""Residues that a note names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def tidy_pdb(text: str) -> Tidied:
             lines[row] = f"{lines[row][:16]} {lines[row][17:]}"
     ends = _ends_unmarked(lines, rows, records)
     if ends:
-        notes.append(f"chains ended after {_listed(ends.values())}, where OXT ends them and TER is missing")
+        notes.append(f"chains ended after {listed(ends.values())}, where OXT ends them and TER is missing")
     tidied = []
     for row, line in enumerate(lines):
         if row not in dropped:
@@ -189,7 +189,7 @@ def _choose(records: list[_Record]) -> tuple[set[int], list[str]]:
         return kept, []
     return kept, [
         f"alternate locations: of {len(titles)} residue{'s' if len(titles) > 1 else ''} the one of the "
-        f"highest occupancy is taken, of equal ones the first: {_listed(titles)}"
+        f"highest occupancy is taken, of equal ones the first: {listed(titles)}"
     ]
 
 
@@ -222,7 +222,7 @@ def _namesakes(records: Sequence[_Record]) -> Iterator[str]:
     if found:
         yield (
             f"{len(found)} atoms have the name of another one in their residue, of which only the last is "
-            f"taken: {_listed(found)}; give each a name of its own"
+            f"taken: {listed(found)}; give each a name of its own"
         )
 
 
@@ -236,7 +236,7 @@ def _unseen(records: Sequence[_Record]) -> Iterator[str]:
     unseen = [record for record in heavy if record.occupancy == 0]
     if 0 < len(unseen) < 0.5 * len(heavy):
         titles = dict.fromkeys(record.title for record in unseen)
-        yield f"{len(unseen)} atoms have occupancy 0, placed without being seen: of {_listed(titles)}"
+        yield f"{len(unseen)} atoms have occupancy 0, placed without being seen: of {listed(titles)}"
 
 
 def _ends_unmarked(lines: list[str], rows: list[int], records: list[_Record]) -> dict[int, str]:
@@ -253,8 +253,3 @@ def _ends_unmarked(lines: list[str], rows: list[int], records: list[_Record]) ->
         ):
             found[rows[here[-1]]] = records[here[0]].title
     return found
-
-
-def _listed(titles: Iterable[str]) -> str:
-    items = list(titles)
-    return ", ".join(items[:_MANY]) + (f" and {len(items) - _MANY} more" if len(items) > _MANY else "")

@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray
 from aecv.ground.grid import Grid
@@ -15,6 +16,14 @@ logger = logging.getLogger(__name__)
 
 SAFE_PHASE = 0.5
 """Largest omega dt of the spring: the frequency is then off by (omega dt)^2/24 = 1 %; at 2 it is unstable."""
+
+_N_PROBE = 200
+"""Frames on which kernels are compared with their modules and the spring's frequency is measured."""
+
+
+def probe_of(positions: NDArray[np.floating]) -> FloatArray:
+    """Some frames of many, evenly over them, shape (n, n_cv_atoms, 3) [nm]."""
+    return positions[:: max(1, len(positions) // _N_PROBE)].astype(float)
 
 
 def extended_variable(cv: CV, probe: FloatArray, masses: FloatArray, settings: Settings) -> ExtendedVariable:

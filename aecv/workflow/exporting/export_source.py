@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import mdtraj
 import numpy as np
 
-from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, CVError, MolecularSystemError
 from aecv.ground.layers import validate
 from aecv.ground.settings import Settings
@@ -28,8 +27,6 @@ from aecv.workflow.run_folder.store import ALONG, name_of
 if TYPE_CHECKING:
     from aecv.sampling.system.molecular_system import MolecularSystem
 
-N_PROBE = 200
-"""Frames on which the spring's frequency is measured when the coupling is made."""
 
 _INSTEAD = "export a learned CV, or observables of the system"
 _FUNCTION = f"CV {{cv}}: is a Python function, which cannot be exported; {_INSTEAD}"
@@ -171,10 +168,12 @@ def _extended(cv: CV, folder: Path | None, settings: Settings, system: str | Pat
             f"CV {cv.source}: its range is not known, so there is no grid for a bias; export it without one "
             "(--bias none)"
         )
-    from aecv.workflow.dynamics.coupling import extended_variable
+    from aecv.workflow.dynamics.coupling import extended_variable, probe_of
 
     built = _built(settings, system, cv)
-    probe = _probe(folder, cv, built)
+    probe = built.positions[None, cv.atom_indices]
+    if folder is not None and (folder / "samples.npz").is_file():
+        probe = probe_of(Samples.load(folder / "samples.npz").cv_positions)
     return extended_variable(cv, probe, built.masses[cv.atom_indices], settings)
 
 
@@ -188,14 +187,6 @@ def _biased(folder: Path | None) -> list[Path]:
         return []
     index, run = _number(folder), folder.parent
     return [run / f"production_{index:02d}" / "bias.npz", run / name_of(index + 1) / "bias.npz"]
-
-
-def _probe(folder: Path | None, cv: CV, built: "MolecularSystem") -> FloatArray:
-    """Frames of the CV's atoms: the iteration's own, else the structure alone."""
-    if folder is not None and (folder / "samples.npz").is_file():
-        positions = Samples.load(folder / "samples.npz").cv_positions
-        return positions[:: max(1, len(positions) // N_PROBE)].astype(float)
-    return built.positions[None, cv.atom_indices]
 
 
 def _settings(run: Path | None, system: str | Path | None, name: str) -> Settings:

@@ -182,12 +182,12 @@ def _result(
 ) -> Production:
     settings = system.spec.settings
     ns = samples.n_frames * settings.sampling.frame_ps / 1000.0
-    wall_s = Timing.load(run.iteration_dir(name)).wall_s
+    timing = Timing.load(run.iteration_dir(name))
     return Production(
         folder=name,
         cv_iteration=cv_iteration,
         ns=ns,
-        steps_per_s=1000.0 * ns / settings.dynamics.timestep_ps / wall_s,
+        steps_per_s=timing.steps_per_s(ns, settings.dynamics.timestep_ps),
         n_frames=weighed.n_frames,
         n_effective=weighed.n_effective,
         delta_f_kj_mol=weighed.analysis.delta_f_kj_mol,

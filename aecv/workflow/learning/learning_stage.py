@@ -268,7 +268,7 @@ def _record(
         n_inverted=samples.n_inverted,
         n_turned=samples.n_turned,
         ns=ns,
-        steps_per_s=1000.0 * ns / dynamics.timestep_ps / wall_s,
+        steps_per_s=timing.steps_per_s(ns, dynamics.timestep_ps),
         wall_s=wall_s + learning_s,
         biased_components=None if components is None else components.biased,
         importances=None if components is None else tuple(components.importances.tolist()),

@@ -8,7 +8,6 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, ExplosionError, MolecularSystemError, SimulationError
 from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
@@ -127,25 +126,14 @@ def _of_files(spec: SystemSpec) -> list[str]:
 
 def _look(result: Examination, system: MolecularSystem) -> None:
     """The structure as it comes, before anything moves."""
-    positions = system.positions
     if system.spec.settings.particle is None:
-        topology, box = system.topology, _box(system)
         result.findings += read_coordinates(system.spec.structure_path).notes
-        result.findings += findings.shared_numbers(topology)
-        result.findings += findings.clashes(topology, system.system, positions)
-        result.findings += findings.long_bonds(topology, system.system, positions, box)
+        result.findings += findings.of_structure(system)
         result.findings += findings.hot_water(system)
-    diagnosis = diagnose(system, positions)
+    diagnosis = diagnose(system, system.positions)
     result.energy_before = diagnosis.energy
     if not diagnosis.largest < HUGE:
         result.findings.append(f"huge force in the structure as it comes: {diagnosis}")
-
-
-def _box(system: MolecularSystem) -> FloatArray | None:
-    if not system.system.usesPeriodicBoundaryConditions():
-        return None
-    vectors = system.system.getDefaultPeriodicBoxVectors()
-    return np.array([v.value_in_unit(unit.nanometer) for v in vectors], dtype=float)
 
 
 def _run(result: Examination, system: MolecularSystem, n_steps: int) -> None:

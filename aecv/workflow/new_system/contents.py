@@ -11,6 +11,7 @@ import numpy as np
 
 from aecv.ground.arrays import FloatArray
 from aecv.molecules.solvent import SOLVENT, WATER
+from aecv.numerics.geometry.spanning_tree import molecules_of
 
 _NM3_PER_WATER = 0.03
 _NM3_PER_DA = 0.03 / 18.0
@@ -78,17 +79,18 @@ class Contents:
     def parts(self) -> list[list[int]]:
         """Residues of each molecule that is neither water nor an ion, by bonds; beads by their chain."""
         solute = [r for r in self.topology.residues if r.name.upper() not in SOLVENT]
-        linked: dict[int, set[int]] = {residue.index: set() for residue in solute}
-        for first, second in self.topology.bonds:
-            pair = (first.residue.index, second.residue.index)
-            if pair[0] != pair[1] and linked.keys() >= set(pair):
-                linked[pair[0]].add(pair[1])
-                linked[pair[1]].add(pair[0])
-        for before, after in pairwise(solute):
-            if before.chain is after.chain and _is_bead(before) and _is_bead(after):
-                linked[before.index].add(after.index)
-                linked[after.index].add(before.index)
-        return _connected(linked)
+        if not solute:
+            return []
+        row_of = {residue.index: row for row, residue in enumerate(solute)}
+        bonds = ((first.residue.index, second.residue.index) for first, second in self.topology.bonds)
+        links = [(row_of[a], row_of[b]) for a, b in bonds if a in row_of and b in row_of]
+        links += [
+            (row, row + 1)
+            for row, (before, after) in enumerate(pairwise(solute))
+            if before.chain is after.chain and _is_bead(before) and _is_bead(after)
+        ]
+        part = molecules_of(np.array(links, dtype=np.int64), len(solute))
+        return [[solute[row].index for row in np.flatnonzero(part == k)] for k in range(part.max() + 1)]
 
     @cached_property
     def subject(self) -> "Subject | None":
@@ -188,25 +190,6 @@ def _scope(top: mdtraj.Topology, kind: str, residues: list[int]) -> str:
             spans.append([k, k])
     texts = [f"resid {first}" if first == last else f"resid {first} to {last}" for first, last in spans]
     return texts[0] if len(texts) == 1 else f"({' or '.join(texts)})"
-
-
-def _connected(linked: dict[int, set[int]]) -> list[list[int]]:
-    """Components of a graph, each sorted, in the order of their first members."""
-    seen: set[int] = set()
-    found = []
-    for start in linked:
-        if start in seen:
-            continue
-        seen.add(start)
-        component, todo = [], [start]
-        while todo:
-            here = todo.pop()
-            component.append(here)
-            new = linked[here] - seen
-            seen |= new
-            todo.extend(new)
-        found.append(sorted(component))
-    return found
 
 
 def _is_amino_acid(residue: mdtraj.core.topology.Residue) -> bool:

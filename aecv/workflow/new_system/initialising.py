@@ -25,7 +25,6 @@ from aecv.molecules.system_files import FILE_NAME
 from aecv.sampling.preparing import findings
 from aecv.sampling.preparing.preparation import Preparation
 from aecv.sampling.system.diagnosis import HUGE, diagnose
-from aecv.sampling.system.images import system_box
 from aecv.sampling.system.molecular_system import build
 from aecv.sampling.system.structure import read_coordinates
 from aecv.workflow.new_system.contents import Contents
@@ -224,10 +223,7 @@ def _try(draft: Path) -> Iterator[str]:
             f"{structure}: needs a finite energy, got {diagnosis.energy} kJ/mol; {diagnosis}; look for atoms "
             "on top of each other"
         )
-    box = system_box(system.system) if system.is_periodic else None
-    yield from findings.shared_numbers(system.topology)
-    yield from findings.clashes(system.topology, system.system, system.positions)
-    yield from findings.long_bonds(system.topology, system.system, system.positions, box)
+    yield from findings.of_structure(system)
     if not diagnosis.largest < HUGE:
         yield f"huge force in the structure as it comes: {diagnosis}"
 

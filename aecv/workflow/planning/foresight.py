@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aecv.ground.errors import ForeseenError, SettingsError
-from aecv.ground.layers import merge, override, validate
+from aecv.ground.layers import changed
 from aecv.ground.settings import MOST_BINS, OF_ONE_SELECTION, UNITS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.training.training_data import MIN_FRAMES
@@ -121,11 +121,8 @@ def _mended(settings: Settings, check: Check) -> dict[str, Any]:
         if not certain[0].changes:
             return {}
         changes |= certain[0].changes
-        layers = [override(key.split("."), value) for key, value in changes.items()]
         try:
-            fields = merge(settings.model_dump(mode="json"), *layers)
-            has_forces = settings.particle is not None or settings.system.structure is not None
-            tried = validate(fields, source="foresight", has_forces=has_forces)
+            tried = changed(settings, changes, source="foresight")
         except SettingsError:  # the only remedy contradicts another setting
             return {}
     return {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import ForeseenError, SettingsError
-from aecv.ground.layers import merge, override, validate
+from aecv.ground.layers import changed
 from aecv.ground.settings import Settings
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.planning.lengths import plan_of, production_plan
@@ -145,12 +145,12 @@ def _rarer(
     """The same run with frames so much rarer that it fits."""
     for factor in _RARER:
         frame_ps = float(f"{factor * settings.sampling.frame_ps:.10g}")
-        layer = override(("sampling", "frame_ps"), frame_ps)
+        changes = {"sampling.frame_ps": frame_ps}
         try:
-            tried = validate(merge(settings.model_dump(mode="json"), layer), source="space")
+            tried = changed(settings, changes, source="space")
             fits(tried)
             if is_enough(tried):
-                return {"sampling.frame_ps": frame_ps}
+                return changes
         except SettingsError:
             return None
     return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aecv.ground.files import read_json
-from aecv.ground.layers import Overrides, load_toml, merge, override, override_layers
+from aecv.ground.layers import Overrides, flat, load_toml, merge, nested, override_layers
 from aecv.ground.settings import Settings
 from aecv.molecules.spec import SystemSpec, load_system
 from aecv.workflow.planning.cost import estimate_times
@@ -140,10 +140,10 @@ def stored_trial(folder: Path) -> dict[str, Any] | None:
         return None
     manifest = read_json(path)
     settings = manifest.get("settings") if isinstance(manifest, dict) else None
-    if not isinstance(settings, dict) or not _at(settings, "run.trial"):
+    chosen = flat(settings) if isinstance(settings, dict) else {}
+    if not chosen.get("run.trial"):
         return None
-    layers = [override(key.split("."), value) for key in KEYS if (value := _at(settings, key)) is not None]
-    return merge({}, *layers)
+    return nested({key: chosen[key] for key in KEYS if chosen.get(key) is not None})
 
 
 def trial_layer(
@@ -158,10 +158,11 @@ def trial_layer(
         n_components: of the CV that is given; None for the loop, which learns its own.
     """
     chosen: dict[str, Any] = {}
+    asked = flat(given)
 
     def choose(key: str, value: Any) -> Any:
         """The value of a key: that which was given, else this."""
-        mine = _at(given, key)
+        mine = asked.get(key)
         if mine is None:
             chosen[key] = value
         return value if mine is None else mine
@@ -171,9 +172,8 @@ def trial_layer(
     learns = n_components is None
     n_parts = choose("run.iterations", ITERATIONS) + _PRODUCTION if learns else 1.0
     steps = max(_SAMPLING_S * pace.biased / n_parts, _LEAST_FRAMES * _LEAST_STEPS)
-    asked_ns = _at(given, "sampling.ns")
-    if asked_ns is not None:
-        steps = 1000.0 * float(asked_ns) / timestep
+    if asked.get("sampling.ns") is not None:
+        steps = 1000.0 * float(asked["sampling.ns"]) / timestep
     frame_steps = max(_LEAST_STEPS, _rounded(steps / _FRAMES))
     frame_ps = choose("sampling.frame_ps", _length(frame_steps, timestep))
     per_walker = max(_rounded(steps * timestep / frame_ps / walkers), -(-_LEAST_FRAMES // walkers))
@@ -184,7 +184,7 @@ def trial_layer(
     if learns:
         choose("production.ns", _short(_PRODUCTION * ns))
         _choose_learning(choose, settings)
-    return merge({}, *(override(key.split("."), value) for key, value in chosen.items()))
+    return nested(chosen)
 
 
 def _choose_pieces(choose: Any, settings: Settings, per_walker: int, frame_ps: float) -> None:
@@ -231,16 +231,6 @@ def _choose_learning(choose: Any, settings: Settings) -> None:
     choose("training.validation_blocks", min(training.validation_blocks, 20))
     choose("training.min_effective_frames", 1.0)
     choose("convergence.replicas", min(settings.convergence.replicas, 4))
-
-
-def _at(fields: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key of nested fields; None where there is none."""
-    found: Any = fields
-    for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            return None
-        found = found[part]
-    return found
 
 
 def _rounded(value: float) -> int:

@@ -21,6 +21,10 @@ class Timing:
     n_repeated: Count = 0
     simulated: bool = True
 
+    def steps_per_s(self, ns: float, timestep_ps: float) -> float:
+        """Steps of all walkers together [1/s] that so much simulated time took."""
+        return 1000.0 * ns / timestep_ps / self.wall_s
+
     @classmethod
     def load(cls, folder: Path) -> "Timing":
         """Read timing.json of a place; StoreError when it is missing, damaged or of another form."""
