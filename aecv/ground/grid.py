@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aecv.ground.arrays import FloatArray as FloatArray
-from aecv.ground.arrays import IntArray as IntArray
+from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError
 
 
