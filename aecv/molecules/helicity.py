@@ -2,6 +2,7 @@
 
 import mdtraj
 import numpy as np
+from mdtraj.geometry.dihedral import indices_phi, indices_psi
 
 from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import MolecularSystemError
@@ -59,8 +60,8 @@ def follows(rows: IntArray) -> BoolArray:
 def backbone_rows(topology: mdtraj.Topology, selected: IntArray, *, place: str) -> IntArray:
     """C, N, CA, C, N around the selected residues that have both phi and psi, in the topology's order.
 
-    They are found by bonds, so that caps (ACE, NME, NHE) serve as neighbours. A residue is selected by any of
-    its atoms.
+    They are those of mdtraj's phi and psi, with caps (ACE, NME, NHE) as neighbours, where bonds join them: a
+    chain may have a gap. A residue is selected by any of its atoms.
 
     Args:
         topology: all atoms, with bonds.
@@ -73,23 +74,16 @@ def backbone_rows(topology: mdtraj.Topology, selected: IntArray, *, place: str) 
     Raises:
         MolecularSystemError: for fewer residues than a helical run has.
     """
-    neighbours: dict[int, list[mdtraj.core.topology.Atom]] = {}
-    for first, second in topology.bonds:
-        neighbours.setdefault(first.index, []).append(second)
-        neighbours.setdefault(second.index, []).append(first)
     wanted = {topology.atom(int(index)).residue.index for index in selected}
-    rows = []
-    for residue in topology.residues:
-        named = {atom.name: atom for atom in residue.atoms}
-        if residue.index not in wanted or not {"N", "CA", "C"} <= named.keys():
-            continue
-        own = [named[name] for name in ("N", "CA", "C")]
-        before, after = (
-            [a.index for a in neighbours.get(atom.index, ()) if a.residue != residue and a.name == name]
-            for atom, name in ((own[0], "C"), (own[2], "N"))
-        )
-        if before and after:
-            rows.append([before[0], *(atom.index for atom in own), after[0]])
+    bonded = {frozenset((first.index, second.index)) for first, second in topology.bonds}
+    phi = {int(row[2]): row.tolist() for row in indices_phi(topology)}
+    psi = {int(row[1]): row.tolist() for row in indices_psi(topology)}
+    rows = [
+        [*phi[alpha], psi[alpha][3]]
+        for alpha in sorted(phi.keys() & psi.keys())
+        if topology.atom(alpha).residue.index in wanted
+        and {frozenset(phi[alpha][:2]), frozenset(psi[alpha][2:])} <= bonded
+    ]
     if len(rows) < SHORTEST_RUN:
         raise MolecularSystemError(
             f"{place}: a helicity needs at least {SHORTEST_RUN} residues with both phi and psi, got "
