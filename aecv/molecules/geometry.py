@@ -1,4 +1,7 @@
-"""Quantities of the points of frames: torsions, angles, distances, RMSD, radius of gyration."""
+"""Quantities of the points of frames: torsions, angles, distances, RMSD, radius of gyration.
+
+In double precision, as the kernels that bias along them; mdtraj's are in single.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

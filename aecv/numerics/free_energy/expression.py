@@ -4,7 +4,8 @@
 
 A definition may use those that come after it, as in OpenMM. Nothing of the text is ever executed: it is read
 into a syntax tree of which only arithmetic, known names and the functions below are allowed, and the tree is
-walked. Source of the language: OpenMM user guide, "Writing Custom Expressions".
+walked. OpenMM itself evaluates it in a force alone, a position at a time. Source of the language: OpenMM user
+guide, "Writing Custom Expressions".
 """
 
 import ast

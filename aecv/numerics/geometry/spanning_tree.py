@@ -3,6 +3,9 @@
 Inside a molecule the links are those of a minimum spanning tree of the numbers of bonds between atoms: an
 atom hangs on the one that is fewest bonds away, whatever the molecule's shape. Between molecules there is one
 link, of the two atoms that are nearest to each other in a reference structure.
+
+Hand-written since a CV in a box needs it in every step of the dynamics, and of its own atoms alone; mdtraj's
+image_molecules takes whole trajectories.
 """
 
 from dataclasses import dataclass

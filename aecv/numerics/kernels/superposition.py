@@ -1,5 +1,8 @@
 """Compiled superposition: the optimal proper rotation onto a reference, and derivatives through it.
 
+Hand-written since it runs in every step of the dynamics: mdtraj and scipy superpose without
+derivatives, and torch takes ten times as long.
+
     c = q - mean(q);  R = argmin sum_i |R c_i - r_i|^2;  y = R c
 
 For E(y) with g = dE/dy, B = sum_i y_i r_i^T, M = tr(B) I - B:

@@ -1,4 +1,7 @@
-"""Correlation in time: how many frames count as one, how long a block has to be, where equilibrium begins."""
+"""Correlation in time: how many frames count as one, how long a block has to be, where equilibrium begins.
+
+pymbar.timeseries has the same of one series; here all walkers count together, around their common mean.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,4 +1,7 @@
-"""Rows of numbers in text files: what PLUMED's and Colvars' formats have in common."""
+"""Rows of numbers in text files: what PLUMED's and Colvars' formats have in common.
+
+Beside numpy's readers: a file that is cut off, within a number too, is told with the line where it ends.
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
