@@ -6,6 +6,7 @@ A file NAME.py offers MODEL, which takes the section [autoencoder] and the numbe
 
 import importlib
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -16,9 +17,11 @@ from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.networks.vmap_stack import VmapStack
 
 
-def model_of(settings: AutoencoderSettings, n_inputs: int) -> Model:
-    """The model that autoencoder.model names, for so many inputs."""
-    model: Model = importlib.import_module(f"{__name__}.{settings.model}").MODEL(settings, n_inputs)
+def model_of(settings: AutoencoderSettings, n_inputs: int, **options: Any) -> Model:
+    """The model that autoencoder.model names, for so many inputs; options are its own."""
+    model: Model = importlib.import_module(f"{__name__}.{settings.model}").MODEL(
+        settings, n_inputs, **options
+    )
     return model
 
 

@@ -75,7 +75,7 @@ def _fields(batch: Batch) -> dict[str, Tensor]:
     """What a batch has, for vmap, which knows no dataclasses."""
     plain = {name: getattr(batch, name) for name in ("x", "later", "noise")}
     if batch.weights is not None:
-        plain["weights"] = batch.weights.float()
+        plain["weights"] = batch.weights.to(batch.x.dtype)
     columns = {f"columns/{name}": value for name, value in batch.columns.items()}
     return {name: value for name, value in plain.items() if value is not None} | columns
 

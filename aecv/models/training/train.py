@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class TrainedAutoencoder(Shown):
         restart_encoders: the encoder of every restart, of the components that are biased, for mutual scores;
             one that diverged is as it started, one that collapsed is replaced by the winner's.
         restart_decoders: the decoder of every restart, from all components to aligned coordinates [nm].
+        terms: name -> each term of the validation loss of every restart, of the total and the reconstruction
+            too, per coordinate and in units of its variance, shape (R,).
         components: of every restart; where some are left out, else empty. Encoders and decoders are then
             sorted by importance.
     """
@@ -63,6 +65,7 @@ class TrainedAutoencoder(Shown):
     n_validation: int
     restart_encoders: tuple[Encoder, ...]
     restart_decoders: tuple[Layers, ...]
+    terms: Mapping[str, FloatArray] = field(default_factory=dict)
     components: tuple[Components, ...] = ()
 
     @property
@@ -237,6 +240,7 @@ def _collect(
         n_epochs=result.train.shape[1],
         n_validation=int(frames.held_out.sum()),
         restart_encoders=tuple(encoder for encoder, _ in kept),
+        terms=result.terms,
         restart_decoders=tuple(next(iter(decoders.values())) for _, decoders in kept),
     )
 

@@ -32,6 +32,8 @@ from aecv.workflow.weights.pool import stride
 
 logger = logging.getLogger(__name__)
 
+PLAIN_TERMS = ("total", "reconstruction")
+"""Terms of a loss that the reports hold anyway."""
 LATENT = "latent"
 """Folder of the CV of all components, beside the CV of those that are biased."""
 
@@ -201,6 +203,9 @@ def training_power(settings: Settings) -> float:
 
 def _training_report(result: Trained) -> dict[str, Any]:
     trained = result.autoencoder
+    more = {} if result.components is None else {"components": result.components.report()}
+    if len(trained.terms) > len(PLAIN_TERMS):
+        more["terms"] = dict(trained.terms)
     return {
         "n_frames": result.n_frames,
         "n_effective": result.n_effective,
@@ -212,7 +217,7 @@ def _training_report(result: Trained) -> dict[str, Any]:
         "fraction_of_variance": result.loss / trained.variance,
         "train_nm2": trained.train_curves,
         "validation_nm2": trained.validation_curves,
-    } | ({} if result.components is None else {"components": result.components.report()})
+    } | more
 
 
 def matching(new: FloatArray, old: FloatArray, weights: FloatArray) -> tuple[list[int], FloatArray]:
