@@ -50,7 +50,6 @@ def main() -> None:
         metavar="NAME[/FORM]",
         help="another engine (torchforce, plumed/ann) beside, on a tenth of the steps; may be repeated",
     )
-    parser.add_argument("--json", type=Path, help="write the table, machine and versions here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(options.steps, options.repeats, Path(folder), options.engine)

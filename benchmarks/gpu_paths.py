@@ -56,7 +56,6 @@ def main() -> None:
     parser.add_argument("--torch-device", help="of the network in the callback; cuda where torch finds it")
     parser.add_argument("--soak", type=int, default=0, metavar="STEPS")
     parser.add_argument("--check", type=natural, default=100, help="steps between the looks of the soak")
-    parser.add_argument("--json", type=Path, help="write all tables here")
     options = parser.parse_args()
     # not the Reference platform that aecv takes for 22 atoms: the question is about the others
     platform = (

@@ -38,7 +38,6 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--times", type=natural, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -3,14 +3,17 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from aecv.ground.errors import AecvError
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
-    """A parser that shows a script's docstring as it is."""
-    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    """A parser with --json that shows a script's docstring as it is."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows, with machine and versions, here")
+    return parser
 
 
 def parsed(parser: argparse.ArgumentParser, quick: Mapping[str, Any]) -> argparse.Namespace:

@@ -39,7 +39,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=amount, default=3.0, help="of every measurement")
     parser.add_argument("--repeats", type=natural, default=3)
     parser.add_argument("--quick", action="store_true", help="one platform, rough figures")
-    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parsed(parser, QUICK)
     rows = [
         apart(name, platform, options.equilibration_ps, options.seconds, options.repeats)

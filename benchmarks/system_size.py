@@ -68,7 +68,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=natural, default=5)
     parser.add_argument("--processor-time", action="store_true", help="in the place of wall time")
     parser.add_argument("--quick", action="store_true", help="few sizes, rough figures")
-    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parsed(parser, QUICK)
     logging.getLogger("aecv").setLevel(logging.ERROR)  # a made-up CV is stiff, and sigma widens for it
     with TemporaryDirectory() as folder:

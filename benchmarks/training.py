@@ -2,10 +2,12 @@
 
     python benchmarks/training.py runs/ala2 [--restarts 4] [--frames 100000] [--epochs 20] [--longer 10]
     python benchmarks/training.py --sizes 621-100-5 --frames 20000 --restarts 5 --epochs 100
+    python benchmarks/training.py --stacks [--json FILE]
 
 The first line takes frames of the last iterations, with the weights that train, and today's settings. The
 longer training has as many more epochs; the same held-out frames judge both. One thread.
-The second needs no run: time and peak memory at any size, on a bent motion with noise.
+The second needs no run: time and peak memory at any size, on a bent motion with noise. The third: processor
+time of a gradient that is written out, and by autograd, of 500 frames.
 """
 
 import resource
@@ -13,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from machine import machine
 from options import guarded, natural, parser_of
 from runs import Row, biased_iterations, print_table, settings_of, write_rows
@@ -21,7 +24,10 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
+from aecv.models.family import model_of, stack_of
 from aecv.models.inputs.frame_table import FrameTable
+from aecv.models.networks.model import Batch
+from aecv.models.networks.vmap_stack import VmapStack
 from aecv.models.training.train import train_autoencoder
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE
@@ -35,12 +41,15 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--sizes", help="of an encoder that learns a made-up motion, as 621-100-5")
+    parser.add_argument("--stacks", action="store_true", help="compare the stacks of networks")
     parser.add_argument("--restarts", type=natural, default=4)
     parser.add_argument("--frames", type=natural, default=100_000)
     parser.add_argument("--epochs", type=natural, help="default: as the settings say")
     parser.add_argument("--longer", type=natural, default=10, help="times as many epochs")
-    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
+    if options.stacks:
+        stacks(options.json)
+        return
     if options.sizes:
         row = made_up(options.sizes, options.frames, options.restarts, options.epochs or 100)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -105,6 +114,23 @@ def made_up(sizes: str, n_frames: int, restarts: int, epochs: int) -> Row:
     autoencoder = AutoencoderSettings(hidden=tuple(hidden), latent=latent)
     frames = x.reshape(n_frames, n_atoms, 3)
     return trained(frames, np.ones(n_frames), NO_REFERENCE, autoencoder, TrainingSettings(), restarts, epochs)
+
+
+def stacks(path: Path | None) -> None:
+    """Loss and gradient of networks side by side, the best of 40, on one thread."""
+    torch.set_num_threads(1)
+    rows, header = [], ("encoder", "networks", "TanhStack [ms]", "VmapStack [ms]", "ratio")
+    for n_inputs, hidden, latent, n in ((24, 40, 2, 16), (24, 40, 2, 1), (621, 100, 5, 5)):
+        model = model_of(AutoencoderSettings(hidden=(hidden,), latent=latent), n_inputs)
+        start = Batch(x=torch.randn(2000, n_inputs, dtype=torch.float64))
+        networks = model.networks(start, [np.random.default_rng(k) for k in range(n)])
+        batch, taken = Batch(x=torch.randn(n, 500, n_inputs)), []
+        for stack in (stack_of(model, networks), VmapStack(model, networks)):
+            times = [time.process_time() for _ in range(41) if stack.losses_and_gradients(batch)]
+            taken.append(1000 * float(np.min(np.diff(times))))
+        rows.append((f"{n_inputs}-{hidden}-{latent}", n, *taken, taken[1] / taken[0]))
+    print_table(header, [(row[0], str(row[1]), *(f"{x:.2f}" for x in row[2:])) for row in rows])
+    write_rows(path, {"rows": [dict(zip(header, row, strict=True)) for row in rows]} | machine())
 
 
 def trained(

@@ -35,7 +35,6 @@ def main() -> None:
     parser.add_argument("--update-ps", type=amount, default=10.0)
     parser.add_argument("--rounds", type=natural, default=20)
     parser.add_argument("--repeats", type=natural, default=3)
-    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     system, platform, state, frames = prepared()
     probe = frames[:, system.cv_atom_indices]

@@ -40,7 +40,6 @@ def main() -> None:
     parser.add_argument("--workers", type=natural, help="processes; default: as aecv chooses")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for aecv.iterate")
     parser.add_argument("--out", type=Path, help="keep the run here")
-    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     for item in options.set:
         if item.startswith(("system.", "dynamics.")):

@@ -139,6 +139,7 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
         (("--system", "ala2", "--bias-components", "0,1,2,3"), "needs 1 to 3 indices"),
         (("--system", "ala2", "--bias-components", "best"), 'needs "auto" or indices from 0, such as 0,3'),
         (("--system", "ala2", "--bias-components", "0,-1"), "got '0,-1'"),
+        (("--system", "ala2", "--model", "aee"), "autoencoder.model: needs one of ae"),
         (("--system", "mueller_brown", "--set", "autoencoder.latent=4"), "moves in a plane"),
         (("--system", "ala2", "--set", "autoencoder.hidden=[0]"), "autoencoder.hidden"),
         (("--system", "ala2", "--ns", "1e12"), "sampling.ns is 1e+18 time steps"),

@@ -13,6 +13,7 @@ from aecv.commands.options import (
     finite,
     frame_files,
     frame_options,
+    model_option,
     resume_option,
     run_options,
     system_option,
@@ -24,6 +25,7 @@ _SHORT_FOR = {
     "ns": "sampling.ns",
     "final_ns": "production.ns",
     "pool": "pool.mode",
+    "model": "autoencoder.model",
     "bias_components": "autoencoder.bias_components",
     "stop_when_converged": "convergence.stop",
 }
@@ -63,6 +65,7 @@ _SHORT_FOR = {
     default=None,
     help="Stop at the first iteration that counts as converged.",
 )
+@model_option
 @bias_components_option
 @frame_options(required=False)
 @run_options

@@ -53,6 +53,7 @@ system_option = click.option(
     required=True,
     help="A shipped system (ala2, mueller_brown), or a folder with a system.toml.",
 )
+model_option = click.option("--model", metavar="NAME", help="Kind of model.  [default: ae]")
 bias_components_option = click.option(
     "--bias-components",
     metavar="I,J|auto",

@@ -13,6 +13,7 @@ from aecv.commands.options import (
     finite,
     frame_files,
     frame_options,
+    model_option,
     seed_option,
     set_option,
 )
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the weights that train: 1 for their ensemble, less for a closer look at rare frames.",
 )
+@model_option
 @bias_components_option
 @color_option
 @seed_option
@@ -53,6 +55,7 @@ def main(
     system_name: str | None,
     atoms: str | None,
     power: float,
+    model: str | None,
     bias_components: str | None,
     color: tuple[str, ...],
     seed: int | None,
@@ -69,7 +72,7 @@ def main(
       aecv train --system my_system --frames a.dcd --frames b.dcd --top x.pdb --weights w.npy --out cv
       aecv train --frames x.xtc --top x.pdb --atoms "name CA" --out cv
     """
-    short_for = {"run.seed": seed, "autoencoder.bias_components": bias_components}
+    short_for = {"run.seed": seed, "autoencoder.model": model, "autoencoder.bias_components": bias_components}
     texts = (*assignments, *(f"{key}={value}" for key, value in short_for.items() if value is not None))
     if (system_name is None) == (atoms is None):
         raise click.UsageError(

@@ -41,6 +41,7 @@ from aecv.workflow.free_energies import production
 from aecv.workflow.free_energies.analysis import written
 from aecv.workflow.free_energies.production import Production
 from aecv.workflow.learning import learning_stage
+from aecv.workflow.learning.next_cv import check_model
 from aecv.workflow.learning.verdict import Verdict, judge
 from aecv.workflow.planning.cost import log_times
 from aecv.workflow.planning.foresight import foresee_loop
@@ -141,6 +142,7 @@ def iterate(
     engine_versions = require_engine(spec.settings.sampling.engine)
     check_folder(Path(out), resume=resume)
     system = build(spec)
+    check_model(system)
     files = None if frames is None else frame_files(frames)
     if files is not None:
         check_frames(files, system)

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray
-from aecv.ground.errors import SamplingError
+from aecv.ground.errors import SamplingError, SettingsError
 from aecv.ground.files import write_json
 from aecv.ground.progress import Progress
 from aecv.ground.settings import Settings
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv
+from aecv.models.family import model_of
 from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.training.components import Components
 from aecv.models.training.train import TrainedAutoencoder, train_autoencoder
@@ -199,6 +200,28 @@ def training_frames(pool: FrameTable, settings: Settings) -> FrameTable:
 def training_power(settings: Settings) -> float:
     """Power of the Boltzmann weights that trains."""
     return settings.pool.power if settings.pool.mode == "mbar" else 1.0
+
+
+def check_model(system: Subject) -> None:
+    """Ask a model what it needs before hours are spent on frames without it.
+
+    Raises:
+        SettingsError: when the loop cannot give it.
+    """
+    settings, known = system.spec.settings, system.observables.names
+    needs = model_of(settings.autoencoder, 3 * len(system.cv_atom_indices)).needs
+    place = f"autoencoder.model '{settings.autoencoder.model}'"
+    if needs.lag_ps and settings.run.iterations > 1:
+        raise SettingsError(
+            f"{place}: needs pairs of frames of unbiased dynamics, those from iteration 1 on are biased; "
+            "take --iters 1, or train on unbiased frames (aecv train)"
+        )
+    missing = [name for name in needs.columns if name not in known]
+    if missing:
+        raise SettingsError(
+            f"{place}: needs the observable '{missing[0]}', the system has {', '.join(known) or 'none'}; "
+            f"add [observables.{missing[0]}]"
+        )
 
 
 def _training_report(result: Trained) -> dict[str, Any]:
