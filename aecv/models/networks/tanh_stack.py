@@ -1,7 +1,7 @@
 """Autoencoders with a squared error, side by side as batched linear layers; the gradient is written out.
 
-For networks as small as these, autograd takes longer than the arithmetic: of 500 frames at 24-40-2 `VmapStack`
-takes 2.5 times as long of 16 networks, 4 times of one, at 621-100-5 1.25 times
+For networks as small as these, autograd takes longer than the arithmetic: of 500 frames at 24-40-2
+`VmapStack` takes 2.5 times as long for 16 networks, 4 times for one, at 621-100-5 1.25 times
 (`benchmarks/training.py --stacks`). Tests hold the two against each other.
 """
 
