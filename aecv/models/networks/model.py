@@ -101,5 +101,8 @@ class Stack(Protocol):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term per coordinate, sum_i w_i l_i / D, shape (R,), in float64."""
 
+    def part(self, chosen: slice) -> "Stack":
+        """Some of the networks, for a thread of their own; their parameters are views of these."""
+
     def network(self, index: int) -> nn.Module:
         """A copy of one network as it is now."""

@@ -72,6 +72,11 @@ class TanhStack:
         error = (squares * batch.weights).sum(dim=1)
         return {"total": error, "reconstruction": error}
 
+    def part(self, chosen: slice) -> "TanhStack":
+        found = copy.copy(self)
+        found.parameters = [parameter[chosen] for parameter in self.parameters]
+        return found
+
     def network(self, index: int) -> Mirrored:
         found: Mirrored = copy.deepcopy(self._template)
         own = [*found.encoder.matrices, *found.decoder.matrices]

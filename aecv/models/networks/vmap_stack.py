@@ -20,11 +20,14 @@ class VmapStack:
     """
 
     def __init__(self, model: Model, networks: Sequence[nn.Module]) -> None:
-        self._template, self.n_noise = copy.deepcopy(networks[0]), model.n_noise
+        self._model, self._template, self.n_noise = model, copy.deepcopy(networks[0]), model.n_noise
         found, self._buffers = stack_module_state(list(networks))
         self._state = {name: value.detach() for name, value in found.items()}
+        self._begin()
+
+    def _begin(self) -> None:
         self.parameters = [_matrices(value) for value in self._state.values()]
-        loss = _Losses(model, self._template)
+        loss = _Losses(self._model, self._template)
 
         def terms(state: _State, buffers: _State, fields: dict[str, Tensor]) -> dict[str, Tensor]:
             named = {f"network.{name}": value for name, value in (state | buffers).items()}
@@ -50,6 +53,14 @@ class VmapStack:
         assert batch.weights is not None
         factor = batch.weights.double().sum(dim=1) / batch.x.shape[2]
         return {name: value.double() * factor for name, value in terms.items()}
+
+    def part(self, chosen: slice) -> "VmapStack":
+        found = copy.copy(self)
+        found._template = copy.deepcopy(self._template)  # functional_call changes it while it runs
+        found._state = {name: value[chosen] for name, value in self._state.items()}
+        found._buffers = {name: value[chosen] for name, value in self._buffers.items()}
+        found._begin()
+        return found
 
     def network(self, index: int) -> nn.Module:
         found = copy.deepcopy(self._template)

@@ -1,9 +1,12 @@
 """Optimisation of networks side by side, each on its own weighted frames."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import TrainingError
 from aecv.ground.settings import TrainingSettings
 from aecv.models.networks.model import Batch, Stack
-from aecv.models.training.soap import Soap
+from aecv.models.training.soap import LONGEST_SIDE, Soap
 from aecv.models.training.training_data import Frames, systematic_resample
 
 MIN_STEPS_PER_EPOCH = 100
@@ -73,6 +76,17 @@ class Rows:
     def at(self, index: Tensor) -> Tensor:
         """Standardised inputs, shape (G, B, D), of rows per set, shape (G, B)."""
         return (self.table[index] - self.mean).div_(self.scale).float()
+
+    def of(self, chosen: slice) -> "Rows":
+        """The same of some of the sets."""
+        return replace(
+            self,
+            mean=self.mean[chosen],
+            scale=self.scale[chosen],
+            index=self.index[chosen],
+            weights=self.weights[chosen],
+            cumulative=self.cumulative[chosen],
+        )
 
     def draw(self, n: int, rngs: Sequence[np.random.Generator]) -> Tensor:
         """Rows drawn per set in proportion to the weights, shape (G, n)."""
@@ -134,6 +148,7 @@ def fit(
     training: TrainingSettings,
     rngs: Sequence[np.random.Generator],
     on_epoch: Callable[[], None] = lambda: None,
+    n_threads: int = 1,
 ) -> Fit:
     """Optimise in place; on return the stack holds each network's best weights.
 
@@ -149,6 +164,7 @@ def fit(
         training: epochs, patience, batch size and learning rate.
         rngs: source of the batches, one per data set.
         on_epoch: called after each epoch.
+        n_threads: that wide networks are shared out to; the arrays do not depend on it.
 
     Raises:
         TrainingError: when every network diverged.
@@ -157,53 +173,99 @@ def fit(
     n_frames = sum(map(len, seen.cumulative)) // len(data_sets)
     n_batch = min(training.batch_size, max(n_frames // 20, 1))
     n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
-    optimiser = Soap(stack.parameters)
+    parts = _parts(stack, seen, held_out, rngs[0])
     rate = _one_cycle(n_steps * training.max_epochs)
-    noise = torch.Generator()
-    if stack.n_noise:  # others draw the numbers that they always drew
-        noise.manual_seed(int(rngs[0].integers(2**62)))
     best, kept = np.full(stack.n_stacked, np.inf), [p.clone() for p in stack.parameters]
     stale = np.zeros(stack.n_stacked, dtype=int)
     train, validation = [], []
     terms: dict[str, FloatArray] = {}
-    for epoch in range(training.max_epochs):
-        batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
-        rates = [training.learning_rate * rate(epoch * n_steps + step) for step in range(n_steps)]
-        train.append(_epoch(stack, seen, batches.unbind(dim=1), noise, optimiser, rates))
-        found = held_out.losses(stack)
-        validation.append(found["total"])
-        improved = (validation[-1] < best) & (stale < training.patience)
-        best = np.where(improved, validation[-1], best)
-        terms = {k: np.where(improved, own, terms.get(k, np.inf)) for k, own in found.items()}
-        stale = np.where(improved, 0, stale + 1)
-        on_epoch()
-        mask = torch.from_numpy(improved)
-        for parameter, copy in zip(stack.parameters, kept, strict=True):
-            copy[mask] = parameter[mask]
-        if np.all(stale >= training.patience):
-            break
+    with _workers(n_threads if len(parts) > 1 else 1) as each:
+        for epoch in range(training.max_epochs):
+            batches = seen.draw(n_steps * n_batch, rngs).view(len(data_sets), n_steps, n_batch)
+            rates = [training.learning_rate * rate(epoch * n_steps + step) for step in range(n_steps)]
+            ended = list(each(partial(_Part.epoch, batches=batches, rates=rates), parts))
+            train.append(np.concatenate([losses for losses, _ in ended]))
+            found = {name: np.concatenate([own[name] for _, own in ended]) for name in ended[0][1]}
+            validation.append(found["total"])
+            improved = (validation[-1] < best) & (stale < training.patience)
+            best = np.where(improved, validation[-1], best)
+            terms = {k: np.where(improved, own, terms.get(k, np.inf)) for k, own in found.items()}
+            stale = np.where(improved, 0, stale + 1)
+            on_epoch()
+            mask = torch.from_numpy(improved)
+            for parameter, copy in zip(stack.parameters, kept, strict=True):
+                copy[mask] = parameter[mask]
+            if np.all(stale >= training.patience):
+                break
     _check_losses(best, training)
     for parameter, copy in zip(stack.parameters, kept, strict=True):
         parameter.copy_(copy)
     return Fit(train=np.transpose(train), validation=np.transpose(validation), best=best, terms=terms)
 
 
-def _epoch(
-    stack: Stack,
-    seen: Rows,
-    batches: Sequence[Tensor],
-    noise: torch.Generator,
-    optimiser: Soap,
-    rates: Sequence[float],
-) -> FloatArray:
-    """One epoch; returns each network's mean total per coordinate over the batches, shape (R,)."""
-    total = torch.zeros(stack.n_stacked)
-    for batch, rate in zip(batches, rates, strict=True):
-        # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside gradients.
-        losses, gradients = stack.losses_and_gradients(seen.batch(batch, stack, noise))
-        optimiser.step(gradients, rate)
-        total += losses
-    return (total / (len(batches) * seen.table.shape[1])).double().numpy()
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Networks that go through the epochs by themselves."""
+
+    stack: Stack
+    sets: slice
+    seen: Rows
+    held_out: Rows
+    optimiser: Soap
+    noise: torch.Generator
+
+    def epoch(self, batches: Tensor, rates: Sequence[float]) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """One epoch; each network's mean total per coordinate over the batches, and its terms after them.
+
+        Args:
+            batches: rows per set, step and frame, shape (G, n_steps, B).
+            rates: learning rate of each step.
+        """
+        total = torch.zeros(self.stack.n_stacked)
+        for batch, rate in zip(batches[self.sets].unbind(dim=1), rates, strict=True):
+            # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside
+            # gradients.
+            losses, gradients = self.stack.losses_and_gradients(
+                self.seen.batch(batch, self.stack, self.noise)
+            )
+            self.optimiser.step(gradients, rate)
+            total += losses
+        mean = total / (len(rates) * self.seen.table.shape[1])
+        return mean.double().numpy(), self.held_out.losses(self.stack)
+
+
+def _parts(stack: Stack, seen: Rows, held_out: Rows, rng: np.random.Generator) -> list[_Part]:
+    """All networks together, which is fastest where they are small; wide ones one by one."""
+    n, n_sets = stack.n_stacked, len(seen.cumulative)
+    is_wide = max(max(parameter.shape[1:]) for parameter in stack.parameters) > LONGEST_SIDE
+    pieces = [slice(k, k + 1) for k in range(n)] if is_wide else [slice(0, n)]
+    parts = []
+    for piece in pieces:
+        sets = slice(piece.start * n_sets // n, -(-piece.stop * n_sets // n))
+        own, noise = stack.part(piece), torch.Generator()
+        if stack.n_noise:  # others draw the numbers that they always drew
+            noise.manual_seed(int(rng.integers(2**62)))
+        parts.append(
+            _Part(
+                stack=own,
+                sets=sets,
+                seen=seen.of(sets),
+                held_out=held_out.of(sets),
+                optimiser=Soap(own.parameters),
+                noise=noise,
+            )
+        )
+    return parts
+
+
+@contextmanager
+def _workers(n_threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A map over so many threads, of which each lets torch have one."""
+    if n_threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool.map
 
 
 def _spread(inputs: Tensor, n_stacked: int) -> Tensor:

@@ -92,13 +92,14 @@ def train_autoencoder(
     training: TrainingSettings,
     seed: int,
     on_epoch: Callable[[], None] = lambda: None,
+    n_threads: int = 1,
 ) -> TrainedAutoencoder:
     """Train restarts of an autoencoder on weighted frames and keep the best.
 
     Minimises sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i over aligned coordinates y_i by SOAP; the
     validation loss, on contiguous blocks of frames held out, carries the same weights, stops each restart
-    and chooses the winner. Frames of weight zero are left out before anything else. One torch thread;
-    the same input and seed give the same arrays.
+    and chooses the winner. Frames of weight zero are left out before anything else. The
+    same input and seed give the same arrays, on any number of threads.
 
     Args:
         frames: raw or aligned positions in the order of time, weights, and what else the model needs.
@@ -107,6 +108,7 @@ def train_autoencoder(
         training: restarts, epochs and the like.
         seed: root of the random numbers.
         on_epoch: called after each epoch, for progress bars.
+        n_threads: that restarts are shared out to where networks are wide (a side over 256).
 
     Raises:
         TrainingError: for shapes that do not fit, NaN, negative weights, fewer than 100 frames with weight,
@@ -116,7 +118,7 @@ def train_autoencoder(
     Source: Belkacemi et al., J. Chem. Theory Comput. 18, 59 (2022), doi:10.1021/acs.jctc.1c00415.
     """
     everything = np.arange(len(frames.weights))
-    (trained,) = _train(frames, reference, [everything], autoencoder, training, [seed], on_epoch)
+    (trained,) = _train(frames, reference, [everything], autoencoder, training, [seed], on_epoch, n_threads)
     if isinstance(trained, TrainingError):
         raise trained
     return trained
@@ -169,6 +171,7 @@ def _train(
     training: TrainingSettings,
     seeds: Sequence[int],
     on_epoch: Callable[[], None],
+    n_threads: int = 1,
 ) -> list[TrainedAutoencoder | TrainingError]:
     """A training per replica, or why there is none."""
     origin = np.asarray(reference, dtype=float)
@@ -184,7 +187,7 @@ def _train(
     stack = stack_of(model, networks)
     with one_thread():
         batches = [generator(seed, "training", "batches") for seed in seeds]
-        result = fit(stack, data_sets, training, batches, on_epoch)
+        result = fit(stack, data_sets, training, batches, on_epoch, n_threads)
         train_best = rows_of(data_sets, held_out=False).losses(stack)["reconstruction"]
     collected: list[TrainedAutoencoder | TrainingError] = []
     for index, frames in enumerate(data_sets):
