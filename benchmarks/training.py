@@ -5,7 +5,7 @@
     python benchmarks/training.py --stacks [--json FILE]
 
 The first line takes frames of the last iterations, with the weights that train, and today's settings. The
-longer training has as many more epochs; the same held-out frames judge both. One thread.
+longer training has as many more epochs; the same held-out frames judge both. Wide networks take all cores.
 The second needs no run: time and peak memory at any size, on a bent motion with noise. The third: processor
 time of a gradient that is written out, and by autograd, of 500 frames.
 """
@@ -21,6 +21,7 @@ from options import guarded, natural, parser_of
 from runs import Row, biased_iterations, print_table, settings_of, write_rows
 
 from aecv.ground.arrays import FloatArray
+from aecv.ground.cores import usable_cores
 from aecv.ground.errors import StoreError
 from aecv.ground.files import read_arrays
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
@@ -152,6 +153,7 @@ def trained(
         autoencoder=autoencoder,
         training=training.model_copy(update=longer),
         seed=1,
+        n_threads=usable_cores(),
     )
     return {
         "max_epochs": longer["max_epochs"],

@@ -10,6 +10,7 @@ from aecv.commands.command import Command, say, say_lines
 from aecv.commands.options import (
     begin,
     bias_components_option,
+    device_option,
     finite,
     frame_files,
     frame_options,
@@ -27,6 +28,7 @@ _SHORT_FOR = {
     "pool": "pool.mode",
     "model": "autoencoder.model",
     "bias_components": "autoencoder.bias_components",
+    "device": "training.device",
     "stop_when_converged": "convergence.stop",
 }
 
@@ -67,6 +69,7 @@ _SHORT_FOR = {
 )
 @model_option
 @bias_components_option
+@device_option
 @frame_options(required=False)
 @run_options
 def main(**options: Any) -> None:

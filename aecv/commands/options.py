@@ -60,6 +60,9 @@ bias_components_option = click.option(
     help="Components of the bottleneck that are the CV, up to three, 0 the most important; auto: the best "
     "two.  [default: all of up to three, else auto]",
 )
+device_option = click.option(
+    "--device", type=click.Choice(("cpu", "cuda", "auto")), help="Where networks are trained.  [default: cpu]"
+)
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Root of all random numbers.")
 platform_option = click.option("--platform", help="OpenMM platform: auto, Reference, CPU, CUDA, OpenCL, HIP.")
 config_option = click.option(

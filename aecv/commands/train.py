@@ -10,6 +10,7 @@ from aecv.commands.options import (
     bias_components_option,
     color_option,
     config_option,
+    device_option,
     finite,
     frame_files,
     frame_options,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 )
 @model_option
 @bias_components_option
+@device_option
 @color_option
 @seed_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the CV.")
@@ -57,6 +59,7 @@ def main(
     power: float,
     model: str | None,
     bias_components: str | None,
+    device: str | None,
     color: tuple[str, ...],
     seed: int | None,
     out: Path,
@@ -72,7 +75,12 @@ def main(
       aecv train --system my_system --frames a.dcd --frames b.dcd --top x.pdb --weights w.npy --out cv
       aecv train --frames x.xtc --top x.pdb --atoms "name CA" --out cv
     """
-    short_for = {"run.seed": seed, "autoencoder.model": model, "autoencoder.bias_components": bias_components}
+    short_for = {
+        "run.seed": seed,
+        "autoencoder.model": model,
+        "autoencoder.bias_components": bias_components,
+        "training.device": device,
+    }
     texts = (*assignments, *(f"{key}={value}" for key, value in short_for.items() if value is not None))
     if (system_name is None) == (atoms is None):
         raise click.UsageError(

@@ -21,6 +21,7 @@ from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
+from aecv.models.training.device import device_of
 from aecv.molecules.spec import SystemSpec, as_system
 from aecv.results.story.content import State
 from aecv.sampling.dynamics.jobs import WalkerState
@@ -139,6 +140,7 @@ def iterate(
     is_simulated = frames is None and not resume
     foresees = partial(foresee_loop, with_dynamics=is_simulated)
     warnings = foresees(spec.settings)
+    device_of(spec.settings.training.device)
     engine_versions = require_engine(spec.settings.sampling.engine)
     check_folder(Path(out), resume=resume)
     system = build(spec)

@@ -11,6 +11,7 @@ from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.networks.layers import Mirrored, Shape
 from aecv.models.networks.starts import principal_starts, random_start
 from aecv.models.networks.tanh_stack import TanhStack
+from aecv.models.training.device import device_of
 from aecv.models.training.optimisation import fit, rows_of
 from aecv.models.training.train import train_autoencoder, train_replicas
 from aecv.models.training.training_data import (
@@ -250,6 +251,71 @@ def test_replicas_share_one_table(data):
     )
     assert first.table is second.table
     assert rows_of([first, second], held_out=False).table.data_ptr() == first.table.ctypes.data
+
+
+def wide(n_frames: int) -> np.ndarray:
+    """Frames of 90 atoms: 270 inputs, more than the side of a matrix from which networks train one by one."""
+    rng = np.random.default_rng(5)
+    t = np.sin(np.arange(n_frames) / 30)[:, None, None]
+    return (
+        rng.standard_normal((90, 3))
+        + t * rng.standard_normal((90, 3))
+        + rng.standard_normal((n_frames, 90, 3))
+    )
+
+
+@pytest.mark.parametrize("n_threads", [2, 5])
+def test_wide_networks_are_the_same_on_any_number_of_threads(n_threads):
+    frames = FrameTable(wide(400), np.ones(400))
+    quick = QUICK.model_copy(update={"restarts": 3, "max_epochs": 2})
+    one, many = (
+        train_autoencoder(frames, frames.positions[0], autoencoder=ONE, training=quick, seed=1, n_threads=n)
+        for n in (1, n_threads)
+    )
+    np.testing.assert_array_equal(one.validation_curves, many.validation_curves)
+    for ours, theirs in zip(one.restart_encoders, many.restart_encoders, strict=True):
+        np.testing.assert_array_equal(ours.parameters, theirs.parameters)
+
+
+def test_wide_replicas_are_trainings_of_their_own_frames():
+    """One by one nothing rounds differently, so replicas of one size are bitwise what they are alone."""
+    frames = FrameTable(wide(600), np.ones(600))
+    quick = QUICK.model_copy(update={"max_epochs": 2})
+    replicas, how = [np.arange(400), np.arange(200, 600)], {"autoencoder": ONE, "training": quick}
+    found = train_replicas(frames, frames.positions[0], replicas=replicas, seeds=[1, 2], **how)
+    for replica, seed, trained in zip(replicas, (1, 2), found, strict=True):
+        alone = train_autoencoder(frames.at(replica), frames.positions[0], seed=seed, **how)
+        np.testing.assert_array_equal(trained.losses, alone.losses)
+        np.testing.assert_array_equal(trained.train_losses, alone.train_losses)
+
+
+def test_cuda_is_refused_where_there_is_none(data, monkeypatch):
+    _, x, w = data
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
+    asked = QUICK.model_copy(update={"device": "cuda"})
+    with pytest.raises(TrainingError, match=r"training.device: cuda needs a CUDA GPU.*leave --device out"):
+        train_autoencoder(FrameTable(x, w), REFERENCE, autoencoder=ONE, training=asked, seed=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU")
+@pytest.mark.parametrize("n_atoms", [5, 90])
+def test_a_gpu_learns_what_a_cpu_learns(n_atoms):
+    """Other rounding, amplified by training: losses agree as those of two restarts do."""
+    frames = FrameTable(wide(2000)[:, :n_atoms], np.ones(2000))
+    on_cpu, on_gpu = (
+        train_autoencoder(
+            frames,
+            frames.positions[0],
+            autoencoder=ONE,
+            training=QUICK.model_copy(update={"device": device}),
+            seed=1,
+        )
+        for device in ("cpu", "cuda")
+    )
+    assert on_gpu.loss == pytest.approx(on_cpu.loss, rel=0.02)
+    assert on_gpu.validation_curves[:, 0] == pytest.approx(on_cpu.validation_curves[:, 0], rel=0.02)
 
 
 def test_restarts_do_not_touch_each_other(data):

@@ -1,8 +1,12 @@
 """[training]: optimiser, restarts, early stopping."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from aecv.ground.settings.section import Section
+
+Device = Literal["cpu", "cuda", "auto"]
 
 
 class TrainingSettings(Section):
@@ -28,4 +32,7 @@ class TrainingSettings(Section):
     max_frames: int = Field(100_000, ge=100, le=1_000_000_000, description="the pool is thinned to this many")
     min_effective_frames: float = Field(
         500.0, gt=0, le=1e9, description="fewer effective frames than this are an error"
+    )
+    device: Device = Field(
+        "cpu", description="cuda: on a GPU; auto: there where there is one; numbers of the two differ"
     )

@@ -19,6 +19,7 @@ from aecv.models.networks.model import Batch, Stack
 from aecv.models.training.soap import LONGEST_SIDE, Soap
 from aecv.models.training.training_data import Frames, systematic_resample
 
+CPU = torch.device("cpu")
 MIN_STEPS_PER_EPOCH = 100
 WARM_UP = 0.1
 """Part of the optimiser steps during which the learning rate rises linearly, before it falls as a cosine."""
@@ -91,7 +92,8 @@ class Rows:
     def draw(self, n: int, rngs: Sequence[np.random.Generator]) -> Tensor:
         """Rows drawn per set in proportion to the weights, shape (G, n)."""
         parts = zip(self.index, self.cumulative, rngs, strict=True)
-        return torch.stack([own[torch.from_numpy(systematic_resample(c, n, rng))] for own, c, rng in parts])
+        drawn = [(own, torch.from_numpy(systematic_resample(c, n, rng))) for own, c, rng in parts]
+        return torch.stack([own[rows.to(own.device)] for own, rows in drawn])
 
     def batch(
         self, index: Tensor, stack: Stack, noise: torch.Generator, weights: Tensor | None = None
@@ -103,7 +105,9 @@ class Rows:
             weights=None if weights is None else _spread(weights, n),
             later=None if self.later is None else _spread(self.at(self.later[index]), n),
             columns={name: _spread(own[index], n) for name, own in self.columns.items()},
-            noise=torch.randn((n, index.shape[1], n_noise), generator=noise) if n_noise else None,
+            noise=torch.randn((n, index.shape[1], n_noise), generator=noise).to(self.table.device)
+            if n_noise
+            else None,
         )
 
     def losses(self, stack: Stack) -> dict[str, FloatArray]:
@@ -117,11 +121,11 @@ class Rows:
             for name, value in stack.losses(self.batch(rows, stack, noise, part)).items():
                 total[name] = total.get(name, 0.0) + value
         norm = _spread(self.weights.sum(dim=1), n)
-        return {name: (value / norm).numpy() for name, value in total.items()}
+        return {name: (value / norm).numpy(force=True) for name, value in total.items()}
 
 
-def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
-    """The frames of every set that are held out, or those that are not; the sets share one table."""
+def rows_of(data_sets: Sequence[Frames], device: torch.device = CPU, *, held_out: bool) -> Rows:
+    """The frames of every set that are held out, or those that are not, on a device; one table is for all."""
     chosen = [np.flatnonzero(frames.held_out == held_out) for frames in data_sets]
     weights = [frames.weights[rows] for frames, rows in zip(data_sets, chosen, strict=True)]
     index = torch.zeros((len(chosen), max(map(len, chosen))), dtype=torch.int64)
@@ -129,16 +133,17 @@ def rows_of(data_sets: Sequence[Frames], *, held_out: bool) -> Rows:
     for k, (own, frames, rows) in enumerate(zip(weights, data_sets, chosen, strict=True)):
         index[k, : len(own)] = torch.from_numpy(frames.rows[rows])
         filled[k, : len(own)] = torch.from_numpy(own)
-    shared = data_sets[0]
+    shared, mean = data_sets[0], np.stack([frames.mean for frames in data_sets])[:, None]
+    scale = torch.tensor([frames.scale for frames in data_sets], dtype=torch.float64)
     return Rows(
-        table=torch.from_numpy(shared.table),
-        mean=torch.from_numpy(np.stack([frames.mean for frames in data_sets])[:, None]),
-        scale=torch.tensor([frames.scale for frames in data_sets], dtype=torch.float64)[:, None, None],
-        index=index,
-        weights=filled,
+        table=torch.from_numpy(shared.table).to(device),
+        mean=torch.from_numpy(mean).to(device),
+        scale=scale[:, None, None].to(device),
+        index=index.to(device),
+        weights=filled.to(device),
         cumulative=tuple(np.cumsum(own) for own in weights),
-        later=None if shared.later is None else torch.from_numpy(shared.later),
-        columns={name: torch.from_numpy(own) for name, own in shared.columns.items()},
+        later=None if shared.later is None else torch.from_numpy(shared.later).to(device),
+        columns={name: torch.from_numpy(own).to(device) for name, own in shared.columns.items()},
     )
 
 
@@ -169,7 +174,8 @@ def fit(
     Raises:
         TrainingError: when every network diverged.
     """
-    seen, held_out = rows_of(data_sets, held_out=False), rows_of(data_sets, held_out=True)
+    device = stack.parameters[0].device
+    seen, held_out = (rows_of(data_sets, device, held_out=asked) for asked in (False, True))
     n_frames = sum(map(len, seen.cumulative)) // len(data_sets)
     n_batch = min(training.batch_size, max(n_frames // 20, 1))
     n_steps = max(round(n_frames / n_batch), MIN_STEPS_PER_EPOCH)
@@ -192,7 +198,7 @@ def fit(
             terms = {k: np.where(improved, own, terms.get(k, np.inf)) for k, own in found.items()}
             stale = np.where(improved, 0, stale + 1)
             on_epoch()
-            mask = torch.from_numpy(improved)
+            mask = torch.from_numpy(improved).to(device)
             for parameter, copy in zip(stack.parameters, kept, strict=True):
                 copy[mask] = parameter[mask]
             if np.all(stale >= training.patience):
@@ -221,7 +227,7 @@ class _Part:
             batches: rows per set, step and frame, shape (G, n_steps, B).
             rates: learning rate of each step.
         """
-        total = torch.zeros(self.stack.n_stacked)
+        total = torch.zeros(self.stack.n_stacked, device=self.seen.table.device)
         for batch, rate in zip(batches[self.sets].unbind(dim=1), rates, strict=True):
             # The sum over coordinates, not their mean: the optimiser's epsilon stays negligible beside
             # gradients.
@@ -231,7 +237,7 @@ class _Part:
             self.optimiser.step(gradients, rate)
             total += losses
         mean = total / (len(rates) * self.seen.table.shape[1])
-        return mean.double().numpy(), self.held_out.losses(self.stack)
+        return mean.double().numpy(force=True), self.held_out.losses(self.stack)
 
 
 def _parts(stack: Stack, seen: Rows, held_out: Rows, rng: np.random.Generator) -> list[_Part]:

@@ -19,6 +19,7 @@ from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.networks.layers import Chain, Layers, feed_forward
 from aecv.models.networks.model import Batch, Model
 from aecv.models.training.components import Components, rank_components
+from aecv.models.training.device import device_of
 from aecv.models.training.optimisation import Fit, fit, one_thread, rows_of
 from aecv.models.training.training_data import Frames, prepare_replicas, systematic_resample
 from aecv.numerics.kernels.encoder import MOST_NUMBERS, Encoder
@@ -174,7 +175,7 @@ def _train(
     n_threads: int = 1,
 ) -> list[TrainedAutoencoder | TrainingError]:
     """A training per replica, or why there is none."""
-    origin = np.asarray(reference, dtype=float)
+    origin, device = np.asarray(reference, dtype=float), device_of(training.device)
     model = model_of(autoencoder, table.positions[:1].size)
     data_sets = prepare_replicas(
         table, origin, replicas=replicas, training=training, seeds=seeds, needs=model.needs
@@ -184,15 +185,15 @@ def _train(
         start = _start_samples(frames, generator(seed, "training", "samples"))
         rngs = [generator(seed, "training", "start", restart) for restart in range(training.restarts)]
         networks += model.networks(start, rngs)
-    stack = stack_of(model, networks)
+    stack = stack_of(model, [network.to(device) for network in networks])
     with one_thread():
         batches = [generator(seed, "training", "batches") for seed in seeds]
         result = fit(stack, data_sets, training, batches, on_epoch, n_threads)
-        train_best = rows_of(data_sets, held_out=False).losses(stack)["reconstruction"]
+        train_best = rows_of(data_sets, device, held_out=False).losses(stack)["reconstruction"]
     collected: list[TrainedAutoencoder | TrainingError] = []
     for index, frames in enumerate(data_sets):
         own = slice(index * training.restarts, (index + 1) * training.restarts)
-        trained = [stack.network(restart) for restart in range(own.start, own.stop)]
+        trained = [stack.network(restart).cpu() for restart in range(own.start, own.stop)]
         try:
             found = _collect(model, trained, frames, origin, result.of(own), train_best[own])
             collected.append(_with_chosen(found, frames, autoencoder))

@@ -80,6 +80,7 @@ def train_cv(
     previous: CV | None = None,
     hot: NDArray[np.floating] | None = None,
     more_frames: str = "begin a longer run (--ns)",
+    n_threads: int = 1,
 ) -> Trained:
     """Train on weighted frames and export cv.pt, cv.npz, cv.json and training.json.
 
@@ -96,6 +97,7 @@ def train_cv(
             (n, n_cv_atoms, 3) [nm]; None for none. They belong to no ensemble at the run's temperature, and
             nothing but the first CV sees them.
         more_frames: how there would be more, for an error.
+        n_threads: that restarts of wide networks are shared out to.
 
     Raises:
         SamplingError: when too few frames are effective; the message says what to change.
@@ -124,6 +126,7 @@ def train_cv(
             training=settings.training,
             seed=seed,
             on_epoch=lambda: advance(1),
+            n_threads=n_threads,
         )
     choice = consensus_restart(trained, frames, settings.training.loss_tolerance)
     encoder = trained.restart_encoders[choice.restart]

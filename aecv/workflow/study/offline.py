@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray, IntArray
+from aecv.ground.cores import usable_cores
 from aecv.ground.errors import StoreError
 from aecv.ground.files import check_new, new_folder, read_arrays, write_json
 from aecv.ground.progress import Progress, silent, timed, told
@@ -16,6 +17,7 @@ from aecv.ground.seeds import seed_31bit
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
 from aecv.models.inputs.frame_table import FrameTable
+from aecv.models.training.device import device_of
 from aecv.molecules.spec import SystemSpec
 from aecv.molecules.subject import Subject
 from aecv.numerics.free_energy.weights import effective_sample_size
@@ -142,6 +144,7 @@ def train(
     check_new(Path(out))
     system, hashes = subject_of(spec), files.hashes()
     spec = system.spec
+    device_of(spec.settings.training.device)
     check_frames(files, system)  # what is wrong with a file is told before how many frames it has
     if (n_frames := count_frames(files)) is not None:
         for warning in foresee_training(spec.settings, n_frames):
@@ -167,6 +170,7 @@ def train(
             power=power,
             progress=told(progress),
             more_frames="bring more frames, or frames whose weights are more alike",
+            n_threads=usable_cores(),
         )
         applied = replace(applied_to(load_cv(folder), found, system, colours=numbers), cv=str(out))
         applied.write(folder / "xi.dat")
