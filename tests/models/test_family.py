@@ -12,9 +12,10 @@ from aecv.ground.errors import TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.torchscript import evaluate, read_module
-from aecv.models.family import ae, model_of, stack_of
+from aecv.models.family import model_of, stack_of
 from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.networks.model import Batch, Model, Needs
+from aecv.models.networks.squared_error import SquaredError
 from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.networks.vmap_stack import VmapStack
 from aecv.models.training import train as training
@@ -28,7 +29,7 @@ QUICK = TrainingSettings(restarts=2, max_epochs=4, patience=9, validation_blocks
 REFERENCE = np.array([[0.0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0], [0.35, 0.15, 0.05], [0.4, 0.25, 0.15]])
 
 
-class Denoising(ae.Autoencoder):
+class Denoising(SquaredError):
     """Another input, by the fast gradient."""
 
     n_noise = N_INPUTS
@@ -37,7 +38,7 @@ class Denoising(ae.Autoencoder):
         return batch.x + 0.1 * batch.noise, batch.x
 
 
-class Lagged(ae.Autoencoder):
+class Lagged(SquaredError):
     """Another target, by the fast gradient."""
 
     needs = Needs(lag_ps=2.0)
@@ -46,7 +47,7 @@ class Lagged(ae.Autoencoder):
         return batch.x, batch.later
 
 
-class Tied(ae.Autoencoder):
+class Tied(SquaredError):
     """A term of its own, by autograd: noise in the bottleneck, and a component that follows a column."""
 
     needs = Needs(lag_ps=2.0, columns=("label",))

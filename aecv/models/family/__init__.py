@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from aecv.ground.settings import AutoencoderSettings
-from aecv.models.family.ae import Autoencoder
 from aecv.models.networks.model import Model, Stack
+from aecv.models.networks.squared_error import SquaredError
 from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.networks.vmap_stack import VmapStack
 
@@ -26,7 +26,7 @@ def model_of(settings: AutoencoderSettings, n_inputs: int, **options: Any) -> Mo
 
 
 def stack_of(model: Model, networks: Sequence[nn.Module]) -> Stack:
-    """Networks side by side; with the fast gradient where the loss is the autoencoder's own."""
-    if isinstance(model, Autoencoder) and type(model).losses is Autoencoder.losses:
+    """Networks side by side; with the fast gradient where the loss is a squared error and nothing else."""
+    if isinstance(model, SquaredError) and type(model).losses is SquaredError.losses:
         return TanhStack(networks, model.pair, model.n_noise)
     return VmapStack(model, networks)
