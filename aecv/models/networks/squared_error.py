@@ -14,7 +14,7 @@ from aecv.models.networks.starts import principal_starts
 class SquaredError:
     """Encoder and decoder mirror each other, tanh on hidden layers; see `Model`.
 
-    What inherits it says in `pair` what is encoded and what is to come out of it, and takes the fast gradient.
+    What inherits it says in `pair` what is encoded and what is to come out, and takes the fast gradient.
     One with terms of its own overrides `losses`, and takes that of autograd.
 
     Args:
