@@ -99,8 +99,8 @@ class Setting:
 
 def _watched(kind: Kind, look: Look) -> Kind:
     class Watched(kind):  # type: ignore[misc, valid-type]
-        def _advance(self, n_steps: int, positions: FloatArray) -> FloatArray:
-            positions = super()._advance(n_steps, positions)
+        def advance(self, n_steps: int, positions: FloatArray) -> FloatArray:
+            positions = super().advance(n_steps, positions)
             look(self, positions)
             return positions
 

@@ -103,13 +103,13 @@ class MultipleStepEngine(NativeEngine):
         slow = replace(extended, timestep_ps=n * extended.timestep_ps)
         super().__init__(system, cv, slow, **named)
 
-    def _make_context(
+    def make_context(
         self, platform: PlatformChoice, force: openmm.Force
     ) -> tuple[openmm.Context, openmm.Integrator]:
-        return multiple_step_context(self._system, platform, n=self._n, slow_force=force)
+        return multiple_step_context(self.system, platform, n=self._n, slow_force=force)
 
     def _bias_force(self) -> SlowBias:
-        return SlowBias(self._cv, self._extended)
+        return SlowBias(self.cv, self.extended)
 
 
 def multiple_step_context(
@@ -151,14 +151,16 @@ def error_rows(setting: Setting, n_steps: int, multiples: Sequence[int] = (1, 2,
         n_steps: inner steps of every run.
     """
     setting = setting.without_walls()
-    rows = [{"what": "native", "n": 1, "phase": setting.phase, **_averages(setting, NativeEngine, n_steps)}]
+    rows = [
+        {"what": "native", "n": 1, "phase": setting.phase, **averages_of_run(setting, NativeEngine, n_steps)}
+    ]
     for n in multiples:
-        found = _averages(setting, MultipleStepEngine, n_steps, n=n)
+        found = averages_of_run(setting, MultipleStepEngine, n_steps, n=n)
         rows.append({"what": f"MTS n = {n}", "n": n, "phase": n * setting.phase, **found})
     return rows
 
 
-def _averages(
+def averages_of_run(
     setting: Setting, kind: Callable[..., ContextEngine], n_steps: int, *, seed: int = 1, **options: int
 ) -> Row:
     """Mean, and standard error by blocks, of each average; `failed` says why a run did not last."""
@@ -171,9 +173,9 @@ def _averages(
     share = 3 * float(np.sum(1.0 - masses / system.masses.sum()))
 
     def look(engine: ContextEngine, _: FloatArray) -> None:
-        velocities = engine._context.getState(velocities=True).getVelocities(asNumpy=True)._value[atoms]
+        velocities = engine.context.getState(velocities=True).getVelocities(asNumpy=True)._value[atoms]
         kinetic.append(float(masses @ np.sum(velocities**2, axis=1)) / (share * kt))
-        lam_kinetic.append(float(np.mean(extended.mass * engine._bias.lam_velocity**2)) / kt)
+        lam_kinetic.append(float(np.mean(extended.mass * engine.bias.lam_velocity**2)) / kt)
 
     n = options.get("n", 1)
     frame_steps = max(FRAME_STEPS // n, 1)

@@ -54,7 +54,7 @@ def _soak(setting: Setting, way: Way, n_steps: int, check: int) -> Row:
 
 def _not_finite(engine: ContextEngine, setting: Setting, positions: FloatArray) -> list[str]:
     """Names of what is not finite; the CV is looked at where the positions are."""
-    state = engine._context.getState(velocities=True, forces=True, energy=True)
+    state = engine.context.getState(velocities=True, forces=True, energy=True)
     numbers = {
         "positions": positions,
         "velocities": state.getVelocities(asNumpy=True)._value,

@@ -55,4 +55,4 @@ class TorchCallbackEngine(NativeEngine):
         super().__init__(*arguments, **named)
 
     def _bias_force(self) -> TorchCallback:
-        return TorchCallback(self._cv, self._extended, self._device)
+        return TorchCallback(self.cv, self.extended, self._device)

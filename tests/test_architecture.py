@@ -1,5 +1,6 @@
 """The floors hold, and `import aecv` stays light."""
 
+import ast
 import os
 import re
 import subprocess
@@ -113,3 +114,63 @@ def test_above_models_a_cv_is_loaded_with_a_look_at_its_run():
     pattern = re.compile(r"cv_files import .*\bload_cv\b|cv_files\.load_cv")
     files = (path for room in ("workflow", "commands") for path in (REPOSITORY / "aecv" / room).rglob("*.py"))
     assert [path.name for path in files if pattern.search(path.read_text())] == ["cv_of_run.py"]
+
+
+def stored(tree: ast.AST) -> set[str]:
+    """Names of the functions, classes, variables and attributes that a file defines."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return found
+
+
+def foreign_private_names(text: str, theirs: set[str]) -> list[str]:
+    """Private names of others in a test: imports, attributes, and texts that monkeypatch takes for one."""
+    tree = ast.parse(text)
+    own = stored(tree)
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("aecv", "benchmarks")):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            whose = node.value.id if isinstance(node.value, ast.Name) else ""
+            if whose != "os" and not (whose == "self" and node.attr in own):
+                found.append(node.attr)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("setattr", "delattr"):
+            texts = [part.value for part in node.args if isinstance(part, ast.Constant)]
+            found += [text.rpartition(".")[2] for text in texts if isinstance(text, str)]
+    return sorted({name for name in found if re.match("_[A-Za-z]", name)} & theirs)
+
+
+def test_tests_use_public_names():
+    """What is worth a test has a public name in its room, or is met through the public door."""
+    rooms = (path for room in ("aecv", "benchmarks") for path in (REPOSITORY / room).rglob("*.py"))
+    theirs = set().union(*(stored(ast.parse(path.read_text())) for path in rooms))
+    uses = {
+        path.name: foreign_private_names(path.read_text(), theirs)
+        for path in (REPOSITORY / "tests").rglob("*.py")
+    }
+    assert {name: found for name, found in uses.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from aecv.workflow.loop import _Loop",
+        "engine._context.setPositions(x)",
+        "super()._make(1)",
+        'patch.setattr("aecv.workflow.loop._Loop._make", stop)',
+        'patch.setattr(loop, "_make", stop)',
+    ],
+)
+def test_a_private_name_is_seen(line):
+    assert foreign_private_names(line, {"_Loop", "_context", "_make"}) != []
+    assert foreign_private_names(line, set()) == []
+
+
+def test_private_names_of_a_test_of_its_own_are_its_own():
+    text = "class Counting:\n    def begin(self):\n        self._make = 1\n        return self._make"
+    assert foreign_private_names(text, {"_make"}) == []

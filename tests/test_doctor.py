@@ -81,21 +81,23 @@ def test_a_native_engine_that_fails_ends_with_1(monkeypatch: pytest.MonkeyPatch)
     assert "CPU: DOES NOT WORK, odd" in result.output
 
 
-def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
+    answer(monkeypatch, lambda name, _: Trial(name, None, "fine"))
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refused)
-    assert doctor._writable(tmp_path) == "NOT WRITABLE (Permission denied): work in another folder"
+    assert "free here; NOT WRITABLE (Permission denied): work in another folder" in run().output
 
 
 def test_the_cache_of_compiled_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer(monkeypatch, lambda name, _: Trial(name, None, "fine"))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "not" / "yet"))
-    assert doctor._numba_cache() == "NUMBA_CACHE_DIR, writable"
+    assert "NUMBA_CACHE_DIR, writable\n" in run().output
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
-    assert "NOT WRITABLE: kernels are compiled anew" in doctor._numba_cache()
+    assert "NOT WRITABLE: kernels are compiled anew" in run().output
     monkeypatch.delenv("NUMBA_CACHE_DIR")
-    assert doctor._numba_cache().startswith("the user's cache, NOT WRITABLE")
+    assert "the user's cache, NOT WRITABLE" in run().output
 
 
 @pytest.mark.parametrize("name", ["Reference", "CPU"])
@@ -106,7 +108,7 @@ def test_a_platform_is_tried_by_stepping(name: str) -> None:
 
 
 def test_a_force_from_python_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "_pull", lambda _: (0.0, np.zeros((1, 3))))
+    monkeypatch.setattr(trial, "constant_pull", lambda _: (0.0, np.zeros((1, 3))))
     assert trial.try_platform("Reference").problem == (
         "a force from Python (PythonForce) does not arrive at the atoms"
     )
@@ -114,13 +116,13 @@ def test_a_force_from_python_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyP
 
 def test_forces_that_are_wrong_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reference against CPU with one of them off by 1 %."""
-    forces, calls = trial._forces, []
+    forces, calls = trial.forces_of_groups, []
 
     def off(context: object, groups: int) -> np.ndarray:
         calls.append(groups)
         return forces(context, groups) * (1.01 if len(calls) == 1 else 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trial, "_forces", off)
+    monkeypatch.setattr(trial, "forces_of_groups", off)
     assert "differ from those of Reference by 1.0e-02" in str(trial.try_platform("CPU").problem)
 
 

@@ -60,9 +60,9 @@ def setting(scripts: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) 
 
 def forces_on_atoms(engine: Any, job: Any) -> np.ndarray:
     """Forces of all groups at a job's start, [kJ/mol/nm]."""
-    engine._bias.begin(job)
-    place(engine._context, job.state, step=0)
-    return np.array(engine._context.getState(forces=True).getForces(asNumpy=True)._value)
+    engine.bias.begin(job)
+    place(engine.context, job.state, step=0)
+    return np.array(engine.context.getState(forces=True).getForces(asNumpy=True)._value)
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -78,9 +78,9 @@ def test_forces_under_multiple_steps_are_those_of_one(scripts: SimpleNamespace, 
     np.testing.assert_allclose(forces_on_atoms(slow, job), expected, rtol=0, atol=1e-9)
     spring = expected - forces_on_atoms(plain, setting.job(100, 100))
     assert np.abs(spring).max() > 100.0  # the spring is a part of them: kappa 0.1 grad xi
-    step = slow._integrator.getStepSize()._value
+    step = slow.integrator.getStepSize()._value
     assert step == pytest.approx(n * 0.001)
-    assert slow._extended.timestep_ps == pytest.approx(step)  # lambda moves with the outer step
+    assert slow.extended.timestep_ps == pytest.approx(step)  # lambda moves with the outer step
 
 
 def test_a_step_is_new_where_the_atoms_have_moved(scripts: SimpleNamespace, setting: Any) -> None:
@@ -89,7 +89,7 @@ def test_a_step_is_new_where_the_atoms_have_moved(scripts: SimpleNamespace, sett
 
     def look(engine: Any, _: np.ndarray) -> None:
         # not the energy: under a CustomIntegrator on the Reference platform that draws random numbers
-        engine._context.getState(forces=True)
+        engine.context.getState(forces=True)
 
     engine, watching = setting.engine(kind, n=2), setting.engine(kind, look, n=2)
     result, looked = (e.run(setting.job(60, 20, is_flat=True)) for e in (engine, watching))
@@ -108,7 +108,7 @@ def test_the_spring_keeps_its_temperature(
     """
     steps = scripts.multiple_time_step
     stiff = setting.with_phase(0.33).without_walls()
-    row = steps._averages(stiff, steps.MultipleStepEngine, 16_000, n=1)
+    row = steps.averages_of_run(stiff, steps.MultipleStepEngine, 16_000, n=1)
     assert abs(row["spring"] - 1.0) < 4 * SCATTER
     assert abs(row["lam_kinetic"] - 1.0) < 4 * SCATTER
     right = steps.SlowBias.evaluate
@@ -118,8 +118,8 @@ def test_the_spring_keeps_its_temperature(
         return energy, 0.5 * forces
 
     monkeypatch.setattr(steps.SlowBias, "evaluate", half)
-    monkeypatch.setattr(steps.MultipleStepEngine, "_verify_live", lambda _: None)
-    wrong = steps._averages(stiff, steps.MultipleStepEngine, 16_000, n=1)
+    monkeypatch.setattr(steps.MultipleStepEngine, "verify_live", lambda _: None)
+    wrong = steps.averages_of_run(stiff, steps.MultipleStepEngine, 16_000, n=1)
     assert wrong["spring"] - 1.0 > 4 * SCATTER
 
 
@@ -190,15 +190,15 @@ def test_soak_stops_at_the_first_nan(scripts: SimpleNamespace, setting: Any) -> 
     """A force that is NaN from the 75th step on: the looks after 25, 50 and 75 steps find all sound."""
 
     class Breaking(NativeEngine):
-        def _make_bias(self) -> Any:
-            bias, force = super()._make_bias()
+        def make_bias(self) -> Any:
+            bias, force = super().make_bias()
 
             def evaluate(state: openmm.State) -> tuple[float, np.ndarray]:
                 energy, forces = bias.evaluate(state)
                 return energy, forces * (np.nan if state.getStepCount() > 75 else 1.0)
 
             force = openmm.PythonForce(evaluate)
-            force.setParticles([int(index) for index in self._cv.atom_indices])
+            force.setParticles([int(index) for index in self.cv.atom_indices])
             return bias, force
 
     way = scripts.force_ways.Way

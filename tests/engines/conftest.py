@@ -19,7 +19,6 @@ from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.kernels.encoder import Encoder, encode
-from aecv.sampling.dynamics import segments as dynamics
 from aecv.sampling.dynamics.jobs import Engine, SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.dynamics.segments import UnbiasedEngine
 from aecv.sampling.engines import choice
@@ -162,15 +161,12 @@ def context_with_bias(engine: Engine, state: WalkerState, folder: Path) -> tuple
     """A context in which an engine's bias acts, at a step that is not evaluated for the first time, and the
     force group of the bias."""
     if isinstance(engine, PlumedEngine):
-        asked = SegmentJob(state=state, n_steps=1, frame_steps=1, seed=_SEED)
-        task = replace(engine._input, folder=folder, last_step=1_000_000)
-        begin = Accumulators.zeros(engine._extended.grid)
-        engine._write_start(task, asked, engine._start(replace(asked, accumulators=begin)))
-        context, _, group = engine._context(task, seed=1)
-        dynamics.place(context, state, step=1)
+        begin = Accumulators.zeros(engine.input.extended.grid)
+        asked = SegmentJob(state=state, n_steps=1, frame_steps=1, seed=_SEED, accumulators=begin)
+        context, _, group = engine.held(asked, folder)
     else:
         assert isinstance(engine, ContextEngine)
-        context, group = engine._context, engine._group
+        context, group = engine.context, engine.group
         context.setPositions(state.positions)
     context.getState(energy=True)
     return context, group

@@ -37,7 +37,7 @@ from tests.engines.conftest import (
     with_engine,
 )
 
-OTHERS = [name for name in choice._CLASSES if name != "native"]
+OTHERS = [name for name in choice.engine_names() if name != "native"]
 """Engines that need packages of their own; each has a marker of its name."""
 
 

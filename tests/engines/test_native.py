@@ -39,18 +39,16 @@ def test_a_wrong_force_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
 def test_ctrl_c_inside_a_step_is_ctrl_c(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenMM turns whatever a callback raises into an exception without text."""
-    engine = bench.engine()
-    engine.run(job(bench))
-    kernel = engine._bias._kernel
+    kernel = step_kernels.encoder_step
 
     def interrupted(*args: Any) -> float:
         if args[0] == 250:
             raise KeyboardInterrupt
         return float(kernel(*args))
 
-    monkeypatch.setattr(engine._bias, "_kernel", interrupted)
+    monkeypatch.setattr(step_kernels, "encoder_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        engine.run(job(bench))
+        bench.engine().run(job(bench))
 
 
 def test_ctrl_c_on_the_way_into_a_step_is_no_explosion(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

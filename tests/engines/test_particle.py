@@ -182,7 +182,7 @@ def test_the_bias_is_live_and_positions_that_are_not_finite_are_an_error(
     result = engine.run(SegmentJob(state=state, n_steps=2000, frame_steps=10, seed=seed, accumulators=zeros))
     assert result.increment is not None
     assert result.increment.n_lam.sum() == 2000
-    assert engine._is_verified
+    assert engine.is_verified
     lost = replace(state, positions=np.array([[np.nan, 0.0, 0.0]]))
     with pytest.raises(SimulationError, match=r"not finite|exploded"):
         engine.run(SegmentJob(state=lost, n_steps=100, frame_steps=10, seed=seed, accumulators=zeros))

@@ -276,8 +276,8 @@ def test_the_callback_without_a_box_is_the_one_it_was(bench: Bench) -> None:
     """Systems without periodic boundaries pay nothing."""
     engine = bench.engine()
     assert isinstance(engine, ContextEngine)
-    assert engine._images is None
-    assert type(engine._bias).__name__ == "BiasForce"
-    assert not engine._context.getSystem().usesPeriodicBoundaryConditions()
+    assert engine.images is None
+    assert type(engine.bias).__name__ == "BiasForce"
+    assert not engine.context.getSystem().usesPeriodicBoundaryConditions()
     assert choose_platform(bench.system.system).platform.getName() == "Reference"
     assert torch.get_default_dtype() == torch.float32

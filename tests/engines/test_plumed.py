@@ -87,7 +87,7 @@ def test_lambda_has_the_temperature_of_its_bath(bench: Bench) -> None:
 
 def test_what_plumed_refuses_is_said_in_its_words(bench: Bench) -> None:
     engine = engine_of(bench)
-    engine._input = replace(engine._input, cv_block="xi_1: NONSENSE ARG=1")
+    engine.input = replace(engine.input, cv_block="xi_1: NONSENSE ARG=1")
     with pytest.raises(SimulationError, match=r"PLUMED refuses its input: .*NONSENSE"):
         engine.run(job(bench))
 
@@ -108,9 +108,9 @@ def test_an_error_of_plumed_in_a_step_is_no_explosion(bench: Bench, monkeypatch:
 def test_atoms_in_another_order_are_noticed_before_the_first_step(bench: Bench) -> None:
     engine = engine_of(bench)
     first, second = (f"a{index + 1}.x," for index in bench.cv.atom_indices[[0, 1]])
-    block = engine._input.cv_block
+    block = engine.input.cv_block
     assert block.count(first) == block.count(second) == 1
     swapped = block.replace(first, "SWAP").replace(second, first).replace("SWAP", second)
-    engine._input = replace(engine._input, cv_block=swapped)
+    engine.input = replace(engine.input, cv_block=swapped)
     with pytest.raises(SimulationError, match=r"bias is not live: .* it reads other atoms, in another order"):
         engine.run(job(bench))

@@ -109,22 +109,22 @@ def test_the_probe_tells_faults_apart() -> None:
     """From the lines that the other process leaves."""
     begun = '{"stage": "loading openmm-torch", "OpenMM": "8.5", "torch": "2.13"}\n'
     missing = '{"error": "ModuleNotFoundError: No module named \'openmmtorch\'"}'
-    found = torch_plugin._judged(begun + missing, fault="exit")
+    found = torch_plugin.judged(begun + missing, fault="exit")
     assert (found.works, found.reason) == (False, "openmm-torch is not installed")
     loaded = begun + '{"openmm-torch": "1.5"}\n{"stage": "a test force", "force": "TorchForce"}\n'
-    found = torch_plugin._judged(loaded, fault="the process crashed (SIGSEGV)")
+    found = torch_plugin.judged(loaded, fault="the process crashed (SIGSEGV)")
     assert str(found).startswith(
         "engine torchforce does not work here: openmm-torch 1.5, torch 2.13, OpenMM 8.5 do not fit each "
         "other: a test force failed: the process crashed (SIGSEGV); pip install"
     )
-    assert "is 13.0, not 14" in torch_plugin._judged(loaded + '{"energy": 13.0}', fault="").reason
-    works = torch_plugin._judged(loaded + '{"energy": 14.0}', fault="")
+    assert "is 13.0, not 14" in torch_plugin.judged(loaded + '{"energy": 13.0}', fault="").reason
+    works = torch_plugin.judged(loaded + '{"energy": 14.0}', fault="")
     assert (works.works, works.remedy) == (True, "")
     assert works.reason == "openmm-torch 1.5, torch 2.13, OpenMM 8.5, by TorchForce"
     noise = "{not JSON}\n{'a': 1}\n[1]\n{\n"
-    assert torch_plugin._judged(noise + loaded + '{"energy": 14.0}', fault="").works
+    assert torch_plugin.judged(noise + loaded + '{"energy": 14.0}', fault="").works
     assert works.versions == {"openmm-torch": "1.5"}
-    nothing = torch_plugin._judged("", fault="no answer in 300 s")
+    nothing = torch_plugin.judged("", fault="no answer in 300 s")
     assert nothing.reason == "starting Python failed: no answer in 300 s"
 
 

@@ -63,9 +63,9 @@ def test_the_folder_is_in_the_one_that_numba_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    assert compilation._base(tmp_path / "package") == tmp_path
+    assert compilation.cache_base(tmp_path / "package") == tmp_path
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     (tmp_path / "package").mkdir()
-    assert compilation._base(tmp_path / "package") == tmp_path / "package" / "__pycache__"
+    assert compilation.cache_base(tmp_path / "package") == tmp_path / "package" / "__pycache__"
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert compilation._base(tmp_path / "package") == Path.home() / ".cache" / "numba"
+    assert compilation.cache_base(tmp_path / "package") == Path.home() / ".cache" / "numba"

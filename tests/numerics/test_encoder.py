@@ -134,7 +134,7 @@ def test_aligned_frames_fit_best_and_keep_their_shape() -> None:
 def test_tanh_is_exact_to_rounding() -> None:
     x = np.concatenate([np.linspace(-30, 30, 200_001), [0.0, 1e-300, -1e-12, 700.0, -700.0]])
     values = x.copy()
-    network._tanh(values, len(values))
+    network.tanh_in_place(values, len(values))
     exact = np.tanh(x)
     assert np.abs(values - exact).max() < 5e-16
     nonzero = exact != 0
@@ -199,7 +199,7 @@ def test_the_quaternion_fit_agrees_with_an_svd_on_hard_cases() -> None:
             u, v = Rotation.random(2, rng=rng).as_matrix()
             s = u @ np.diag(np.array(singular, dtype=float)) @ v
             r, b, inverse = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
-            assert superposition._optimal_rotation(s, r, b, inverse, np.empty((4, 4)), np.empty((4, 4)))
+            assert superposition.optimal_rotation(s, r, b, inverse, np.empty((4, 4)), np.empty((4, 4)))
             np.testing.assert_allclose(r, (u @ v).T, atol=1e-9)
 
 

@@ -6,7 +6,7 @@ import pytest
 from aecv.ground.grid import Grid
 from aecv.numerics.extended_abf.abf import couple
 from aecv.numerics.extended_abf.marginal import MarginalBias
-from aecv.numerics.free_energy.integration import _multilinear
+from aecv.numerics.free_energy.integration import multilinear
 from aecv.numerics.kernels import encoder_kernels as kernels
 from tests.numerics import toys
 from tests.numerics.toys import KT
@@ -32,7 +32,7 @@ def test_slope_is_that_of_the_interpolated_potential(n_bins: tuple[int, ...]) ->
         step[c] = 1e-7
         slopes = np.array([kernels.slope(potential, p, constants, np.array(n_bins), c) for p in points])
         # clipped: flat beyond the outer centres
-        ahead, behind = (_multilinear(potential, grid, np.clip(points + s, low, high)) for s in (step, -step))
+        ahead, behind = (multilinear(potential, grid, np.clip(points + s, low, high)) for s in (step, -step))
         np.testing.assert_allclose(slopes, (ahead - behind) / 2e-7, atol=1e-5)
     outer = np.any((points < low) | (points > high), axis=1)
     assert 0 < outer.sum() < 200

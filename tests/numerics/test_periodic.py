@@ -6,7 +6,7 @@ import pytest
 from aecv.ground.grid import Grid
 from aecv.numerics.extended_abf.abf import couple
 from aecv.numerics.extended_abf.marginal import MarginalBias
-from aecv.numerics.free_energy.integration import _multilinear, czar_gradient, integrate_gradient
+from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient, multilinear
 from aecv.numerics.kernels import encoder_kernels as kernels
 from tests.numerics import circle
 from tests.numerics.circle import GRID, KT, TURN
@@ -145,5 +145,5 @@ def test_slope_is_that_of_the_potential_interpolated_across_the_seam(n_bins: tup
         step = np.zeros(d)
         step[c] = 1e-7
         slopes = np.array([kernels.slope(values, p, constants, np.array(n_bins), c) for p in points])
-        ahead, behind = (_multilinear(values, grid, np.clip(points + s, low, high)) for s in (step, -step))
+        ahead, behind = (multilinear(values, grid, np.clip(points + s, low, high)) for s in (step, -step))
         np.testing.assert_allclose(slopes, (ahead - behind) / 2e-7, atol=1e-5)

@@ -179,7 +179,7 @@ def test_nothing_is_loaded() -> None:
 
 def test_size_is_that_of_the_script_and_little_more() -> None:
     html = render(everything("plain"))
-    assert len(html) - len(page_module._plotly_js()) < 60_000
+    assert len(html) - len(page_module.plotly_js()) < 60_000
     assert len(html) < 8_000_000
 
 
@@ -325,7 +325,7 @@ def test_numbers_have_no_nan() -> None:
 
 
 def test_without_plotly_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    page_module._plotly_js.cache_clear()
+    page_module.plotly_js.cache_clear()
     monkeypatch.setattr(page_module, "find_spec", lambda _: None)
     with pytest.raises(StoreError, match='pip install "plotly>=6"'):
         render(story())

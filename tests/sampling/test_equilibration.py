@@ -9,11 +9,11 @@ from aecv.molecules.spec import load_system
 from aecv.numerics.geometry.spanning_tree import molecules_of
 from aecv.sampling.dynamics.jobs import WalkerState
 from aecv.sampling.processes.workers import ThisProcess
-from aecv.sampling.starting.equilibration import Runner, _rescaled, at_once, equilibrate
+from aecv.sampling.starting.equilibration import Runner, at_once, equilibrate, rescaled
 from aecv.sampling.system.images import bond_pairs, system_box
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import choose_platform
-from aecv.workflow.dynamics.starting import _in_pieces
+from aecv.workflow.dynamics.starting import in_pieces
 
 from .ideal_gas import EDGE_NM, N_ATOMS, write_system
 
@@ -72,7 +72,7 @@ def test_molecules_keep_their_form_when_the_box_is_rescaled() -> None:
         lam=np.empty(0),
         lam_velocity=np.empty(0),
     )
-    found = _rescaled(state, 1.2 * float(np.linalg.det(box)), molecules)
+    found = rescaled(state, 1.2 * float(np.linalg.det(box)), molecules)
     scale = 1.2 ** (1 / 3)
     np.testing.assert_allclose(found.box, scale * box, rtol=1e-12)
     before, after = system.positions, found.positions
@@ -86,11 +86,11 @@ def test_molecules_keep_their_form_when_the_box_is_rescaled() -> None:
 def test_in_pieces_that_are_saved_it_is_the_same_run(tmp_path: Path) -> None:
     system = gas(tmp_path / "gas", BAROSTAT.replace("100\ni", "5\ni") + SHORT)
     expected = walkers(system)
-    run = _in_pieces(tmp_path / "pieces", silent, ThisProcess(), 0.01)
+    run = in_pieces(tmp_path / "pieces", silent, ThisProcess(), 0.01)
     found = walkers(system, run=run)
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_array_equal(one.positions, other.positions)
         np.testing.assert_array_equal(one.velocities, other.velocities)
         np.testing.assert_array_equal(one.box, other.box)
-    again = walkers(system, run=_in_pieces(tmp_path / "pieces", silent, ThisProcess(), 0.01))  # all on disk
+    again = walkers(system, run=in_pieces(tmp_path / "pieces", silent, ThisProcess(), 0.01))  # all on disk
     np.testing.assert_array_equal(again[2].positions, expected[2].positions)

@@ -12,7 +12,7 @@ from aecv.models.cvs.plain_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.processes.recipe import EngineRecipe
-from aecv.sampling.starting.starts import _given
+from aecv.sampling.starting.starts import given_starts
 from aecv.sampling.system.images import system_box
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.sampling.system.platforms import choose_platform
@@ -80,11 +80,11 @@ def test_starts_in_another_box_are_refused(water: MolecularSystem, tmp_path: Pat
     folder = tmp_path / "own"
     shutil.copytree(water.spec.directory, folder)
     spec = load_system(folder)
-    assert len(_given(build(spec))) == 4
+    assert len(given_starts(build(spec))) == 4
     text = (folder / "pii.pdb").read_text(encoding="utf-8")
     (folder / "pii.pdb").write_text(text.replace("22.000   22.000   22.000", "23.000   22.000   22.000"))
     with pytest.raises(
         MolecularSystemError,
         match=r"pii\.pdb: needs the box of beta\.pdb, \[\[2\.2, 0\.0, 0\.0\].* got \[\[2\.3, ",
     ):
-        _given(build(load_system(folder)))
+        given_starts(build(load_system(folder)))

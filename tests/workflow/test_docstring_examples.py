@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 import aecv
-from aecv import _HOMES
 
+NAMES = sorted({*aecv.__all__} - {"__version__"})
 EXAMPLES = {
     name: found
-    for name in sorted(_HOMES)
+    for name in NAMES
     if (found := doctest.DocTestFinder(recurse=False).find(getattr(aecv, name), name)[0]).examples
 }
 
 
 def test_everything_of_the_api_has_an_example() -> None:
-    assert set(_HOMES) - EXAMPLES.keys() == set()
+    assert set(NAMES) - EXAMPLES.keys() == set()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

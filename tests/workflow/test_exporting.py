@@ -23,7 +23,7 @@ from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import FORMS
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.exporting.export_folder import export
-from aecv.workflow.exporting.export_source import _place_in_run
+from aecv.workflow.exporting.export_source import place_in_run
 from aecv.workflow.run_folder.samples import Bias
 from tests.results.plumed_reader import evaluate, read_actions
 from tests.workflow.test_same_system import swap
@@ -184,14 +184,14 @@ def test_a_run_that_goes_on_gives_its_last_iteration(tmp_path):
     for name in ("iteration_02/learning.done", "production_02/bias.npz", "iteration_99/learning.done"):
         (run / name).parent.mkdir(parents=True)
         (run / name).touch()
-    assert _place_in_run(run).name == "iteration_99"
+    assert place_in_run(run).name == "iteration_99"
     (run / "iteration_100").mkdir()
-    assert _place_in_run(run).name == "iteration_99"  # it has not learned yet
+    assert place_in_run(run).name == "iteration_99"  # it has not learned yet
     (run / "iteration_100" / "learning.done").touch()
-    assert _place_in_run(run).name == "iteration_100"
+    assert place_in_run(run).name == "iteration_100"
     (run / "production_100").mkdir()
     (run / "production_100" / "bias.npz").touch()
-    assert _place_in_run(run).name == "production_100"
+    assert place_in_run(run).name == "production_100"
 
 
 def test_observables_of_a_system(system, frames, tmp_path):
@@ -237,7 +237,7 @@ def test_an_export_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("aecv.workflow.exporting.export_folder._write_module", full)
+    monkeypatch.setattr("aecv.workflow.exporting.export_folder.write_text", full)
     with pytest.raises(StoreError, match="disk full"):
         export(folder, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -241,7 +241,7 @@ def test_a_full_disk_is_known_and_one_that_does_not_tell_is_not(
 
 def test_memory_that_is_not_told_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """sysconf gives -1 for what it does not know; that is no memory of -4096 bytes, and none is not all."""
-    monkeypatch.setattr(space, "_CGROUP", tmp_path / "none")
+    monkeypatch.setattr(space, "CGROUP", tmp_path / "none")
     monkeypatch.setattr(space.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else -1)
     assert space.memory_bytes() is None
     system = build(load_system("ala2"))

@@ -14,7 +14,7 @@ from aecv.models.inputs.frame_table import FrameTable
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.learning import learning_stage
-from aecv.workflow.learning.next_cv import _with_hot
+from aecv.workflow.learning.next_cv import with_hot
 from aecv.workflow.run_folder.store import RunDirectory
 from tests.workflow.conftest import SMALL
 
@@ -27,7 +27,7 @@ def frames_with(weights: list[float]) -> FrameTable:
 def test_the_hot_run_has_its_share_of_the_weight(share: float) -> None:
     """Whatever the sum of the others, which keep their proportions; every hot frame counts the same."""
     hot = np.ones((5, 2, 3), dtype=np.float32)
-    both = _with_hot(frames_with([1.0, 2.0, 5.0]), hot, share)
+    both = with_hot(frames_with([1.0, 2.0, 5.0]), hot, share)
     np.testing.assert_allclose(both.weights[:3], (1 - share) * np.array([1, 2, 5]) / 8, rtol=1e-15)
     np.testing.assert_allclose(both.weights[3:], share / 5, rtol=1e-15)
     assert both.weights.sum() == pytest.approx(1.0, rel=1e-15)
@@ -39,7 +39,7 @@ def test_the_hot_run_has_its_share_of_the_weight(share: float) -> None:
 )
 def test_without_hot_frames_or_share_nothing_changes(hot: np.ndarray | None, share: float) -> None:
     frames = frames_with([1.0, 2.0])
-    assert _with_hot(frames, hot, share) is frames
+    assert with_hot(frames, hot, share) is frames
 
 
 class _Seen(Exception):

@@ -380,11 +380,11 @@ def test_a_force_field_that_knows_the_residues_has_to_know_their_atoms_too(
 ) -> None:
     """The models of implicit solvent know fewer atoms than the templates do: those of DNA, for one."""
     pairs = (("amber14-all.xml", "amber99_obc.xml"), guesses.IMPLICIT)
-    monkeypatch.setitem(guesses._CANDIDATES, False, pairs)
+    monkeypatch.setitem(guesses.CANDIDATES, False, pairs)
     result = init("mine", "--pdb", ALA2)
     assert result.exit_code == 0, result.output
     assert load_system("mine").settings.system.forcefield == guesses.IMPLICIT
-    monkeypatch.setitem(guesses._CANDIDATES, False, pairs[:1])
+    monkeypatch.setitem(guesses.CANDIDATES, False, pairs[:1])
     assert "GBSAOBCForce: No parameters" in init("other", "--pdb", ALA2).output
     assert not Path("other").exists()
 

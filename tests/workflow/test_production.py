@@ -175,7 +175,7 @@ def test_while_more_iterations_run_the_old_production_is_not_the_result(
 
     before = contents(copy_of_run / "production_02")
     assert list((copy_of_run / "pictures").glob("production_*.png"))
-    monkeypatch.setattr("aecv.workflow.loop._Loop._produce", stop)
+    monkeypatch.setattr("aecv.workflow.loop.production_plan", stop)
     with pytest.raises(KeyboardInterrupt):
         resume(copy_of_run, "run.iterations=4")
     summary = read_json(copy_of_run / "summary.json")

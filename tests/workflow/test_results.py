@@ -189,7 +189,7 @@ def test_the_picture_of_an_iteration_is_grey_where_the_free_energy_is_unknown(
     drawn = {}
     monkeypatch.setattr(plots, "save", lambda figure, path, **_: drawn.setdefault(path.name, figure))
     system = build(load_system("ala2", overrides=SMALL))
-    pictures._draw_iteration(FinishedRun(small_run), 2, system)  # type: ignore[arg-type]
+    pictures.draw_iteration(FinishedRun(small_run), 2, system)  # type: ignore[arg-type]
     folder = small_run / "iteration_02"
     samples, stored = Samples.load(folder / "samples.npz"), read_arrays(folder / "weights.npz")
     plane = np.stack([samples.observables["phi"], samples.observables["psi"]], axis=1)

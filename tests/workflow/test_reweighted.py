@@ -57,7 +57,7 @@ def test_their_free_energy_is_nearer_to_the_exact_one() -> None:
 
 def test_a_slow_iteration_counts_no_more_than_in_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thinned ten times, it has a share of the weight that all of its frames keep, within 1/sqrt(1600)."""
-    monkeypatch.setattr("aecv.workflow.weights.pool._slowness", lambda items: np.array([10.0, 1.0]))
+    monkeypatch.setattr("aecv.workflow.weights.pool.relative_slowness", lambda items: np.array([10.0, 1.0]))
     pool = mbar_pool(RUNS, PoolSettings())
     frames = all_frames(pool, RUNS)
     share = pool.weights[pool.iteration == 1].sum()
@@ -113,7 +113,7 @@ def test_each_iteration_is_weighed_along_its_own_cv(which: int) -> None:
 
 
 def test_of_a_pool_with_all_frames_they_are_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aecv.workflow.weights.pool._slowness", lambda items: np.ones(2))
+    monkeypatch.setattr("aecv.workflow.weights.pool.relative_slowness", lambda items: np.ones(2))
     pool = mbar_pool(RUNS, PoolSettings(max_frames=100_000))
     assert pool.n_frames == 32_000
     frames = all_frames(pool, RUNS)

@@ -191,10 +191,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_what_may_fail_is_said_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """41.6 kJ/mol are 500 kT at 10 K, less than the ceiling; the dynamics themselves do not matter here."""
 
-    def stop(*_: object) -> CV:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aecv.workflow.sample_along._sample", stop)
+    monkeypatch.setattr("aecv.workflow.sample_along.prepare_walkers", stop)
     overrides = (
         *SMALL,
         "sampling.ns=0.02",

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 
 from aecv.ground.settings import PoolSettings
-from aecv.workflow.weights.pool import BiasedIteration, _slowness, _thinned, mbar_pool
+from aecv.workflow.weights.pool import BiasedIteration, mbar_pool, relative_slowness, thinned
 from tests.numerics.toys import KT
 from tests.workflow.hand import samples_of_walkers
 from tests.workflow.test_pool import P_RIGHT, biased, flattening, iterations, samples_of, share_right
@@ -41,7 +41,7 @@ def test_an_iteration_with_rare_passages_counts_less(monkeypatch: pytest.MonkeyP
         return abs(-KT * np.log(p / (1 - p)) - truth) / KT, int((pool.iteration == 1).sum())
 
     thinned, n_thinned = error()
-    monkeypatch.setattr("aecv.workflow.weights.pool._slowness", lambda items: np.ones(len(items)))
+    monkeypatch.setattr("aecv.workflow.weights.pool.relative_slowness", lambda items: np.ones(len(items)))
     everything, n_everything = error()
     assert n_everything == 16_000
     assert n_thinned < 0.002 * n_everything
@@ -61,14 +61,14 @@ def test_slowness_is_the_inefficiency_over_the_smallest_one() -> None:
         (replace(iterations()[0], samples=samples_of_walkers(np.full((2, 10_000), -1), xi=xi)), 0.2)
         for xi in (white, slow)
     )
-    found = _slowness([quick, lazy])
+    found = relative_slowness([quick, lazy])
     assert found[0] == 1.0
     assert found[1] == pytest.approx(9.0, rel=0.2)
-    np.testing.assert_allclose(_slowness([lazy]), 1.0)
+    np.testing.assert_allclose(relative_slowness([lazy]), 1.0)
     # the slowest series counts: runs of 100 frames in a basin, g = 100 against 9
     basin = np.repeat(rng.integers(0, 2, (2, 100)), 100, axis=1)
     both = replace(lazy[0], samples=samples_of_walkers(basin, xi=slow))
-    assert _slowness([quick, (both, 0.2)])[1] == pytest.approx(100.0, rel=0.35)
+    assert relative_slowness([quick, (both, 0.2)])[1] == pytest.approx(100.0, rel=0.35)
 
 
 def test_what_tells_no_time_scale_is_not_slow() -> None:
@@ -77,7 +77,7 @@ def test_what_tells_no_time_scale_is_not_slow() -> None:
     same = replace(
         iterations()[0], samples=samples_of_walkers(np.zeros((2, 9), dtype=int), xi=np.ones((2, 9)))
     )
-    np.testing.assert_array_equal(_slowness([(one, 0.5), (same, 0.2)]), [1.0, 1.0])
+    np.testing.assert_array_equal(relative_slowness([(one, 0.5), (same, 0.2)]), [1.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_what_tells_no_time_scale_is_not_slow() -> None:
     [(10, 1.0, list(range(10))), (10, 3.0, [0, 3, 6]), (10, 1e9, [0]), (0, 3.0, []), (8, 2.5, [0, 2, 5])],
 )
 def test_thinning_is_even_and_leaves_a_frame(n: int, step: float, expected: list[int]) -> None:
-    np.testing.assert_array_equal(_thinned(np.arange(n), step), expected)
+    np.testing.assert_array_equal(thinned(np.arange(n), step), expected)

@@ -60,15 +60,15 @@ def test_the_quantile_is_over_pairs_of_different_cvs() -> None:
 
 def test_replicas_that_cannot_be_trained_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two networks of four collapse: a matrix of two; three: an error that says what to do."""
-    collect, failing = training._collect, [0, 1]
+    made, failing = training.TrainedAutoencoder, [0, 1]
 
-    def fail(*arguments: Any) -> Any:
+    def fail(**arguments: Any) -> Any:
         calls.append(0)
         if len(calls) - 1 in failing:
             raise TrainingError("collapsed")
-        return collect(*arguments)
+        return made(**arguments)
 
-    monkeypatch.setattr(training, "_collect", fail)
+    monkeypatch.setattr(training, "TrainedAutoencoder", fail)
     motion = 0.02 * np.random.default_rng(0).standard_normal((300, 5, 3))
     calls: list[int] = []
     found = s_min(motion)

@@ -234,7 +234,7 @@ def test_a_process_that_dies_costs_nothing_but_time(small_run: Path, tmp_path: P
         for stage in ("iteration_01", "production_02"):
             while not (folder / stage / "segments" / "ensemble.npz").exists():
                 time.sleep(0.001)
-            pid = next(iter(pool._started().run(os.getpid).values()))
+            pid = next(iter(pool.client().run(os.getpid).values()))
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
@@ -280,7 +280,7 @@ def test_what_a_worker_raises_is_raised_here(recipe: EngineRecipe, two: DaskWork
 
 
 def test_local_processes_listen_on_this_machine_alone(two: DaskWorkers) -> None:
-    client = two._started()
+    client = two.client()
     assert set(client.nthreads().values()) == {1}
     pids = [os.getpid(), *client.run(os.getpid).values()]
     connections = [c for pid in pids for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"]
@@ -290,7 +290,7 @@ def test_local_processes_listen_on_this_machine_alone(two: DaskWorkers) -> None:
 
 def test_nobody_without_the_certificate_gets_in(two: DaskWorkers) -> None:
     """Whoever can talk to a scheduler can run code: other accounts of this machine shall not."""
-    address = two._started().scheduler.address
+    address = two.client().scheduler.address
     assert address.startswith("tls://127.0.0.1:")
     assert is_refused(address)
     gc.collect()  # see `no_client_is_left`
@@ -318,7 +318,7 @@ def test_a_cluster_of_the_user_runs_them_as_well(recipe: EngineRecipe) -> None:
             there = theirs.executor(recipe)(asked)
             assert theirs.count() == 2
         with distributed.Client(cluster) as client:  # they are the user's: still there, without our engines
-            assert list(client.run(lambda: len(dask_tasks._MADE)).values()) == [0, 0]
+            assert list(client.run(lambda: len(dask_tasks.ENGINES_MADE)).values()) == [0, 0]
     for one, other in zip(ThisProcess().executor(recipe)(asked), there, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
 
@@ -393,7 +393,7 @@ def test_as_many_processes_as_walkers_or_cores(monkeypatch: pytest.MonkeyPatch) 
 
     def opened(n_walkers: int, n_local: int | None) -> int:
         with open_workers(n_walkers, n_local=n_local) as pool:
-            return pool._n_local if isinstance(pool, DaskWorkers) else 1
+            return pool.count()
 
     assert [opened(*asked) for asked in ((4, None), (16, None), (1, None), (4, 3), (4, 1))] == [4, 8, 1, 3, 1]
     with pytest.raises(SettingsError, match="--workers: counts processes here, --dask names those of"):
@@ -403,16 +403,16 @@ def test_as_many_processes_as_walkers_or_cores(monkeypatch: pytest.MonkeyPatch) 
 def test_gpus_go_round(recipe: EngineRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
     import distributed
 
-    assert dask_tasks._device(()) is None
+    assert dask_tasks.device_of(()) is None
     for name, device in (("0", "2"), ("1", "5"), ("2", "2"), (3, "5")):
         worker = type("Worker", (), {"name": name})
         monkeypatch.setattr(distributed, "get_worker", lambda worker=worker: worker)
-        assert dask_tasks._device(("2", "5")) == device
+        assert dask_tasks.device_of(("2", "5")) == device
     monkeypatch.setattr(distributed, "get_worker", lambda: type("Worker", (), {"name": "tcp://b:2"}))
     with pytest.raises(
         SettingsError, match="needs a number as its name to take one of 2, 5, got 'tcp://b:2'"
     ):
-        dask_tasks._device(("2", "5"))
+        dask_tasks.device_of(("2", "5"))
     with open_workers(4, n_local=1, devices="3, 4") as pool:
         assert pool.devices == ("3", "4")
     with pytest.raises(SettingsError, match="--devices: needs indices of GPUs like 0,1, got '0,x'"):

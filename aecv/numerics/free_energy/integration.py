@@ -56,7 +56,7 @@ class FreeEnergy:
         values = self.on_main()
         known = (bins >= 0) & np.isfinite(values[bins])
         result = np.full(len(x), np.nan)
-        result[known] = _multilinear(values, self.grid, x[known])
+        result[known] = multilinear(values, self.grid, x[known])
         return result
 
 
@@ -235,7 +235,7 @@ def _ordered_by_samples(labels: IntArray, counts: FloatArray) -> IntArray:
     return islands
 
 
-def _multilinear(values: FloatArray, grid: Grid, points: FloatArray) -> FloatArray:
+def multilinear(values: FloatArray, grid: Grid, points: FloatArray) -> FloatArray:
     """Multilinear interpolation between bin centres over the corners that have a value."""
     position = (points - np.array(grid.lower)) / grid.widths - 0.5
     base = np.floor(position).astype(np.int64)

@@ -15,7 +15,7 @@ from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import GridError, SamplingError
 from aecv.numerics.free_energy.integration import FreeEnergy
 
-_PRESOLVE_FRAMES = 20_000
+PRESOLVE_FRAMES = 20_000
 """MBAR is solved first on about so many frames: that gives a start from which all frames need few steps."""
 
 _MBAR_TOLERANCE = 1e-6
@@ -218,7 +218,7 @@ def _solve_mbar(u: FloatArray, counts: FloatArray) -> FloatArray:
     # <u_k> over a state's own frames is below f_k (Jensen) but follows large offsets between the states.
     f = np.array([row[end - int(n) : end].mean() for row, end, n in zip(u, ends, counts, strict=True)])
     f -= f[0]
-    thinned, n_thinned = every_nth(counts.astype(np.int64), max(1, int(counts.sum()) // _PRESOLVE_FRAMES))
+    thinned, n_thinned = every_nth(counts.astype(np.int64), max(1, int(counts.sum()) // PRESOLVE_FRAMES))
     with _quiet_pymbar() as solvers:
         f, _ = solvers.solve_mbar(
             u[:, thinned], n_thinned.astype(float), f, solver_protocol=_steps("trust-exact")

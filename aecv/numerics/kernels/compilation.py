@@ -39,7 +39,7 @@ def jit(function):  # type: ignore[no-untyped-def]
 def cache_folder() -> Path:
     """Where compiled kernels are kept: in NUMBA_CACHE_DIR, beside the package, or in the user's cache."""
     here = Path(__file__).parents[1]
-    return _base(here) / f"aecv-{_fingerprint(here)}"
+    return cache_base(here) / f"aecv-{_fingerprint(here)}"
 
 
 def _fingerprint(folder: Path) -> str:
@@ -50,7 +50,8 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _base(here: Path) -> Path:
+def cache_base(here: Path) -> Path:
+    """Folder that can be written: the one that numba is given, beside a package, or the user's."""
     beside = here / "__pycache__"
     if _config.CACHE_DIR:
         return Path(_config.CACHE_DIR)

@@ -23,7 +23,7 @@ _FEW = 8
 
 
 @jit
-def _tanh(values, n):  # type: ignore[no-untyped-def]
+def tanh_in_place(values, n):  # type: ignore[no-untyped-def]
     """tanh in place: continued fraction p/q of x/4 cut at the ninth level, then two doublings.
 
     tanh(x/2) = 2 p q / (p^2 + q^2), and the same again: one division in all. Relative error below 1e-15

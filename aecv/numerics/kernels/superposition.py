@@ -144,7 +144,7 @@ def _stiffness_inverse(b, inverse):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _optimal_rotation(s, r, b, inverse, horn, cofactors):  # type: ignore[no-untyped-def]
+def optimal_rotation(s, r, b, inverse, horn, cofactors):  # type: ignore[no-untyped-def]
     """Rotation R that maximises tr(R S), B = R S, and M^-1. False where it is not unique.
 
     The quaternion is a row of the adjugate of Horn's matrix less its largest eigenvalue. Newton steps of
@@ -232,7 +232,7 @@ def fit(positions, reference, aligned, center, matrices, quartic):  # type: igno
             correlation[0, b] += x * reference[i, b]
             correlation[1, b] += y * reference[i, b]
             correlation[2, b] += z * reference[i, b]
-    if not _optimal_rotation(correlation, rotation, matrices[2], matrices[3], quartic[:4], quartic[4:8]):
+    if not optimal_rotation(correlation, rotation, matrices[2], matrices[3], quartic[:4], quartic[4:8]):
         return False
     for i in range(n_atoms):
         x = positions[i, 0] - center[0]

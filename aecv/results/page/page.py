@@ -90,7 +90,7 @@ def render(story: Story) -> str:
     """
     slots = [*energy_slots(story), *structure_slots(story), *history_slots(story)]
     data = {"slots": [slot.as_dict() for slot in slots], "groups": _groups(story)}
-    scripts = [_plotly_js(), _own("page.js")]
+    scripts = [plotly_js(), _own("page.js")]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -152,7 +152,7 @@ def _own(name: str) -> str:
 
 
 @cache
-def _plotly_js() -> str:
+def plotly_js() -> str:
     """plotly.js, minified, from plotly's package; that itself is not imported, which takes its time."""
     found = find_spec("plotly")
     places = [] if found is None else list(found.submodule_search_locations or ())

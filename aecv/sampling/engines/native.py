@@ -33,15 +33,15 @@ def check_cv(_: CV) -> None:
 class NativeEngine(ContextEngine):
     """Extended ABF along one CV on one OpenMM context; see `ContextEngine`."""
 
-    def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
+    def make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
         bias = self._bias_force()
         force = openmm.PythonForce(bias.evaluate)
-        force.setUsesPeriodicBoundaryConditions(self._images is not None)
-        force.setParticles([int(index) for index in self._cv.atom_indices])
+        force.setUsesPeriodicBoundaryConditions(self.images is not None)
+        force.setParticles([int(index) for index in self.cv.atom_indices])
         return bias, force
 
     def _bias_force(self) -> BiasForce:
         """What OpenMM calls back."""
-        if self._images is None:
-            return BiasForce(self._cv, self._extended)
-        return PeriodicBiasForce(self._cv, self._extended, self._images.cv_tree)
+        if self.images is None:
+            return BiasForce(self.cv, self.extended)
+        return PeriodicBiasForce(self.cv, self.extended, self.images.cv_tree)

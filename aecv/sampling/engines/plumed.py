@@ -135,7 +135,7 @@ class PlumedEngine:
         folder = Path(self._home.name)
         self._images = system.images_along(cv.atom_indices) if system.is_periodic else None
         cv_block, labels = write_cv(cv, self._form, folder, images=self._images)
-        self._input = SegmentInput(
+        self.input = SegmentInput(
             cv_block=cv_block,
             labels=labels,
             temperature_k=system.spec.settings.dynamics.temperature_k,
@@ -144,7 +144,7 @@ class PlumedEngine:
             last_step=1,
             frame_steps=1,
         )
-        self._archive = DRRArchive(state_template(self._input), extended.grid)
+        self._archive = DRRArchive(state_template(self.input), extended.grid)
         self._frozen: FloatArray | None = None
         self._is_verified = False
         logger.debug(
@@ -167,7 +167,7 @@ class PlumedEngine:
             # not 0, see `_integrate`, and a multiple of PRINT's stride
             first = job.frame_steps
             task = replace(
-                self._input,
+                self.input,
                 folder=Path(name),
                 last_step=first + job.n_steps,
                 frame_steps=job.frame_steps,
@@ -249,7 +249,7 @@ class PlumedEngine:
             return None
         path = Path(self._home.name) / files.BIAS
         if self._frozen is None or not np.array_equal(potential, self._frozen):
-            files.write_frozen_bias(path, potential, self._extended, self._input.labels)
+            files.write_frozen_bias(path, potential, self._extended, self.input.labels)
             self._frozen = potential.copy()
         return path
 
@@ -268,8 +268,22 @@ class PlumedEngine:
                 f"{came.astype(int).tolist()[:5]} ... of {rows.tolist()[:5]} ...; this openmm-plumed calls "
                 "PLUMED in another way than 2.1 does"
             )
-        names = files.fictitious(self._input.labels)
+        names = files.fictitious(self.input.labels)
         return self._extended.grid.wrap(np.stack([columns[name] for name in names], axis=1)[1:])
+
+    def held(
+        self, job: SegmentJob, folder: Path
+    ) -> tuple[openmm.Context, openmm.LangevinMiddleIntegrator, int]:
+        """A context with the bias at a job's positions and lambda, its integrator and the bias's force group.
+
+        Args:
+            folder: an empty one, for PLUMED's files.
+        """
+        task = replace(self.input, folder=folder, last_step=1_000_000)
+        self._write_start(task, job, self._start(job))
+        context, integrator, group = self._context(task, seed=1)
+        dynamics.place(context, job.state, step=1)
+        return context, integrator, group
 
     def _verify_live(self, job: SegmentJob) -> None:
         """Compare PLUMED's forces, lambda a sigma away from xi, with -kappa (xi - lam) grad xi.
@@ -287,16 +301,12 @@ class PlumedEngine:
         pull = kappa * shortest(xi - lam, extended.grid.periods)
         expected = np.zeros_like(state.positions)
         expected[atoms] = -np.einsum("c,cia->ia", pull, gradient)
-        with tempfile.TemporaryDirectory(dir=self._home.name) as name:
-            task = replace(self._input, folder=Path(name), last_step=1_000_000)
+        with tempfile.TemporaryDirectory(dir=self._home.name) as name, log_to(Path(name) / files.LOG):
             look = replace(job, state=replace(state, lam=lam), n_steps=0)
-            self._write_start(task, look, self._start(look))
-            with log_to(task.folder / files.LOG):
-                context, integrator, group = self._context(task, seed=1)
-                dynamics.place(context, state, step=1)
-                applied = context.getState(forces=True, groups={group}).getForces(asNumpy=True)
-                is_used = bool(integrator.getIntegrationForceGroups() >> group & 1)
-                del context, integrator
+            context, integrator, group = self.held(look, Path(name))
+            applied = context.getState(forces=True, groups={group}).getForces(asNumpy=True)
+            is_used = bool(integrator.getIntegrationForceGroups() >> group & 1)
+            del context, integrator
         if not is_used:
             raise SimulationError(f"engine: the bias is not live: the integrator leaves out group {group}")
         applied = applied.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)

@@ -56,10 +56,10 @@ def availability() -> Availability:
     here = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     ending = probe_apart(["-m", "aecv.sampling.engines.torch_plugin"], env={**os.environ, "PYTHONPATH": path})
-    return _judged(ending.output, fault=ending.fault)
+    return judged(ending.output, fault=ending.fault)
 
 
-def _judged(output: str, *, fault: str) -> Availability:
+def judged(output: str, *, fault: str) -> Availability:
     """What the probe's lines and the way it ended mean."""
     found: dict[str, Any] = {}
     for answer in json_lines(output.splitlines()):

@@ -49,52 +49,52 @@ class TorchForceEngine(ContextEngine):
             molecules in a periodic box.
     """
 
-    def _make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
-        if self._images is not None and self._images.n_molecules > 1:
+    def make_bias(self) -> tuple[LambdaDynamics, openmm.Force]:
+        if self.images is not None and self.images.n_molecules > 1:
             raise CVError(
-                f"engine torchforce: {self._cv.source} has atoms of {self._images.n_molecules} molecules, "
+                f"engine torchforce: {self.cv.source} has atoms of {self.images.n_molecules} molecules, "
                 "which drift apart by box vectors, and openmm-torch hands over positions as they are; take "
                 "the atoms of one molecule, or --engine native"
             )
         openmmtorch = _plugin()
         self._is_callback = _has_callback(openmmtorch)
         if self._is_callback:
-            bias = TensorBias(self._cv, self._extended)
+            bias = TensorBias(self.cv, self.extended)
             force = openmmtorch.PythonTorchForce(bias.evaluate)
-            force.setParticles([int(index) for index in self._cv.atom_indices])
+            force.setParticles([int(index) for index in self.cv.atom_indices])
             return bias, force
-        self._parameters = [f"aecv_lambda_{c}" for c in range(self._extended.grid.n_dims)]
-        return LambdaDynamics(self._cv, self._extended), self._script_force(openmmtorch)
+        self._parameters = [f"aecv_lambda_{c}" for c in range(self.extended.grid.n_dims)]
+        return LambdaDynamics(self.cv, self.extended), self._script_force(openmmtorch)
 
     def _script_force(self, openmmtorch: ModuleType) -> openmm.Force:
         """TorchForce with lambda as global parameters."""
-        module = script_springs(self._cv, self._extended.kappa, n_atoms=self._system.n_atoms)
+        module = script_springs(self.cv, self.extended.kappa, n_atoms=self.system.n_atoms)
         force = openmmtorch.TorchForce(module)
         for name in self._parameters:
             force.addGlobalParameter(name, 0.0)
         return force
 
-    def _advance(self, n_steps: int, positions: NDArray[np.floating]) -> FloatArray:
+    def advance(self, n_steps: int, positions: NDArray[np.floating]) -> FloatArray:
         """Positions after some steps. With TorchForce each is made by itself, after lambda has moved."""
         if self._is_callback:
-            return super()._advance(n_steps, positions)
+            return super().advance(n_steps, positions)
         for _ in range(n_steps):
-            step = self._context.getStepCount()
-            self._bias.move(self._xi(positions, step), step)
-            for name, value in zip(self._parameters, self._bias.lam, strict=True):
-                self._context.setParameter(name, value)
-            positions = dynamics.advance(self._context, self._integrator, 1, positions)
+            step = self.context.getStepCount()
+            self.bias.move(self._xi(positions, step), step)
+            for name, value in zip(self._parameters, self.bias.lam, strict=True):
+                self.context.setParameter(name, value)
+            positions = dynamics.advance(self.context, self.integrator, 1, positions)
         return np.asarray(positions, dtype=float)
 
     def _xi(self, positions: NDArray[np.floating], step: int) -> FloatArray:
         """xi at the positions that the coming forces belong to, shape (d,)."""
-        chosen = np.asarray(positions, dtype=float)[self._cv.atom_indices]
+        chosen = np.asarray(positions, dtype=float)[self.cv.atom_indices]
         try:
-            xi: FloatArray = self._cv(chosen)[0]
+            xi: FloatArray = self.cv(chosen)[0]
         except CVError as error:
-            raise self._bias.failure(chosen, step, str(error)) from error
+            raise self.bias.failure(chosen, step, str(error)) from error
         if not np.isfinite(xi).all():
-            raise self._bias.failure(chosen, step, "the CV is not finite")
+            raise self.bias.failure(chosen, step, "the CV is not finite")
         return xi
 
 

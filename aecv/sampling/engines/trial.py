@@ -93,11 +93,11 @@ def try_platform(name: str) -> Trial:
     """
     platform = openmm.Platform.getPlatformByName(name)
     here, reference = _context(platform), _context(openmm.Platform.getPlatformByName("Reference"))
-    forces, expected = _forces(here, 1), _forces(reference, 1)
+    forces, expected = forces_of_groups(here, 1), forces_of_groups(reference, 1)
     error = float(np.abs(forces - expected).max() / np.abs(expected).max())
     if not error < FORCE_TOLERANCE:
         return Trial(name, f"its forces differ from those of Reference by {error:.1e} (relative)", "")
-    pull = _forces(here, 2)
+    pull = forces_of_groups(here, 2)
     if not np.allclose(pull[0], _PULL, rtol=1e-5) or np.any(np.abs(pull[1:]) > 1e-5):
         return Trial(name, "a force from Python (PythonForce) does not arrive at the atoms", "")
     here.getIntegrator().step(N_STEPS)
@@ -132,7 +132,7 @@ def _context(platform: openmm.Platform) -> openmm.Context:
         pairs.addParticle(0.3 * (-1) ** atom, 0.3, 0.4)
         if atom:
             bonds.addBond(atom - 1, atom, 0.25, 1000.0)
-    pull = openmm.PythonForce(_pull)
+    pull = openmm.PythonForce(constant_pull)
     pull.setParticles([0])
     pull.setForceGroup(1)
     for force in (bonds, pairs, pull):
@@ -143,11 +143,13 @@ def _context(platform: openmm.Platform) -> openmm.Context:
     return context
 
 
-def _pull(state: openmm.State) -> tuple[float, FloatArray]:
+def constant_pull(state: openmm.State) -> tuple[float, FloatArray]:
+    """Energy [kJ/mol] and force [kJ/mol/nm], shape (1, 3), of the force from Python."""
     return 0.0, _PULL[None]
 
 
-def _forces(context: openmm.Context, groups: int) -> FloatArray:
+def forces_of_groups(context: openmm.Context, groups: int) -> FloatArray:
+    """Forces [kJ/mol/nm], shape (N, 3), of the force groups whose bits are set."""
     state = context.getState(forces=True, groups=groups)
     forces = state.getForces(asNumpy=True)
     return np.asarray(forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer), dtype=float)

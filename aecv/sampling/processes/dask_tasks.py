@@ -15,7 +15,7 @@ from aecv.ground.versions import versions
 
 LOGGER = "aecv"
 
-_MADE: dict[str, Any] = {}
+ENGINES_MADE: dict[str, Any] = {}
 """The engine of this process, or what else a recipe made, by the recipe's key."""
 
 
@@ -45,12 +45,12 @@ def run_job(sent: SentRecipe, job: Any, *, quiet: bool) -> Any:
     Raises:
         SettingsError: when this worker has several threads, or other versions. Otherwise as the engine.
     """
-    if sent.key not in _MADE:
+    if sent.key not in ENGINES_MADE:
         logging.getLogger(LOGGER).setLevel(logging.WARNING if quiet else logging.INFO)
         _check_this_worker(sent.versions)
         forget_engines()
-        _MADE[sent.key] = pickle.loads(sent.pickled).make(_device(sent.devices))
-    return _MADE[sent.key].run(job)
+        ENGINES_MADE[sent.key] = pickle.loads(sent.pickled).make(device_of(sent.devices))
+    return ENGINES_MADE[sent.key].run(job)
 
 
 def run_beside(pickled: bytes, expected: Mapping[str, str]) -> Any:
@@ -69,7 +69,7 @@ def run_beside(pickled: bytes, expected: Mapping[str, str]) -> Any:
 
 def forget_engines() -> None:
     """One context at a time: that of the last stage is not needed any more."""
-    _MADE.clear()
+    ENGINES_MADE.clear()
 
 
 def _check_this_worker(expected: Mapping[str, str]) -> None:
@@ -98,7 +98,7 @@ def check_worker(worker: str, n_threads: int, found: Mapping[str, str], expected
             )
 
 
-def _device(devices: Sequence[str]) -> str | None:
+def device_of(devices: Sequence[str]) -> str | None:
     """The GPU of this worker, whose name is its number.
 
     Raises:

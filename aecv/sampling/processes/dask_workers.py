@@ -82,7 +82,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
     def count(self) -> int:
         """Local processes, which need not run yet, or those of a cluster, which this joins."""
-        return self._n_local if self._address is None else len(self._started().nthreads())
+        return self._n_local if self._address is None else len(self.client().nthreads())
 
     def executor(self, recipe: EngineRecipe) -> Executor:
         """Jobs become tasks; what a worker raises is raised here."""
@@ -90,7 +90,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
         def run(jobs: Iterable[SegmentJob]) -> list[SegmentResult]:
             """Results in the order of the jobs."""
-            client = self._started()
+            client = self.client()
             if not sent:
                 sent.append(self._send(client, recipe))
             with _cancelled_on_error(client, self._submit(client, sent[0], jobs)) as tasks:
@@ -100,7 +100,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
     def spread(self, recipe: Recipe[Job, Result], jobs: Sequence[Job]) -> Iterator[Result]:
         """Jobs become tasks; results come one by one."""
-        client = self._started()
+        client = self.client()
         with _cancelled_on_error(client, self._submit(client, self._send(client, recipe), jobs)) as tasks:
             for task in tasks:
                 yield _gathered(client, [task])[0]
@@ -134,7 +134,7 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
 
     def begin(self, work: Callable[[], T]) -> Later[T]:
         """A task for the first process that is free."""
-        client = self._started()
+        client = self.client()
         return _Task(client, client.submit(run_beside, cloudpickle.dumps(work), versions(), pure=False))
 
     def _places(self) -> list[str]:
@@ -145,7 +145,8 @@ class DaskWorkers(AbstractContextManager["DaskWorkers"]):
         scheduler = None if self._local is None else self._local.scheduler
         return [] if scheduler is None else sorted(scheduler.workers)
 
-    def _started(self) -> "Client":
+    def client(self) -> "Client":
+        """Dask's client of these processes; starts or joins them where that has not been done."""
         if self._client is None:
             # a client that failed before closes itself when it is collected; while the next one starts it
             # would wait for ever for a lock that the start holds (distributed 2026.8)

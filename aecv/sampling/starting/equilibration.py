@@ -140,10 +140,10 @@ def _in_mean_volume(system: MolecularSystem, moved: Moved) -> tuple[WalkerState,
     )
     bonds = np.array(sorted(bond_pairs(system.topology, system.system)), dtype=np.int64)
     molecules = molecules_of(bonds, system.n_atoms)
-    return tuple(_rescaled(state, mean, molecules) for state in moved.states)
+    return tuple(rescaled(state, mean, molecules) for state in moved.states)
 
 
-def _rescaled(state: WalkerState, volume: float, molecules: IntArray) -> WalkerState:
+def rescaled(state: WalkerState, volume: float, molecules: IntArray) -> WalkerState:
     """Another volume by scaling the box and the centres of the molecules, as a barostat does it.
 
     Args:

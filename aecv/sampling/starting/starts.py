@@ -119,7 +119,7 @@ def find_starts(
     recipe = MinimiserRecipe(system=molecular_system, platform=means.platform)
     candidates = molecular_system.start_positions
     if settings.mode == "given" and molecular_system.spec.settings.particle is None:
-        candidates = _given(molecular_system)
+        candidates = given_starts(molecular_system)
     elif settings.mode != "given":
         firsts = candidates if settings.mode == "auto" else candidates[:1]
         candidates = _minimised(recipe, firsts, "first", means)[0]
@@ -180,7 +180,7 @@ def _minimised(
     return np.array([item["positions"] for item in whole]), np.array([item["energy"] for item in whole])
 
 
-def _given(molecular_system: MolecularSystem) -> FloatArray:
+def given_starts(molecular_system: MolecularSystem) -> FloatArray:
     """Positions [nm], shape (n, N, 3), of the files in system.starts, with atoms as in the structure."""
     atoms = [(a.residue.name, a.name) for a in molecular_system.topology.atoms()]
     frames = []

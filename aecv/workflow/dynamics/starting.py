@@ -68,7 +68,7 @@ def prepare_walkers(
             arrays["minimised"],
             n_walkers=settings.sampling.walkers,
             platform=platform,
-            run=_in_pieces(folder / PIECES, progress, workers, settings.dynamics.timestep_ps),
+            run=in_pieces(folder / PIECES, progress, workers, settings.dynamics.timestep_ps),
         )
         write_arrays(folder / "starts.npz", **arrays, **pack_states(states))
         run.mark_done(place, "starts", inputs, ("starts.npz", "starts.json"))
@@ -103,7 +103,7 @@ class PieceFolder:
         write_arrays(self._folder / f"{name}.npz", **arrays)
 
 
-def _in_pieces(folder: Path, progress: Progress, workers: Workers, timestep_ps: float) -> Runner:
+def in_pieces(folder: Path, progress: Progress, workers: Workers, timestep_ps: float) -> Runner:
     """Runs a plan round by round, each of them saved, from where an earlier process stopped."""
 
     def run(plan: Plan, recipe: EngineRecipe, states: tuple[WalkerState, ...]) -> Moved:

@@ -75,13 +75,13 @@ def find_source(place: Path | str | CV, *, system: str | Path | None = None) -> 
     if path.is_file():
         return _of_cv(_load(path), path.parent, system)
     if (path / "run.json").is_file():
-        path = _place_in_run(path)
+        path = place_in_run(path)
     if path.name.startswith("production_"):
         return _of_cv(_load(path.parent / name_of(_number(path))), path, system)
     return _of_cv(_load(path), path, system)
 
 
-def _place_in_run(run: Path) -> Path:
+def place_in_run(run: Path) -> Path:
     """The folder of a run whose CV is meant: the last one; of an iteration and its production the latter."""
     if (run / ALONG / "bias.npz").is_file():
         return run / ALONG

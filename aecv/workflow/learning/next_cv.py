@@ -115,7 +115,7 @@ def train_cv(
         if np.ptp(weights) == 0:
             short = f"training needs >= {least} frames, got {len(weights)}"
         raise SamplingError(f"{place}: {short}; {more_frames}, or lower training.min_effective_frames")
-    everything = _with_hot(frames.weighted(weights**power), hot, settings.starts.hot_share)
+    everything = with_hot(frames.weighted(weights**power), hot, settings.starts.hot_share)
     restarts, n = settings.training.restarts, len(everything.weights)
     title = f"{place}: training {restarts} restarts on {n} frames"
     with progress(title, settings.training.max_epochs, "epochs") as advance:
@@ -186,7 +186,7 @@ def _told(components: Components, asked: tuple[int, ...] | str | None) -> str:
     )
 
 
-def _with_hot(frames: FrameTable, hot: NDArray[np.floating] | None, share: float) -> FrameTable:
+def with_hot(frames: FrameTable, hot: NDArray[np.floating] | None, share: float) -> FrameTable:
     """Frames and weights with those of the hot run at the end, which get a share of the weight."""
     if hot is None or not len(hot) or share == 0.0:
         return frames

@@ -18,7 +18,7 @@ SOLVATED = (_AMBER14, "amber14/tip3pfb.xml")
 IMPLICIT = ("amber99sbildn.xml", "amber99_obc.xml")
 """The model of implicit/obc2.xml too, which consists of OpenMM's custom forces, however: 4 to 10 times as
 slow on a CPU (62 and 166 atoms, one thread)."""
-_CANDIDATES = {
+CANDIDATES = {
     True: (SOLVATED, ("charmm36.xml", "charmm36/water.xml")),
     False: (IMPLICIT, (_AMBER14, "implicit/obc2.xml"), ("charmm36.xml", "implicit/obc2.xml")),
 }
@@ -62,7 +62,7 @@ class ObservableGuess:
 
 def guess_forcefields(topology: app.Topology, *, is_solvated: bool) -> Iterator[Guess]:
     """Force fields that know every residue, the usual one first; that one where none does."""
-    candidates = _CANDIDATES[is_solvated]
+    candidates = CANDIDATES[is_solvated]
     fitting = (files for files in candidates if not read_force_field(files).getUnmatchedResidues(topology))
     first = next(fitting, None)
     if first is None:

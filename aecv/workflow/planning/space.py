@@ -25,7 +25,7 @@ _LIKELY = 0.8
 """Share of what there is from which a need is warned of."""
 _RARER = (2, 3, 5, 10, 20, 50, 100)
 """Times longer between frames that are tried for a run that fits."""
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
+CGROUP = Path("/sys/fs/cgroup/memory.max")
 """Where Linux limits the memory of a container."""
 
 
@@ -173,5 +173,5 @@ def memory_bytes() -> float | None:
     with suppress(AttributeError, OSError, ValueError):  # not every system tells
         found.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
     with suppress(OSError, ValueError):  # no container, or "max"
-        found.append(float(_CGROUP.read_text()))
+        found.append(float(CGROUP.read_text()))
     return min((size for size in found if size > 0), default=None)  # -1 is sysconf's "not known"

@@ -66,7 +66,7 @@ def draw_run(run: RunDirectory, records: Sequence[IterationRecord], system: Mole
     for iteration in iterations:
         inputs = {"record.json": run.output_hash(iteration, "learning", "record.json")}
         if iteration == iterations[-1] or not _are_drawn(run, iteration, inputs):
-            names = _draw_iteration(run, iteration, system)
+            names = draw_iteration(run, iteration, system)
             run.mark_done(iteration, "pictures", inputs, names)
 
 
@@ -107,7 +107,7 @@ def _draw_biases(run: RunDirectory, records: Sequence[IterationRecord], system: 
     plots.save(plots.coverage_history(curves, n_bins=n_bins), folder / "coverage.png", name=system.spec.name)
 
 
-def _draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) -> list[str]:
+def draw_iteration(run: RunDirectory, iteration: int, system: MolecularSystem) -> list[str]:
     """Draw the pictures of an iteration into its folder; returns their names."""
     folder, name = run.iteration_dir(iteration), f"{system.spec.name}, iteration {iteration}"
     samples = Samples.load(folder / "samples.npz")

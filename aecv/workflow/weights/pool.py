@@ -256,10 +256,10 @@ def _sample(
         for index, (item, own) in enumerate(zip(iterations, states, strict=True))
         for state in own
     ]
-    slowness = _slowness([(item, own[0].low) for item, own in zip(iterations, states, strict=True)])
+    slowness = relative_slowness([(item, own[0].low) for item, own in zip(iterations, states, strict=True)])
     step = stride(int(sum(len(frames) / slowness[index] for index, _, frames in kept)), settings.max_frames)
     parts = [
-        (item.index, item.samples, _thinned(frames, step * slowness[index])) for index, item, frames in kept
+        (item.index, item.samples, thinned(frames, step * slowness[index])) for index, item, frames in kept
     ]
     positions = _gathered(parts, lambda samples: samples.cv_positions)
     rows = []
@@ -281,7 +281,7 @@ def _gathered(parts: Sequence[Part], array: Callable[..., NDArray[Any]]) -> NDAr
     return np.concatenate(rows)
 
 
-def _slowness(items: Sequence[tuple[BiasedIteration, float]]) -> FloatArray:
+def relative_slowness(items: Sequence[tuple[BiasedIteration, float]]) -> FloatArray:
     """Statistical inefficiency of each iteration, after a share of its time, over the smallest, >= 1."""
     found = []
     for item, low in items:
@@ -295,7 +295,7 @@ def _slowness(items: Sequence[tuple[BiasedIteration, float]]) -> FloatArray:
     return np.asarray(np.array(found) / min(found))
 
 
-def _thinned(frames: NDArray[np.int64], step: float) -> NDArray[np.int64]:
+def thinned(frames: NDArray[np.int64], step: float) -> NDArray[np.int64]:
     """About every step-th of the frames, and at least one."""
     n = max(1, round(len(frames) / step)) if len(frames) else 0
     return frames[(np.arange(n) * len(frames)) // max(n, 1)]
