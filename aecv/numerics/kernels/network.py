@@ -42,7 +42,7 @@ def tanh_in_place(values, n):  # type: ignore[no-untyped-def]
 def activate(activation, values, n):  # type: ignore[no-untyped-def]
     """f in place; NaN stays NaN."""
     if activation == TANH:
-        _tanh(values, n)
+        tanh_in_place(values, n)
     elif activation == SIGMOID:
         for i in range(n):
             values[i] = 1.0 / (1.0 + np.exp(-values[i]))
