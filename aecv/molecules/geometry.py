@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import MolecularSystemError
-from aecv.numerics.kernels.encoder import align
 
 
 def checked_frames(xyz: ArrayLike, n_atoms: int) -> NDArray[np.floating]:
@@ -39,31 +38,3 @@ def angles(points: FloatArray) -> FloatArray:
 def distances(points: FloatArray) -> FloatArray:
     """Distances of two points [nm]; (F, 2, 3) -> (F,)."""
     return np.asarray(np.linalg.norm(points[:, 1] - points[:, 0], axis=1))
-
-
-def rmsd(points: FloatArray, reference: FloatArray) -> FloatArray:
-    """Root-mean-square distance of atoms from a reference after optimal superposition, unweighted [nm].
-
-    sqrt(min_R sum_i |R (x_i - <x>) - (y_i - <y>)|^2 / n); (F, n, 3) and (n, 3) -> (F,).
-
-    Raises:
-        AlignmentError: for a frame whose superposition is not unique.
-    """
-    target = reference - reference.mean(axis=0)
-    apart = align(reference, points) - target
-    return np.asarray(np.sqrt(np.einsum("fai,fai->f", apart, apart) / len(target)))
-
-
-def radius_of_gyration(points: FloatArray, masses: FloatArray) -> FloatArray:
-    """Mass-weighted radius of gyration [nm], sqrt(sum_i m_i |x_i - x_com|^2 / sum_i m_i).
-
-    Args:
-        points: shape (F, n, 3) [nm].
-        masses: shape (n,), in any unit; their sum is positive.
-
-    Returns:
-        shape (F,).
-    """
-    shares = masses / masses.sum()
-    apart = points - np.einsum("i,fia->fa", shares, points)[:, None]
-    return np.asarray(np.sqrt(np.einsum("i,fia,fia->f", shares, apart, apart)))

@@ -10,7 +10,8 @@ import numpy as np
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import AlignmentError, CVError, MolecularSystemError
 from aecv.molecules.bonds import BondLengths, Images, listed_lengths
-from aecv.molecules.observables import ObservableSet, select_atoms
+from aecv.molecules.observables.observable_set import ObservableSet
+from aecv.molecules.selection import select_atoms
 from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec
 from aecv.molecules.stereochemistry import StereoReference

@@ -14,7 +14,7 @@ from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.settings import DeltaFSettings, region_fault
 from aecv.ground.shown import Shown, dataframe
 from aecv.models.cvs.cv import CV
-from aecv.molecules.observables import ObservableSet
+from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.numerics.statistics.intervals import Interval
 from aecv.results.formats.fes import write_fes
 from aecv.sampling.system.molecular_system import MolecularSystem

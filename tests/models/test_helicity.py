@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
 from aecv.ground.settings import ObservableSettings
-from aecv.molecules.observables import ObservableSet
+from aecv.molecules.observables.observable_set import ObservableSet
 
 HELIX, EXTENDED = (-57.0, -47.0), (-139.0, 135.0)
 """Ideal alpha helix and antiparallel sheet, phi and psi [degree]."""

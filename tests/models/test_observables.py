@@ -1,5 +1,6 @@
 """Selections with clear errors; dihedrals, angles and distances against mdtraj."""
 
+import pickle
 import time
 
 import mdtraj
@@ -8,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.settings import ObservableSettings
-from aecv.molecules.observables import ObservableSet, select_atoms
+from aecv.ground.settings import OF_ONE_SELECTION, ObservableSettings
+from aecv.molecules.observables.observable_set import ObservableSet
+from aecv.molecules.selection import select_atoms
 from aecv.molecules.spec import load_system
 
 PHI = (
@@ -175,3 +177,17 @@ def test_of_many_observables_only_neighbours_are_mapped() -> None:
     assert pairs(1) == ()
     assert [len(pairs(n)) for n in (2, 3, 4)] == [1, 3, 6]
     assert pairs(5) == (("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"))
+
+
+@pytest.mark.parametrize("kind", OF_ONE_SELECTION)
+def test_a_kind_of_many_atoms_is_measured_by_the_file_of_its_name(kind: str) -> None:
+    """Of a peptide: a number per frame, wherever it is and however it is turned; it can be pickled."""
+    structure = mdtraj.load(str(load_system("chignolin").structure_path))
+    settings = {"found": ObservableSettings(kind=kind, atoms=("protein",))}
+    made = ObservableSet.prepare(structure.topology, settings, positions=structure.xyz[0])
+    turned = structure.xyz[0] @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]) + [3.0, 1.0, -2.0]
+    bent = structure.xyz[0] * [1.1, 1.0, 0.95]
+    values = pickle.loads(pickle.dumps(made)).compute(np.stack([structure.xyz[0], turned, bent]))["found"]
+    assert values.shape == (3,)
+    assert values[0] == pytest.approx(values[1], abs=2e-6)
+    assert len(made.edges("found", values, 10)) <= 11

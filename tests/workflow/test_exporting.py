@@ -17,7 +17,7 @@ from aecv.ground.files import write_json
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv, load_cv
 from aecv.models.cvs.plain_cv import observable_cv
-from aecv.molecules.observables import ObservableSet
+from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.results.exports.subject import FORMS

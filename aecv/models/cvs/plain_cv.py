@@ -14,7 +14,7 @@ from aecv.ground.settings import OF_ONE_SELECTION
 from aecv.models.cvs.cv import CV, checked_range
 from aecv.models.cvs.cv_files import export_cv
 from aecv.models.cvs.internal_export import export_internal
-from aecv.molecules.observables import ObservableSet
+from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.numerics.extended_abf.abf import data_range
 from aecv.numerics.kernels.internal import InternalCoordinates
 

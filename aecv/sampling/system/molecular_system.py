@@ -20,7 +20,8 @@ from aecv.ground.errors import (
     SettingsError,
 )
 from aecv.molecules.bonds import BondLengths, Images
-from aecv.molecules.observables import ObservableSet, select_atoms
+from aecv.molecules.observables.observable_set import ObservableSet
+from aecv.molecules.selection import select_atoms
 from aecv.molecules.solvent import n_solute_atoms
 from aecv.molecules.spec import SystemSpec, check_unchanged
 from aecv.molecules.stereochemistry import StereoReference

@@ -9,7 +9,7 @@ import mdtraj
 from aecv.ground.arrays import IntArray
 from aecv.ground.errors import SamplingError, SettingsError
 from aecv.ground.layers import Overrides
-from aecv.molecules.observables import select_atoms
+from aecv.molecules.selection import select_atoms
 from aecv.molecules.spec import atoms_alone
 from aecv.molecules.subject import Subject
 from aecv.workflow.frames.frame_reading import (

@@ -13,7 +13,7 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
 from aecv.models.cvs.plain_cv import observable_cv
 from aecv.models.inputs.features import read_features
-from aecv.molecules.observables import select_atoms
+from aecv.molecules.selection import select_atoms
 from aecv.molecules.subject import Subject
 from aecv.workflow.run_folder.cv_of_run import load_cv
 

@@ -11,7 +11,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import AecvError, MolecularSystemError, UnknownResiduesError
 from aecv.ground.files import write_text
 from aecv.ground.settings import ObservableSettings
-from aecv.molecules.observables import ObservableSet
+from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.molecules.system_files import FILE_NAME
 from aecv.sampling.preparing import findings

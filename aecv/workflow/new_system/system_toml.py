@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aecv.ground.settings import OF_ONE_SELECTION
 from aecv.workflow.new_system.guesses import Guess, ObservableGuess
 
 _WIDTH = 110
@@ -118,7 +119,7 @@ def _cv(proposal: Proposal) -> Iterator[str]:
 def _observables(proposal: Proposal) -> Iterator[str]:
     yield from _comment(
         "Quantities for checks and pictures; they do not bias anything. Kinds: dihedral (4 atoms), angle "
-        "(3), distance (2); rmsd, radius_of_gyration, helicity (one selection of all atoms). Free energies "
+        f"(3), distance (2); {', '.join(OF_ONE_SELECTION)} (one selection of all atoms). Free energies "
         "are drawn along each."
     )
     for observable in proposal.observables:

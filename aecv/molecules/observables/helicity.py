@@ -1,5 +1,7 @@
 """Helicity: the share of residues in helical runs, by their backbone dihedrals."""
 
+from functools import partial
+
 import mdtraj
 import numpy as np
 from mdtraj.geometry.dihedral import indices_phi, indices_psi
@@ -7,11 +9,20 @@ from mdtraj.geometry.dihedral import indices_phi, indices_psi
 from aecv.ground.arrays import BoolArray, FloatArray, IntArray
 from aecv.ground.errors import MolecularSystemError
 from aecv.molecules.geometry import dihedrals
+from aecv.molecules.observables.measure import Measure, Selected
 
 PHI_WINDOW, PSI_WINDOW = (-100.0, -30.0), (-67.0, -7.0)
 """Where a residue is helical [degree]."""
 SHORTEST_RUN = 3
 """Consecutive helical residues that count as a helix."""
+
+
+def measure(selected: Selected) -> Measure:
+    """Of the selected residues, with a bin per value, or per an even number of them."""
+    rows = backbone_rows(selected.topology, selected.atoms, place=selected.place)
+    return Measure(
+        atoms=rows, values=partial(helicity, joined=follows(rows)), edges=partial(value_edges, len(rows))
+    )
 
 
 def helicity(points: FloatArray, joined: BoolArray) -> FloatArray:
