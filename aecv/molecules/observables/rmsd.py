@@ -18,8 +18,8 @@ def measure(selected: Selected) -> Measure:
         )
     if len(selected.atoms) < 3:
         raise MolecularSystemError(
-            f"{selected.place}: an rmsd needs at least 3 atoms to superpose, got {len(selected.atoms)}; widen "
-            "the selection, or take kind = 'distance'"
+            f"{selected.place}: an rmsd needs at least 3 atoms to superpose, got {len(selected.atoms)}; "
+            "widen the selection, or take kind = 'distance'"
         )
     reference = selected.positions[selected.atoms]
     try:
