@@ -1,4 +1,4 @@
-"""Quantities of the points of frames: torsions, angles, distances, RMSD, radius of gyration.
+"""Quantities of the points of frames: torsions, angles, distances.
 
 In double precision, as the kernels that bias along them; mdtraj's are in single.
 """
