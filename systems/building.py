@@ -3,6 +3,7 @@
 The scripts run from the sources' folder, as `python -m systems.NAME.make_structure`.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import openmm
 from openmm import app, unit
 
 from aecv.ground.arrays import FloatArray
-from aecv.sampling.preparing.solvation import pdb_text
 
 
 def place(
@@ -59,3 +59,10 @@ def write_pdb(path: Path, topology: app.Topology, positions: FloatArray) -> None
     """A PDB file centred at the origin, without box and date."""
     lines = pdb_text(topology, positions - positions.mean(axis=0)).splitlines(keepends=True)
     path.write_text("".join(line for line in lines if not line.startswith("CRYST1")), encoding="utf-8")
+
+
+def pdb_text(topology: app.Topology, positions: np.ndarray) -> str:
+    """A PDB file with the box, without the date; positions in nm."""
+    text = io.StringIO()
+    app.PDBFile.writeFile(topology, positions * unit.nanometer, text, keepIds=False)
+    return "\n".join(line for line in text.getvalue().splitlines() if not line.startswith("REMARK")) + "\n"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from openmm import app
 
-from aecv.sampling.preparing.solvation import pdb_text, solvate
+from aecv.sampling.preparing.solvation import solvate
 from systems.ala2.make_structure import positions_from_geometry, topology_from_geometry
+from systems.building import pdb_text
 
 HERE = Path(__file__).parent
 FORCEFIELD = ("amber99sbildn.xml", "tip3p.xml")

@@ -15,8 +15,8 @@ from Bio.PDB import PDBIO
 from openmm import app, unit
 
 from aecv.ground.arrays import FloatArray
-from aecv.sampling.preparing.solvation import pdb_text, solvate
-from systems.building import minimised, write_pdb
+from aecv.sampling.preparing.solvation import solvate
+from systems.building import minimised, pdb_text, write_pdb
 
 HERE = Path(__file__).parent
 SEQUENCE = "YYDPETGTWY"
