@@ -37,6 +37,25 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes two thirds of the time of a small run."""
+    for name in ("draw_run", "draw_production", "update_report"):
+        monkeypatch.setattr(f"aecv.workflow.loop.{name}", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished small run; tests must not change it."""
+    from aecv.molecules.spec import load_system
+    from aecv.workflow.loop import iterate
+    from tests.workflow.conftest import SMALL
+
+    folder = tmp_path_factory.mktemp("small") / "run"
+    iterate(load_system("ala2", overrides=SMALL), folder)
+    return folder
+
+
 def called(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> None:
     """Runs a script's main with arguments as from a command line."""
     monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])

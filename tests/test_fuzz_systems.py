@@ -29,7 +29,7 @@ from aecv.ground.layers import load_toml, validate
 from aecv.models.inputs.features import read_features
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
-from tests.sampling.three_atoms import FORMATS, write_system
+from tests.sampling.system.three_atoms import FORMATS, write_system
 from tests.test_fuzz import EFFORT, KEYS, PIECES, VALID, damaged, edited, problem_of, reads_or_says
 from tests.test_fuzz_runs import contents
 

@@ -1,11 +1,4 @@
-"""A complete, very small run of the loop, made once."""
-
-from pathlib import Path
-
-import pytest
-
-from aecv.molecules.spec import load_system
-from aecv.workflow.loop import iterate
+"""What tests of the workflow share."""
 
 SMALL = (
     "sampling.ns=0.02",
@@ -36,18 +29,3 @@ SMALL = (
 Walkers cross the border of this region within 10 ps, that of ala2's own never: Delta F is a number, and one
 start lies inside, the other outside.
 """
-
-
-@pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes two thirds of the time of a small run."""
-    for name in ("draw_run", "draw_production", "update_report"):
-        monkeypatch.setattr(f"aecv.workflow.loop.{name}", lambda *_: None)
-
-
-@pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a finished small run; tests must not change it."""
-    folder = tmp_path_factory.mktemp("small") / "run"
-    iterate(load_system("ala2", overrides=SMALL), folder)
-    return folder

@@ -8,7 +8,7 @@ import pytest
 from aecv.molecules.spec import load_system
 from aecv.sampling.engines import choice
 from aecv.workflow.loop import iterate
-from tests.engines.conftest import skip_without
+from tests.sampling.engines.conftest import skip_without
 from tests.workflow.conftest import SMALL
 from tests.workflow.test_resume import assert_same_run, run_until
 

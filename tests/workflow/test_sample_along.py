@@ -25,7 +25,7 @@ from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.sample_along import sample_along
 from aecv.workflow.story.status import status
-from tests.results.plumed_reader import evaluate, read_actions
+from tests.results.exports.plumed_reader import evaluate, read_actions
 
 SMALL = (
     "sampling.frame_ps=0.02",
