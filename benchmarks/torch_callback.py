@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV
+from aecv.models.cvs.encoder_map import EncoderMap
 from aecv.models.cvs.torchscript import EncoderModule
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.sampling.engines.bias_force import BiasForce
@@ -23,10 +24,10 @@ class TorchCallback(BiasForce):
 
     def __init__(self, cv: CV, extended: ExtendedVariable, device: str) -> None:
         super().__init__(cv, extended)
-        if cv.encoder is None:
+        if not isinstance(cv.map, EncoderMap):
             raise CVError(f"torch in the callback: needs an encoder, got {cv.source}; use the native engine")
         self._device = device
-        self._encoder = EncoderModule(cv.encoder).to(device)
+        self._encoder = EncoderModule(cv.map.encoder).to(device)
         self._kernel = self._torch_step
 
     def _torch_step(self, step: int, *_: NDArray[np.generic]) -> float:

@@ -25,8 +25,10 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.files import read_arrays, write_json
 from aecv.ground.progress import Progress, silent, told
 from aecv.ground.settings import Settings
+from aecv.models.cvs.biasing import behaviour, with_range
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.plain_cv import behaviour, observable_cv, with_range, write_cv
+from aecv.models.cvs.cv_files import write_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import SystemSpec, as_system, with_settings
 from aecv.sampling.dynamics.walkers import Plan
 from aecv.sampling.engines.choice import check_cv, require_engine
@@ -207,7 +209,7 @@ def _sample(
         "production.frozen_stages": settings.production.frozen_stages,
         "starts.npz": run.output_hash(STARTS, "starts", "starts.npz"),
     }
-    if cv.function is not None:  # one that has changed keeps its name
+    if cv.map.in_python:  # one that has changed keeps its name
         inputs[f"values and gradients of {cv.source}"] = behaviour(cv, probe)
     cv = with_range(cv, hot, margin=settings.eabf.margin)
     if not run.is_done(

@@ -17,9 +17,9 @@ from aecv.commands.sample import main
 from aecv.commands.screens import sampled_table
 from aecv.ground.errors import CVError
 from aecv.ground.files import read_arrays, read_json, sha256
-from aecv.models.cvs.cv_files import export_cv, load_cv
-from aecv.models.cvs.internal_export import export_internal
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.cv_files import export_cv, load_cv, write_cv
+from aecv.models.cvs.internal_map import InternalMap
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
@@ -144,13 +144,12 @@ def test_a_period_cannot_be_given_another_range(ala2: MolecularSystem, tmp_path:
     circle = phi.cv_range[0].tolist()
     cv = replace(
         phi,
-        internal=mixed,
+        map=InternalMap(internal=mixed),
         atom_indices=np.array([4, 6, 8, 14]),
         cv_range=np.array([circle, [0.1, 0.5]]),
         periodic=(True, False),
-        n_components=2,
     )
-    export_internal(cv, tmp_path, system="ala2", system_hash=ala2.spec.hash)
+    write_cv(cv, tmp_path, system="ala2", system_hash=ala2.spec.hash)
     what = str(tmp_path / "cv.json")
     given = GivenCV(what=what, ranges=((0.2, 0.9),))(ala2)
     np.testing.assert_array_equal(given.cv_range, [circle, [0.2, 0.9]])

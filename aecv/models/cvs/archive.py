@@ -1,11 +1,14 @@
 """A TorchScript file as the archive of texts and numbers that it is: looked at, with nothing of it run."""
 
+import hashlib
 import io
+import pickletools
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from aecv.ground.files import parse_json
 _FILE_OPERATIONS = re.compile(rb"\b(from_file|save)\b")
 """All of TorchScript's operations that take the name of a file, however they are called."""
 _AT_LOAD = b"__setstate__"
+_MANGLED = re.compile(r"[./]___torch_mangle_\d+")
 _MOST_UNPACKED = 256 << 20
 _DESCRIPTION = "/extra/cv.json"
 
@@ -62,6 +66,42 @@ def looked_at(path: Path, content: bytes | None = None) -> bytes:
                 _check_code(path, member, is_ours)
             copy.writestr(zipfile.ZipInfo(item.filename), member)
     return new.getvalue()
+
+
+def program_hash(content: bytes) -> str:
+    """Hexadecimal SHA-256 of what a TorchScript file computes: its code and numbers.
+
+    Not of the description inside, of torch's debugging information, or of the numbers that torch appends to
+    the names of classes, which count what a process has compiled before.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    codes = {name: _ordered(text.decode()) for name, text in members.items() if name.endswith(".py")}
+    parts = [f"{_MANGLED.sub('', name)} {code}" for name, code in codes.items()]
+    for name, data in members.items():
+        if name.startswith(("data/", "constants/")):
+            parts.append(f"{name} {hashlib.sha256(data).hexdigest()}")
+        elif name.endswith(".pkl"):
+            parts.append(f"{name} {_objects(data, codes)}")
+    return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()
+
+
+def _ordered(code: str) -> str:
+    """Code with constants in the order of their names; torch writes them in that of a set."""
+    runs = groupby(_MANGLED.sub("", code).splitlines(), key=lambda line: " : Final[" in line)
+    return "\n".join(line for is_constant, run in runs for line in (sorted(run) if is_constant else run))
+
+
+def _objects(pickled: bytes, codes: Mapping[str, str]) -> list[object]:
+    """What a pickle says, told and not run, with the code of every class where it comes up first."""
+    told: list[object] = []
+    for operation, value, _ in pickletools.genops(pickled):
+        if isinstance(value, str) and value.startswith("__torch__"):
+            home = value.split()[0].replace(".", "/")
+            told.append(codes.get(f"code/{home}.py"))
+            value = _MANGLED.sub("", value)
+        told.append((operation.name, value))
+    return told
 
 
 def _check_code(path: Path, code: bytes, is_ours: bool) -> None:

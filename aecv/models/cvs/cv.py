@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
-from aecv.ground.files import sha256
-from aecv.numerics.kernels.encoder import Encoder, encode, encode_gradient, tanh_layers
-from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradient, internal_values
+from aecv.models.cvs.cv_map import CVMap
+from aecv.models.cvs.description import array_hash
+from aecv.models.cvs.function_map import FunctionMap
 
 _N_TRIAL = 3
 """Made-up frames on which a function has to show that it treats frames one by one."""
@@ -26,23 +25,18 @@ _PIECE = 20_000
 class CV:
     """A collective variable xi(q) of some atoms' positions.
 
-    It is an `encoder` or `internal` coordinates, both compiled; or anything else that torch can
-    differentiate, a `function` or the TorchScript file of another program.
+    Its `map` says of what kind it is: a network or internal coordinates, both compiled; or anything else that
+    torch can differentiate. The atoms, the range and the system are the same for all kinds.
 
     Attributes:
         source: the file that it was loaded from, or what it is called.
-        encoder: a network as arrays; None for the other kinds.
-        module_path: its TorchScript file; None when only the plain files were there, or it has none.
-        atom_indices: the atoms, in the order in which the encoder wants them, shape (n_atoms,).
+        map: the atoms' positions to xi.
+        atom_indices: the atoms, in the order in which the map wants them, shape (n_atoms,).
         cv_range: box for a biased run: where the pooled frames lie, and a margin, shape (d, 2); NaN when
             unknown. Of a periodic component it is one period.
         system: name of the molecular system; empty when unknown.
         system_hash: hash of the system's files; empty when unknown.
-        n_components: d.
         periodic: per component; left out: none.
-        internal: internal coordinates; None for the other kinds.
-        function: positions as a torch tensor, shape (F, n_atoms, 3) [nm], to one of shape (F, d) or (F,);
-            None for the other kinds.
 
     Example:
         >>> import aecv
@@ -52,16 +46,12 @@ class CV:
     """
 
     source: Path | str
-    encoder: Encoder | None
-    module_path: Path | None
+    map: CVMap
     atom_indices: IntArray
     cv_range: FloatArray
-    system: str
-    system_hash: str
-    n_components: int
+    system: str = ""
+    system_hash: str = ""
     periodic: tuple[bool, ...] = ()
-    internal: InternalCoordinates | None = None
-    function: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "periodic", self.periodic or (False,) * self.n_components)
@@ -98,9 +88,23 @@ class CV:
         return len(self.atom_indices)
 
     @property
+    def n_components(self) -> int:
+        """d."""
+        return self.map.n_components
+
+    @property
     def is_compiled(self) -> bool:
         """Whether it runs in a compiled kernel; if not, through autograd."""
-        return self.encoder is not None or self.internal is not None
+        return self.map.kernel is not None
+
+    @property
+    def module(self) -> Any:
+        """The CV as a torch module, made or loaded at first use; a TorchScript module where it has a .pt.
+
+        Raises:
+            CVError: when it needs a .pt and there is none, or it cannot be read.
+        """
+        return self.map.module
 
     @property
     def periods(self) -> FloatArray:
@@ -111,41 +115,11 @@ class CV:
     def fingerprint(self) -> str:
         """A hash of what it is; of a function only the name, since code has no lasting hash."""
         digest = hashlib.sha256(repr(self.periodic).encode())
-        arrays = {"atom_indices": self.atom_indices, "range": self.cv_range}
-        if self.encoder is not None:
-            arrays |= encoder_arrays(self.encoder)
-        elif self.internal is not None:
-            parts = (self.internal.kinds, self.internal.atoms, self.internal.axes)
-            digest.update(repr(parts).encode())
-        elif self.function is not None:
-            # a model of another program has a lasting hash, code has none
-            digest.update(str(getattr(self.function, "fingerprint", self.source)).encode())
-        elif self.module_path is not None:
-            digest.update(sha256(self.module_path).encode())
+        digest.update(self.map.identity_text.encode())
+        arrays = {"atom_indices": self.atom_indices, "range": self.cv_range} | self.map.arrays
         for name in sorted(arrays):
             digest.update(f"{name} {array_hash(arrays[name])}".encode())
         return digest.hexdigest()
-
-    @cached_property
-    def module(self) -> Any:
-        """The CV as a torch module, made or loaded at first use; a TorchScript module where it has a .pt.
-
-        Raises:
-            CVError: when it needs a .pt and there is none, or it cannot be read.
-        """
-        if self.internal is not None:
-            from aecv.models.inputs.plain_modules import InternalModule
-
-            return InternalModule(self.internal)
-        if self.function is not None:
-            from aecv.models.inputs.plain_modules import FunctionModule
-
-            return FunctionModule(self.function)
-        from aecv.models.cvs.torchscript import read_module
-
-        if self.module_path is None:
-            raise CVError(f"{self.source}: needs its cv.pt beside it, there is none; export the CV again")
-        return read_module(self.module_path)[0]
 
     def __call__(self, positions: ArrayLike) -> FloatArray:
         """xi, shape (F, d), of the CV atoms' positions [nm], shape (F, n_atoms, 3) or (n_atoms, 3).
@@ -154,14 +128,7 @@ class CV:
             CVError: for another shape, or output that is not finite.
             AlignmentError: for a frame without a unique rotation onto the reference.
         """
-        frames = self._frames(positions)
-        if self.encoder is not None:
-            return encode(self.encoder, frames)
-        if self.internal is not None:
-            return internal_values(self.internal, frames)
-        from aecv.models.cvs.torchscript import evaluate
-
-        return evaluate(self.module, frames)
+        return self.map.values(self._frames(positions))
 
     def gradient(self, positions: ArrayLike) -> FloatArray:
         """d xi_c / d q [1/nm], shape (F, d, n_atoms, 3); arguments and errors as for calling it."""
@@ -169,14 +136,7 @@ class CV:
 
     def with_gradient(self, positions: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """xi, shape (F, d), and its gradient [1/nm], shape (F, d, n_atoms, 3); errors as for calling it."""
-        frames = self._frames(positions)
-        if self.encoder is not None:
-            return encode_gradient(self.encoder, frames)
-        if self.internal is not None:
-            return internal_gradient(self.internal, frames)
-        from aecv.models.cvs.torchscript import evaluate_with_gradient
-
-        return evaluate_with_gradient(self.module, frames)
+        return self.map.with_gradient(self._frames(positions))
 
     def of_frames(self, positions: ArrayLike) -> FloatArray:
         """xi, shape (F, d), of all atoms' positions [nm], shape (F, n_total, 3); takes the CV atoms out."""
@@ -220,11 +180,6 @@ class CV:
     def __repr__(self) -> str:
         return f"CV({str(self.source)!r}, {self.n_components} components of {self.n_atoms} atoms)"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Fields without the loaded module, which cannot be pickled; workers load it, from any folder."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "module"}
-        return kept | {"module_path": None if self.module_path is None else self.module_path.absolute()}
-
 
 def function_cv(
     function: Callable[[Any], Any],
@@ -246,21 +201,11 @@ def function_cv(
     """
     indices = np.asarray(atom_indices, dtype=np.int64)
     title = str(name or getattr(function, "__name__", type(function).__name__))
-    cv = CV(
-        source=title,
-        encoder=None,
-        function=function,
-        module_path=None,
-        atom_indices=indices,
-        cv_range=np.empty((0, 2)),
-        system="",
-        system_hash="",
-        n_components=0,
-    )
     from aecv.models.cvs.function_trial import n_components
+    from aecv.models.cvs.torchscript import FunctionModule
 
-    made_up = np.random.default_rng(0).normal(size=(_N_TRIAL, cv.n_atoms, 3))
-    d = n_components(cv.module, made_up if trial is None else trial, title=title)
+    made_up = np.random.default_rng(0).normal(size=(_N_TRIAL, indices.size, 3))
+    d = n_components(FunctionModule(function), made_up if trial is None else trial, title=title)
     limits = np.full((d, 2), np.nan) if cv_range is None else np.asarray(cv_range, dtype=float).reshape(-1, 2)
     flags = tuple(bool(flag) for flag in periodic) or (False,) * d
     if len(limits) != d or len(flags) != d:
@@ -268,7 +213,13 @@ def function_cv(
             f"CV {title}: needs a range and a periodic flag for each of its {d} components, got "
             f"{len(limits)} and {len(flags)}"
         )
-    return replace(cv, cv_range=checked_range(limits, flags), periodic=flags, n_components=d)
+    return CV(
+        source=title,
+        map=FunctionMap(function=function, name=title, sizes=(indices.size, d)),
+        atom_indices=indices,
+        cv_range=checked_range(limits, flags),
+        periodic=flags,
+    )
 
 
 def compare_with_torchscript(cv: CV, positions: ArrayLike) -> float:
@@ -305,22 +256,6 @@ def shortest(differences: ArrayLike, periods: FloatArray) -> FloatArray:
     values = np.asarray(differences, dtype=float)
     turns = np.round(values / np.where(periods > 0, periods, np.inf))
     return np.asarray(values - periods * turns)
-
-
-def encoder_arrays(encoder: Encoder) -> dict[str, NDArray[Any]]:
-    """The arrays of a network by their names in cv.npz."""
-    arrays = {"reference": encoder.reference}
-    for layer, (w, b) in enumerate(zip(encoder.weights, encoder.biases, strict=True)):
-        arrays |= {f"weights_{layer}": w, f"biases_{layer}": b}
-    if encoder.activations != tanh_layers(len(encoder.weights)):  # as in files from before there were others
-        arrays["activations"] = np.array(encoder.activations, dtype=np.int64)
-    return arrays
-
-
-def array_hash(array: NDArray[Any]) -> str:
-    """Hexadecimal SHA-256 of an array's kind, shape and numbers."""
-    header = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def check_atom_indices(indices: IntArray, n_atoms: int) -> None:

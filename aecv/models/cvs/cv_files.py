@@ -1,32 +1,33 @@
-"""Files of a collective variable: writing those of a learned one, and loading any.
+"""Files of a collective variable: writing one of any kind, and loading it.
 
 Three files hold a learned CV: cv.pt (TorchScript, with cv.json inside) for other programs, and the same
-network as plain arrays, cv.npz, with cv.json beside it. Internal coordinates need no cv.npz. torch is loaded
-only when a .pt is.
+network as plain arrays, cv.npz, with cv.json beside it. What cv.json says in full needs no cv.npz. torch is
+loaded only when a .pt is.
 """
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from aecv.ground.errors import CVError, StoreError
-from aecv.ground.files import read_arrays, read_json, write_arrays, write_json
+from aecv.ground.files import read_arrays, read_json, replacing, write_arrays, write_json
 from aecv.models.cvs.archive import metadata_inside
-from aecv.models.cvs.cv import CV, array_hash, check_atom_indices, encoder_arrays
-from aecv.models.cvs.description import FORMAT, FORMAT_VERSION, INTERNAL_KIND, checked_description
-from aecv.models.cvs.internal_export import internal_from
+from aecv.models.cvs.cv import CV, check_atom_indices
+from aecv.models.cvs.cv_map import Arrays, CVMap
+from aecv.models.cvs.description import FORMAT, FORMAT_VERSION, array_hash, checked_description
+from aecv.models.cvs.encoder_map import EncoderMap
+from aecv.models.cvs.kinds import DESCRIBED, FORMS
+from aecv.models.cvs.script_map import ScriptMap
 from aecv.numerics.kernels.encoder import Encoder
-from aecv.numerics.kernels.network import ACTIVATIONS
 
 logger = logging.getLogger(__name__)
 
 
 def export_cv(
-    encoder: Encoder,
+    learned: Encoder | CVMap,
     directory: Path,
     *,
     atom_indices: ArrayLike,
@@ -34,10 +35,10 @@ def export_cv(
     system: str,
     system_hash: str,
 ) -> None:
-    """Write cv.pt, cv.npz and cv.json; the same arguments give the same bytes of the last two.
+    """Write the files of a learned CV, cv.pt and cv.json, and of an encoder cv.npz.
 
     Args:
-        encoder: the network.
+        learned: an encoder, or a network of any other form by `learned_map`.
         directory: where to; it is created.
         atom_indices: the CV's atoms in the whole system, 0-based, shape (n_atoms,).
         cv_range: box for a biased run along the CV, shape (d, 2).
@@ -45,42 +46,68 @@ def export_cv(
         system_hash: hash of its files.
 
     Raises:
-        CVError: for shapes that do not fit the encoder. StoreError: when a file cannot be written.
+        CVError: for shapes that do not fit. StoreError: when a file cannot be written.
     """
-    from aecv.models.cvs.torchscript import write_module
+    cv = CV(
+        source=directory,
+        map=EncoderMap(encoder=learned) if isinstance(learned, Encoder) else learned,
+        atom_indices=np.asarray(atom_indices, dtype=np.int64),
+        cv_range=np.asarray(cv_range, dtype=float),
+    )
+    write_cv(cv, directory, system=system, system_hash=system_hash)
 
-    indices, limits = np.asarray(atom_indices, dtype=np.int64), np.asarray(cv_range, dtype=float)
-    check_atom_indices(indices, encoder.n_atoms)
-    if limits.shape != (encoder.n_components, 2) or not np.all(limits[:, 0] < limits[:, 1]):
+
+def write_cv(cv: CV, directory: Path, *, system: str, system_hash: str) -> tuple[str, ...]:
+    """Write what can be written of a CV with a range; returns the names of the files, none for a function.
+
+    The same CV gives the same bytes of cv.npz and cv.json. Of the TorchScript file of another program there
+    is a copy, cv.pt.
+
+    Args:
+        directory: where to; it is created for files of aecv.
+        system: name of the molecular system.
+        system_hash: hash of its files.
+
+    Raises:
+        CVError: for shapes that do not fit, or without a range. StoreError: when a file cannot be written.
+    """
+    own = cv.map
+    if own.form is None:
+        if own.path is None:
+            return ()
+        with replacing(directory / "cv.pt") as temporary:
+            temporary.write_bytes(own.path.read_bytes())
+        return ("cv.pt",)
+    check_atom_indices(cv.atom_indices, own.n_atoms)
+    if cv.cv_range.shape != (own.n_components, 2) or not np.all(cv.cv_range[:, 0] < cv.cv_range[:, 1]):
         raise CVError(
-            f"export: the range needs ({encoder.n_components}, 2) numbers, lower < upper, got {limits}"
+            f"export: the range needs ({own.n_components}, 2) numbers, lower < upper, got "
+            f"{cv.cv_range.tolist()}"
         )
-    arrays: dict[str, NDArray[Any]] = {**encoder_arrays(encoder), "atom_indices": indices, "range": limits}
+    from aecv.models.cvs.torchscript import write_script
+
+    arrays = {**own.arrays, "atom_indices": cv.atom_indices, "range": cv.cv_range}
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        **({"kind": own.kind, "name": str(cv.source)} if own.kind else {}),
         "system": system,
         "system_hash": system_hash,
-        "n_atoms": encoder.n_atoms,
-        "n_components": encoder.n_components,
-        "layers": [encoder.weights[0].shape[1], *(w.shape[0] for w in encoder.weights)],
-        "activation": ", ".join(ACTIVATIONS[f] for f in encoder.activations)
-        if "activations" in arrays
-        else "tanh on hidden layers",
-        "align": encoder.is_aligned,
-        "input": "positions of the atoms, centred and rotated onto the reference, flat"
-        if encoder.is_aligned
-        else "positions of the atoms as they are, flat",
-        "units": {"positions": "nm", "reference": "nm", "xi": "1"},
-        "atom_indices": indices.tolist(),
-        "reference": encoder.reference.tolist(),
-        "range": limits.tolist(),
-        "sha256": {name: array_hash(array) for name, array in arrays.items()},
+        "n_atoms": own.n_atoms,
+        "n_components": own.n_components,
+        **own.description(),
+        "atom_indices": cv.atom_indices.tolist(),
+        **({"reference": arrays["reference"].tolist()} if own.has_arrays else {}),
+        "range": cv.cv_range.tolist(),
+        **({"periodic": list(cv.periodic)} if own.kind else {}),
+        **({"sha256": {name: array_hash(array) for name, array in arrays.items()}} if own.has_arrays else {}),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    write_module(encoder, directory / "cv.pt", metadata)
-    write_arrays(directory / "cv.npz", **arrays)
+    write_script(own.to_script(), directory / "cv.pt", metadata)
+    if own.has_arrays:
+        write_arrays(directory / "cv.npz", **arrays)
     write_json(directory / "cv.json", metadata)
+    return ("cv.pt", "cv.npz", "cv.json") if own.has_arrays else ("cv.pt", "cv.json")
 
 
 def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
@@ -110,17 +137,12 @@ def load_cv(path: str | Path, *, atom_indices: ArrayLike | None = None) -> CV:
 
 def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     from aecv.models.cvs.apart import TRUST, n_components_apart
-    from aecv.models.cvs.torchscript import module_arrays, read_module
 
     found = metadata_inside(path)
     if found is not None:
         if atom_indices is not None:
             raise CVError(f"{path}: it names its atoms itself; leave atom_indices out")
-        metadata = checked_description(path, found)
-        if metadata.get("kind") == INTERNAL_KIND:
-            return internal_from(path, metadata, path)
-        arrays = _with_metadata(module_arrays(read_module(path)[0]), metadata)
-        return _from_parts(path, metadata, arrays, path)
+        return _described(path, checked_description(path, found, FORMS), None, path)
     if atom_indices is None:
         raise CVError(f"{path}: it does not name its atoms; pass atom_indices, 0-based, in the model's order")
     indices = np.asarray(atom_indices, dtype=np.int64)
@@ -129,78 +151,43 @@ def _load_module(path: Path, atom_indices: ArrayLike | None) -> CV:
     logger.warning(TRUST, path)
     return CV(
         source=path,
-        encoder=None,
-        module_path=path,
+        map=ScriptMap(path=path, sizes=(len(indices), n_components)),
         atom_indices=indices,
         cv_range=np.full((n_components, 2), np.nan),
-        system="",
-        system_hash="",
-        n_components=n_components,
     )
 
 
 def _load_plain(path: Path) -> CV:
-    module_path = path.with_suffix(".pt")
-    module = module_path if module_path.is_file() else None
+    script = path.with_suffix(".pt") if path.with_suffix(".pt").is_file() else None
     try:
-        metadata = read_json(path.with_suffix(".json"))
-        metadata = checked_description(path, metadata)
-        is_internal = metadata.get("kind") == INTERNAL_KIND
-        arrays = {} if is_internal else read_arrays(path.with_suffix(".npz"))
+        beside = read_json(path.with_suffix(".json"))
+        said = checked_description(path, beside, FORMS)
+        kind = DESCRIBED[said.get("kind", "")]
+        arrays = read_arrays(path.with_suffix(".npz")) if kind.has_arrays else None
     except StoreError as error:
         raise CVError(f"{error}; the two plain files of a CV belong together, export it again") from error
-    cv = internal_from(path, metadata, module) if is_internal else _from_parts(path, metadata, arrays, module)
-    if module is not None:
-        inside, identity = metadata_inside(module), "components" if is_internal else "sha256"
-        if inside is not None and inside.get(identity) != read_json(path.with_suffix(".json"))[identity]:
-            raise CVError(f"{module_path}: holds another CV than {path.name}; export both again")
+    cv = _described(path, said, arrays, script)
+    if script is not None:
+        inside = metadata_inside(script)
+        if inside is not None and inside.get(kind.identity) != beside[kind.identity]:
+            raise CVError(f"{script}: holds another CV than {path.name}; export both again")
     return cv
 
 
-def _from_parts(
-    path: Path, metadata: Any, arrays: Mapping[str, NDArray[Any]], module_path: Path | None
-) -> CV:
-    layers = range(len(metadata["layers"]) - 1)
-    own = {"reference", "atom_indices", "range"} | {
-        f"{part}_{k}" for k in layers for part in ("weights", "biases")
-    }
-    # every array, not only those that the file names: none is left unchecked
-    for name in sorted(own | set(metadata["sha256"]) | set(arrays)):
-        if name not in arrays or array_hash(arrays[name]) != metadata["sha256"].get(name):
-            raise CVError(
-                f"{path}: array '{name}' is missing or not what it was when exported (SHA-256 differs); "
-                "restore the file or export the CV again"
-            )
-    strange = sorted(set(arrays) - own - {"activations"})
-    if strange:
-        raise CVError(f"{path}: has more arrays than its layers: '{strange[0]}'; export the CV again")
-    try:
-        encoder = Encoder(
-            reference=arrays["reference"],
-            weights=tuple(arrays[f"weights_{layer}"] for layer in layers),
-            biases=tuple(arrays[f"biases_{layer}"] for layer in layers),
-            activations=tuple(arrays.get("activations", ())),
-        )
-        indices, limits = arrays["atom_indices"].astype(np.int64), arrays["range"].astype(float)
-    except KeyError as error:
-        raise CVError(f"{path}: array {error} is missing; export the CV again") from error
-    check_atom_indices(indices, encoder.n_atoms)
+def _described(path: Path, said: dict[str, Any], arrays: Arrays | None, script: Path | None) -> CV:
+    """The CV of any kind that aecv wrote."""
+    indices, cv_range = np.array(said["atom_indices"], dtype=np.int64), np.array(said["range"], dtype=float)
+    own = DESCRIBED[said.get("kind", "")].read(path, said, arrays, script)
+    check_atom_indices(indices, own.n_atoms)
+    n_flags = len(said["periodic"]) if own.kind else own.n_components
+    if not cv_range.shape[:1] == (n_flags,) == (own.n_components,):
+        raise CVError(f"{path}: needs a range and a periodic flag per component; export the CV again")
     return CV(
         source=path,
-        encoder=encoder,
-        module_path=module_path,
+        map=own,
         atom_indices=indices,
-        cv_range=limits,
-        system=metadata["system"],
-        system_hash=metadata["system_hash"],
-        n_components=encoder.n_components,
+        cv_range=cv_range,
+        periodic=said["periodic"],
+        system=said["system"],
+        system_hash=said["system_hash"],
     )
-
-
-def _with_metadata(arrays: dict[str, NDArray[Any]], metadata: Any) -> dict[str, NDArray[Any]]:
-    """Arrays of a .pt; those that TorchScript does not hold come from its JSON."""
-    indices = np.array(metadata["atom_indices"], dtype=np.int64)
-    named = metadata.get("activation", "").split(", ")
-    if set(named) <= set(ACTIVATIONS):
-        arrays = {**arrays, "activations": np.array([ACTIVATIONS.index(f) for f in named], dtype=np.int64)}
-    return {**arrays, "atom_indices": indices, "range": np.array(metadata["range"], dtype=float)}

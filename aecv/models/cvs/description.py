@@ -1,49 +1,38 @@
 """The description of a collective variable, cv.json: its format, and the check of one that was read."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from aecv.ground.errors import CVError, StoreError
 from aecv.ground.forms import Count, Number, in_form
 
 FORMAT = "aecv-cv"
 FORMAT_VERSION = 1
-INTERNAL_KIND = "internal coordinates"
-"""What cv.json says of a CV that is no network; see `internal_export`."""
 
 
-class _Description(BaseModel):
+class Description(BaseModel):
     """What cv.json says of every CV."""
 
     system: str
     system_hash: str
     atom_indices: tuple[Count, ...]
     range: tuple[tuple[Number, Number], ...]
+    periodic: tuple[bool, ...] = ()
 
 
-class _Learned(_Description):
-    """Of a network: its sizes, and hashes of its arrays."""
-
-    layers: Annotated[tuple[Count, ...], Field(min_length=2, max_length=100)]
-    sha256: dict[str, str]
-
-
-class _Internal(_Description):
-    """Of internal coordinates."""
-
-    class Component(BaseModel):
-        kind: str
-        atoms: tuple[Count, ...]
-        axis: int | None
-
-    components: tuple[Component, ...]
-    periodic: tuple[bool, ...]
-
-
-def checked_description(path: Path, metadata: Any) -> dict[str, Any]:
+def checked_description(path: Path, metadata: Any, forms: Mapping[str, type[Description]]) -> dict[str, Any]:
     """The description with every field in its form; what else it holds is for people.
+
+    Args:
+        path: where it is from, for messages.
+        metadata: the description.
+        forms: by kind; see `kinds`.
 
     Raises:
         CVError: when it is of something else, of a newer format, or incomplete.
@@ -56,11 +45,22 @@ def checked_description(path: Path, metadata: Any) -> dict[str, Any]:
             f"{path}: has format version {version}, this aecv reads up to {FORMAT_VERSION}; "
             "install a newer aecv"
         )
-    form = _Internal if metadata.get("kind") == INTERNAL_KIND else _Learned
-    missing = [key for key in form.model_fields if key not in metadata]
+    kind = metadata.get("kind", "")
+    if not isinstance(kind, str) or kind not in forms:
+        raise CVError(
+            f"{path}: holds a CV of kind {kind!r:.40}, this aecv does not know it; install a newer aecv"
+        )
+    form = forms[kind]
+    missing = [key for key, field in form.model_fields.items() if field.is_required() and key not in metadata]
     if missing:
         raise CVError(f"{path}: the description lacks {', '.join(missing)}; export the CV again")
     try:
         return {**metadata, **in_form(metadata, form, source=f"{path}: the description").model_dump()}
     except StoreError as error:
         raise CVError(f"{error}; export the CV again") from error
+
+
+def array_hash(array: NDArray[Any]) -> str:
+    """Hexadecimal SHA-256 of an array's kind, shape and numbers."""
+    header = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -133,7 +133,7 @@ def foreign_cv(
     module = ForeignModule(path, form, features, scale)
     _check_differentiable(module, frames)
     cv = function_cv(module, indices, cv_range=cv_range, periodic=periodic, name=str(path), trial=frames)
-    cv = replace(cv, module_path=path)  # a run keeps a copy
+    cv = replace(cv, map=replace(cv.map, path=path))  # a run keeps a copy
     _check_gradient(cv, frames)
     if is_free:
         _warn_of_pushing(cv, frames)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aecv.models.cvs.biasing import require_script
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.plain_cv import require_script
 from aecv.models.cvs.torchscript import module_dtype
 
 

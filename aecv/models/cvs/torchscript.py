@@ -1,4 +1,4 @@
-"""The encoder as a TorchScript module, and evaluation of any collective variable that is a torch module."""
+"""Learned CVs as TorchScript modules, and evaluation of any collective variable that is a torch module."""
 
 import io
 import json
@@ -33,28 +33,27 @@ _MODULES: dict[int, Callable[[], list[torch.nn.Module]]] = {
 }
 
 
-class EncoderModule(torch.nn.Module):
+class AlignedModule(torch.nn.Module):
     """Positions [nm] of any shape that reshapes to (-1, n_atoms, 3) -> xi, shape (batch, d).
 
     Computes in float64 (or in the dtype that the module was converted to) and answers in the dtype of the
-    input. An encoder without alignment gives the network alone.
+    input.
+
+    Args:
+        network: superposed frames [nm], flat, shape (batch, 3 n_atoms), to xi.
+        reference: what frames are superposed on, shape (n_atoms, 3) [nm]; (0, 3) for frames as they are.
+        n_atoms: of the CV.
     """
 
     is_aligned: Final[bool]
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, network: torch.nn.Module, reference: FloatArray, n_atoms: int) -> None:
         super().__init__()
-        self.n_atoms = encoder.n_atoms
-        self.is_aligned = encoder.is_aligned
+        self.n_atoms = n_atoms
+        self.is_aligned = len(reference) > 0
         self.reference: Tensor
-        self.register_buffer("reference", torch.tensor(encoder.reference))
-        layers: list[torch.nn.Module] = []
-        for w, b, activation in zip(encoder.weights, encoder.biases, encoder.activations, strict=True):
-            linear = torch.nn.Linear(w.shape[1], w.shape[0], dtype=torch.float64)
-            linear.weight = torch.nn.Parameter(torch.tensor(w), requires_grad=False)
-            linear.bias = torch.nn.Parameter(torch.tensor(b), requires_grad=False)
-            layers += [linear, *_MODULES[activation]()]
-        self.network = torch.nn.Sequential(*layers)
+        self.register_buffer("reference", torch.tensor(reference))
+        self.network = network
 
     def forward(self, positions: Tensor) -> Tensor:
         frames = positions.reshape(-1, self.n_atoms, 3).to(self.reference.dtype)
@@ -63,13 +62,40 @@ class EncoderModule(torch.nn.Module):
         return self.network(frames.flatten(1)).to(positions.dtype)
 
 
-def write_module(encoder: Encoder, path: Path, metadata: dict[str, Any]) -> None:
-    """Write an encoder as TorchScript; see `write_script`."""
-    write_script(EncoderModule(encoder), path, metadata)
+class EncoderModule(AlignedModule):
+    """An encoder as `AlignedModule`."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        layers: list[torch.nn.Module] = []
+        for w, b, activation in zip(encoder.weights, encoder.biases, encoder.activations, strict=True):
+            linear = torch.nn.Linear(w.shape[1], w.shape[0], dtype=torch.float64)
+            linear.weight = torch.nn.Parameter(torch.tensor(w), requires_grad=False)
+            linear.bias = torch.nn.Parameter(torch.tensor(b), requires_grad=False)
+            layers += [linear, *_MODULES[activation]()]
+        super().__init__(torch.nn.Sequential(*layers), encoder.reference, encoder.n_atoms)
+
+
+class FunctionModule(torch.nn.Module):
+    """A Python function of positions, shape (F, n_atoms, 3) [nm], as a module; (F,) becomes (F, 1)."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, positions: Tensor) -> Tensor:
+        xi = self.function(positions)
+        return xi[:, None] if isinstance(xi, Tensor) and xi.ndim == 1 else xi
 
 
 def write_script(module: torch.nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a module as TorchScript that plain `torch.jit.load` reads; metadata goes inside.
+    """Write a module as TorchScript that plain `torch.jit.load` reads; metadata goes inside."""
+    content = script_content(module, metadata)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def script_content(module: torch.nn.Module, metadata: dict[str, Any]) -> bytes:
+    """The file that `write_script` writes.
 
     Saved through memory, because torch writes the name of the file into the archive.
     """
@@ -77,8 +103,7 @@ def write_script(module: torch.nn.Module, path: Path, metadata: dict[str, Any]) 
     with _quiet():
         script = torch.jit.script(module.eval())
         torch.jit.save(script, buffer, _extra_files={METADATA_NAME: json.dumps(metadata)})
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 class FlatModule(torch.nn.Module):
@@ -144,7 +169,7 @@ def read_module(
 
 
 def module_arrays(module: torch.jit.ScriptModule) -> dict[str, NDArray[Any]]:
-    """Reference, weights and biases of a module that `write_module` wrote, named as in the plain file.
+    """Reference, weights and biases of a scripted `EncoderModule`, named as in the plain file.
 
     Raises:
         CVError: when they are not there.

@@ -28,7 +28,7 @@ from aecv.ground.arrays import IntArray
 from aecv.ground.errors import CVError, StoreError, suggestion
 from aecv.ground.files import read_json
 from aecv.ground.layers import load_toml
-from aecv.models.inputs.plain_modules import FORMULAS
+from aecv.models.inputs.internal_module import FORMULAS
 from aecv.molecules.selection import select_atoms
 
 _N_ATOMS = {"distance": 2, "angle": 3, "dihedral": 4, "sin_dihedral": 4, "cos_dihedral": 4}

@@ -14,7 +14,6 @@ from openmm import unit
 from aecv.ground.arrays import FloatArray
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.torchscript import evaluate_with_gradient
-from aecv.numerics.extended_abf import step_kernels
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.geometry.spanning_tree import SpanningTree
 from aecv.numerics.geometry.whole import make_frame_whole
@@ -33,16 +32,11 @@ class BiasForce(LambdaDynamics):
     """
 
     def __init__(self, cv: CV, extended: ExtendedVariable) -> None:
-        if cv.encoder is not None:
-            super().__init__(cv, extended, step_kernels.encoder_memory(cv.encoder, extended))
-            self._kernel = step_kernels.encoder_step
-            self._why = "the CV's atoms have no unique rotation onto the reference, or the network gave NaN"
-        elif cv.internal is not None:
-            super().__init__(cv, extended, step_kernels.internal_memory(cv.internal, extended))
-            self._kernel = step_kernels.internal_step
-            self._why = "atoms of an angle or dihedral lie on a line, or two atoms coincide"
+        compiled = cv.map.step(extended)
+        super().__init__(cv, extended, None if compiled is None else compiled.memory)
+        if compiled is not None:
+            self._kernel, self._why = compiled.kernel, compiled.why
         else:
-            super().__init__(cv, extended)
             logger.warning(
                 "CV: %s is not one that a compiled kernel knows; it runs through autograd, about ten times "
                 "slower",

@@ -5,7 +5,7 @@ import numpy as np
 from aecv.ground.errors import SimulationError
 from aecv.ground.grid import Grid
 from aecv.ground.units import thermal_energy
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState

@@ -26,6 +26,7 @@ from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, ExplosionError, SettingsError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.subject import Form
 from aecv.results.formats.colvar import read_colvar
 from aecv.sampling.dynamics import segments as dynamics
@@ -147,11 +148,12 @@ class PlumedEngine:
         self._archive = DRRArchive(state_template(self.input), extended.grid)
         self._frozen: FloatArray | None = None
         self._is_verified = False
+        is_internal = isinstance(cv.map.kernel, InternalCoordinates)
         logger.debug(
             "engine plumed: PLUMED %s computes the CV by %s; lambda's noise comes from the run's seed, since "
             "DRR would begin its own anew in every segment",
             kernel.version,
-            "its own coordinates" if cv.internal is not None else f"the form '{self._form}'",
+            "its own coordinates" if is_internal else f"the form '{self._form}'",
         )
 
     def run(self, job: SegmentJob) -> SegmentResult:

@@ -4,10 +4,11 @@ import math
 from pathlib import Path
 
 from aecv.ground.errors import CVError
+from aecv.models.cvs.biasing import require_script
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.plain_cv import require_script
-from aecv.models.cvs.torchscript import write_flat_module, write_module
+from aecv.models.cvs.torchscript import write_flat_module
 from aecv.molecules.bonds import Images
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.plumed_cv import cv_blocks
 from aecv.results.exports.reference_pdb import LARGEST_SERIAL, reference_pdb
 from aecv.results.exports.subject import UNNAMED, ExportedCV, Form
@@ -27,7 +28,7 @@ def choose_form(cv: CV, kernel: Kernel) -> Form:
         CVError: when there is none.
     """
     require_script(cv, engine="plumed")
-    if cv.internal is not None:
+    if isinstance(cv.map.kernel, InternalCoordinates):
         _check_dihedrals(cv)
         return "plain"
     if any(cv.periodic):
@@ -36,7 +37,7 @@ def choose_form(cv: CV, kernel: Kernel) -> Form:
             "components; use another engine (--engine native)"
         )
     fits_pdb = int(cv.atom_indices.max()) < LARGEST_SERIAL
-    if cv.encoder is not None and (fits_pdb or not cv.encoder.is_aligned):
+    if cv.map.kernel is not None and (fits_pdb or cv.map.reference is None):
         return "ann" if "ANN" in kernel.actions else "plain"
     if "PYTORCH_MODEL" in kernel.actions:
         return "pytorch"
@@ -61,7 +62,7 @@ def write_cv(
     """
     exported = ExportedCV(
         title=str(cv.source),
-        kernel=cv.encoder if cv.encoder is not None else cv.internal,
+        kernel=cv.map.kernel,
         n_components=cv.n_components,
         atom_indices=cv.atom_indices,
         atom_names=(UNNAMED,) * cv.n_atoms,
@@ -70,12 +71,9 @@ def write_cv(
         paths=() if images is None else tuple(map(tuple, images.cv_tree.paths)),
     )
     if form == "pytorch":
-        if cv.encoder is not None:  # from its numbers: a cv.pt that came with them may be another program
-            write_module(cv.encoder, folder / MODEL, {})
-        else:
-            write_flat_module(cv.module, cv.n_atoms, folder / MODEL)
-    elif cv.encoder is not None and cv.encoder.is_aligned:
-        text = reference_pdb(cv.encoder.reference, exported.serials, exported.atom_names)
+        write_flat_module(cv.map.to_script(), cv.n_atoms, folder / MODEL)
+    elif cv.map.reference is not None:
+        text = reference_pdb(cv.map.reference, exported.serials, exported.atom_names)
         (folder / REFERENCE).write_text(text, encoding="utf-8")
     block = cv_blocks(exported, form)
     for name in (MODEL, REFERENCE):

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError, ExplosionError, SimulationError
+from aecv.models.cvs.biasing import require_script
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.plain_cv import require_script
 from aecv.models.cvs.spring import script_springs
 from aecv.models.cvs.torchscript import module_dtype
 from aecv.numerics.extended_abf.abf import ExtendedVariable
@@ -34,7 +34,7 @@ def check_cv(cv: CV) -> None:
     """Refuse what TorchForce cannot have as TorchScript; PythonTorchForce takes everything.
 
     Raises:
-        CVError: see `plain_cv.require_script`. SimulationError: when openmm-torch cannot be loaded.
+        CVError: see `biasing.require_script`. SimulationError: when openmm-torch cannot be loaded.
     """
     if not _has_callback(_plugin()):
         require_script(cv, engine="torchforce")

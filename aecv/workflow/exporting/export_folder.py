@@ -8,7 +8,8 @@ from typing import Literal, get_args
 from aecv.ground.errors import CVError
 from aecv.ground.files import new_folder, write_text
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.cv_files import export_cv
+from aecv.models.cvs.cv_files import write_cv
+from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.colvars_input import LengthUnit, check_offered, colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.readme import colvars_readme, plumed_readme
@@ -92,7 +93,7 @@ def export(
         texts["colvars.in"] = colvars_input(cv, plan, form, length=length)
         if form == "ann":
             texts |= weight_files(cv.network(form))
-    has_module = form == "pytorch" and source.cv.internal is None
+    has_module = form == "pytorch" and not isinstance(cv.kernel, InternalCoordinates)
     files = [*texts, *(["cv.pt"] if has_module else [])]
     if target == "plumed":
         timestep = source.settings.dynamics.timestep_ps
@@ -118,7 +119,7 @@ def _subject(source: Source) -> ExportedCV:
         names = [AtomName(atom.name, atom.residue.name, atom.residue.resSeq, _symbol(atom)) for atom in atoms]
     return ExportedCV(
         title=source.title,
-        kernel=cv.encoder if cv.encoder is not None else cv.internal,
+        kernel=cv.map.kernel,
         n_components=cv.n_components,
         atom_indices=cv.atom_indices,
         atom_names=tuple(names),
@@ -150,18 +151,9 @@ def _bias(source: Source, kind: BiasKind) -> ExportedBias:
 
 def _write_module(cv: CV, path: Path) -> None:
     """cv.pt: the file itself, or the network as one where only its plain files are there."""
-    if cv.module_path is not None:
-        path.write_bytes(cv.module_path.read_bytes())
+    if cv.map.path is not None:
+        path.write_bytes(cv.map.path.read_bytes())
         return
-    if cv.encoder is None:
-        raise CVError(f"CV {cv.source}: has neither a cv.pt nor weights, there is nothing to export")
     with TemporaryDirectory() as folder:
-        export_cv(
-            cv.encoder,
-            Path(folder),
-            atom_indices=cv.atom_indices,
-            cv_range=cv.cv_range,
-            system=cv.system,
-            system_hash=cv.system_hash,
-        )
+        write_cv(cv, Path(folder), system=cv.system, system_hash=cv.system_hash)
         path.write_bytes((Path(folder) / path.name).read_bytes())

@@ -108,8 +108,8 @@ def _load(path: Path) -> CV:
 
 
 def _of_cv(cv: CV, folder: Path | None, system: str | Path | None) -> Source:
-    if cv.function is not None:
-        raise CVError((_FUNCTION if cv.module_path is None else _FOREIGN).format(cv=cv.source))
+    if cv.map.in_python:
+        raise CVError((_FUNCTION if cv.map.path is None else _FOREIGN).format(cv=cv.source))
     settings = _settings(None if folder is None else folder.parent, system, cv.system)
     if system is not None:
         _check_named(system, cv, settings)

@@ -92,7 +92,7 @@ class Weights:
                 raise SamplingError(f"{self.path}: needs a file, {why_no_file(self.path)}")
             said["weights"] = sha256(self.path)
         else:
-            from aecv.models.cvs.cv import array_hash
+            from aecv.models.cvs.description import array_hash
 
             said["weights"] = array_hash(np.asarray(self.source, dtype=float))
         # nothing more for a plain file of weights: runs that began with one go on

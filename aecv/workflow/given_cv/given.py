@@ -11,7 +11,7 @@ from aecv.ground.files import is_file
 from aecv.models.cvs.archive import metadata_inside
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.models.inputs.features import read_features
 from aecv.molecules.selection import select_atoms
 from aecv.molecules.subject import Subject

@@ -36,7 +36,7 @@ def check_same_system(cv: CV, system: Subject) -> None:
     if not cv.system or cv.system_hash == system.spec.hash:
         return
     is_other = cv.system != system.spec.name
-    if is_other and knows_place(cv):
+    if is_other and cv.map.knows_place:
         raise CVError(
             f"CV: {cv.source} was learned on '{cv.system}', this is '{system.spec.name}'; it takes positions "
             "without superposing them, so nothing shows that they mean the same here. Learn one on this "
@@ -51,13 +51,6 @@ def check_same_system(cv: CV, system: Subject) -> None:
     )  # fmt: skip
 
 
-def knows_place(cv: CV) -> bool:
-    """Whether a CV of aecv depends on where a molecule is and how it is turned."""
-    if cv.internal is not None:
-        return "coordinate" in cv.internal.kinds
-    return cv.encoder is not None and not cv.encoder.is_aligned
-
-
 def atom_names(cv: CV, system: Subject) -> str:
     """The CV's atoms by residue and name, in its order: ACE1-CH3, ACE1-C."""
     atoms = [system.mdtraj_topology.atom(int(index)) for index in cv.atom_indices]
@@ -66,9 +59,9 @@ def atom_names(cv: CV, system: Subject) -> str:
 
 def _compare_bonds(cv: CV, system: Subject) -> str:
     """What the comparison of reference and structure says, in words; a CVError where they are other atoms."""
-    if cv.encoder is None or not cv.encoder.is_aligned:
+    if cv.map.reference is None:
         return "it has no reference structure to compare with this one"
-    reference = _distances(cv.encoder.reference)
+    reference = _distances(cv.map.reference)
     here = _distances(system.positions[cv.atom_indices])
     first, second = np.nonzero(np.triu(reference < BOND_NM, k=1))
     change = np.abs(here - reference)[first, second]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aecv.models.cvs.cv import CV
+from aecv.models.cvs.internal_map import InternalMap
 from aecv.models.cvs.spring import SpringModule, script_springs
 from aecv.numerics.kernels.internal import InternalCoordinates
 
@@ -17,17 +18,14 @@ def torsion_and_distance() -> CV:
     """A dihedral of atoms 0 to 3, periodic, and the distance of atoms 0 and 3, which is not."""
     return CV(
         source="mixed",
-        encoder=None,
-        module_path=None,
-        internal=InternalCoordinates(
-            kinds=("dihedral", "distance"), atoms=((0, 1, 2, 3), (0, 3)), axes=(None, None), n_atoms=4
+        map=InternalMap(
+            internal=InternalCoordinates(
+                kinds=("dihedral", "distance"), atoms=((0, 1, 2, 3), (0, 3)), axes=(None, None), n_atoms=4
+            )
         ),
         atom_indices=np.arange(4),
         cv_range=np.array([[-math.pi, math.pi], [0.1, 1.0]]),
         periodic=(True, False),
-        system="",
-        system_hash="",
-        n_components=2,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from aecv.ground.errors import ExplosionError
 from aecv.ground.grid import Grid
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.sampling.dynamics import segments as dynamics

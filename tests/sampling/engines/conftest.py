@@ -15,7 +15,7 @@ from aecv.ground.errors import SettingsError
 from aecv.ground.grid import Grid
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv, load_cv
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, ExtendedVariable, couple
 from aecv.numerics.kernels.encoder import Encoder, encode

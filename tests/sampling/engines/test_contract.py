@@ -17,8 +17,9 @@ from openmm import unit
 from aecv.ground.errors import CVError, SimulationError
 from aecv.ground.grid import Grid
 from aecv.models.cvs.cv import shortest
-from aecv.models.cvs.cv_files import export_cv, load_cv
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.cv_files import export_cv
+from aecv.models.cvs.encoder_map import EncoderMap
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators
 from aecv.numerics.kernels.encoder import Encoder
@@ -83,7 +84,7 @@ def test_forces_in_the_context_are_the_derivative_of_its_energy(setting: Bench, 
     start = engine.run(job(setting, n_steps=20, frame_steps=10)).state
     context, group = context_with_bias(engine, start, tmp_path)
     # PLUMED computes a TorchScript in single precision: digits of the energy for a step of 1e-3 nm
-    is_single = setting.engine_name == "plumed" and setting.cv.encoder is None and setting.cv.internal is None
+    is_single = setting.engine_name == "plumed" and not setting.cv.is_compiled
     step, rtol = (1e-3, 5e-3) if is_single else (1e-6, 1e-6)
 
     def bias_at(positions: np.ndarray) -> openmm.State:
@@ -233,8 +234,8 @@ def test_a_known_mean_force_is_recovered(engine_name: str) -> None:
 
 
 def test_a_kernel_that_differs_from_its_pt_is_refused(learned: Bench, tmp_path: Any) -> None:
-    encoder, cv = learned.cv.encoder, learned.cv
-    assert encoder is not None
+    cv, encoder = learned.cv, learned.cv.map.kernel
+    assert isinstance(encoder, Encoder)
     changed = Encoder(
         reference=encoder.reference,
         weights=(encoder.weights[0], encoder.weights[1] * (1 + 1e-6)),
@@ -243,7 +244,7 @@ def test_a_kernel_that_differs_from_its_pt_is_refused(learned: Bench, tmp_path: 
     export_cv(
         changed, tmp_path, atom_indices=cv.atom_indices, cv_range=cv.cv_range, system="ala2", system_hash=""
     )
-    mixed = replace(load_cv(cv.source), module_path=tmp_path / "cv.pt")
+    mixed = replace(cv, map=EncoderMap(encoder=encoder, path=tmp_path / "cv.pt"))
     with pytest.raises(CVError, match=r"kernel and TorchScript .* differ by 1\.\de-06"):
         learned.engine(mixed)
 

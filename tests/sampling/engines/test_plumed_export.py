@@ -11,7 +11,7 @@ import pytest
 
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import MolecularSystem, build
 from aecv.workflow.exporting.export_folder import export

@@ -17,7 +17,7 @@ from aecv.ground.errors import CVError, SettingsError, SimulationError
 from aecv.ground.grid import Grid
 from aecv.ground.settings import BarostatSettings
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.models.cvs.torchscript import write_flat_module
 from aecv.numerics.extended_abf.abf import ExtendedVariable, couple
 from aecv.numerics.kernels import encoder_kernels as kernels

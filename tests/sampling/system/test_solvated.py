@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aecv.ground.errors import CVError, MolecularSystemError, SamplingError
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.dynamics.jobs import SegmentJob, SegmentSeed, WalkerState
 from aecv.sampling.processes.recipe import EngineRecipe

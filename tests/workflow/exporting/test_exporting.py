@@ -16,7 +16,7 @@ from aecv.ground.errors import CVError, MolecularSystemError, StoreError
 from aecv.ground.files import write_json
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import export_cv, load_cv
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import Encoder

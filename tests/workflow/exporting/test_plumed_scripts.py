@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aecv.models.cvs.cv_files import load_cv
+from aecv.models.cvs.encoder_map import EncoderMap
 from tests.results.exports.plumed_reader import evaluate
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -57,10 +58,10 @@ def test_inputs_are_what_the_exporter_writes(system, tmp_path):
 def test_inputs_give_the_cv(name, allowed):
     cv = load_cv(SCRIPTS / Path(name).parent / "cv.json")
     rng = np.random.default_rng(0)
-    assert cv.encoder is not None
+    assert isinstance(cv.map, EncoderMap)
     frames = np.zeros((100, cv.atom_indices.max() + 1, 3))
-    start = cv.encoder.reference if cv.encoder.is_aligned else np.zeros((1, 3))
-    spread = 0.02 if cv.encoder.is_aligned else 0.5
+    start = cv.map.encoder.reference if cv.map.encoder.is_aligned else np.zeros((1, 3))
+    spread = 0.02 if cv.map.encoder.is_aligned else 0.5
     frames[:, cv.atom_indices] = start + spread * rng.standard_normal((100, cv.n_atoms, 3))
     values = evaluate(SCRIPTS / name, frames)
     xi = np.stack([values[f"xi_{c + 1}"] for c in range(cv.n_components)], axis=1)

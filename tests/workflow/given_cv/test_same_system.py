@@ -9,7 +9,8 @@ import pytest
 
 from aecv.ground.errors import CVError
 from aecv.models.cvs.cv import CV
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.encoder_map import EncoderMap
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.kernels.encoder import NO_REFERENCE, Encoder
 from aecv.sampling.system.molecular_system import MolecularSystem, build
@@ -33,10 +34,13 @@ def learned(ala2: MolecularSystem) -> CV:
 def made(reference: np.ndarray, atoms: np.ndarray, *, system: str, system_hash: str) -> CV:
     weights = np.random.default_rng(0).normal(size=(1, 3 * len(atoms)))
     return CV(
-        source="made", encoder=Encoder(reference=reference, weights=(weights,), biases=(np.zeros(1),)),
-        module_path=None, atom_indices=atoms, cv_range=np.array([[-1.0, 1.0]]), system=system,
-        system_hash=system_hash, n_components=1,
-    )  # fmt: skip
+        source="made",
+        map=EncoderMap(encoder=Encoder(reference=reference, weights=(weights,), biases=(np.zeros(1),))),
+        atom_indices=atoms,
+        cv_range=np.array([[-1.0, 1.0]]),
+        system=system,
+        system_hash=system_hash,
+    )
 
 
 def copy_of(name: str, folder: Path) -> Path:

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from aecv.commands.cli import main
-from aecv.models.cvs.plain_cv import observable_cv, write_cv
+from aecv.models.cvs.cv_files import write_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.processes.dask_workers import DaskWorkers
 from aecv.sampling.system.molecular_system import build

@@ -10,7 +10,8 @@ from aecv.ground.errors import CVError, SamplingError, StoreError
 from aecv.ground.files import read_json
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.encoder_map import EncoderMap
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.frames.input_frames import FrameFiles
@@ -98,11 +99,12 @@ def test_too_few_effective_frames_leave_nothing(frames: Path, tmp_path: Path) ->
 
 def mixed(cv: CV) -> CV:
     """The same CV in other components: y = A x + b."""
-    assert cv.encoder is not None
+    assert isinstance(cv.map, EncoderMap)
     matrix, shift = np.array([[2.0, 0.5], [-0.3, 1.0]]), np.array([0.7, -3.0])
-    weights, biases = list(cv.encoder.weights), list(cv.encoder.biases)
+    weights, biases = list(cv.map.encoder.weights), list(cv.map.encoder.biases)
     weights[-1], biases[-1] = matrix @ weights[-1], matrix @ biases[-1] + shift
-    return replace(cv, encoder=replace(cv.encoder, weights=tuple(weights), biases=tuple(biases)))
+    encoder = replace(cv.map.encoder, weights=tuple(weights), biases=tuple(biases))
+    return replace(cv, map=EncoderMap(encoder=encoder))
 
 
 def test_an_affine_function_scores_one(small_run: Path) -> None:
@@ -144,9 +146,10 @@ def test_angles_count_as_points_on_a_circle() -> None:
 
 def test_a_cv_of_another_system_is_not_scored_in_a_run(small_run: Path) -> None:
     cv = load_cv(small_run / "iteration_00")
-    assert cv.encoder is not None
-    reference = cv.encoder.reference[::-1].copy()  # other bonds
-    other = replace(cv, system_hash="other", encoder=replace(cv.encoder, reference=reference))
+    assert isinstance(cv.map, EncoderMap)
+    reference = cv.map.encoder.reference[::-1].copy()  # other bonds
+    moved = EncoderMap(encoder=replace(cv.map.encoder, reference=reference))
+    other = replace(cv, system_hash="other", map=moved)
     with pytest.raises(CVError, match="was learned on other atoms"):
         score_in_run(other, cv, small_run)
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from aecv.ground.errors import CVError
+from aecv.models.cvs.biasing import behaviour, with_range
 from aecv.models.cvs.cv import CV, compare_with_torchscript
-from aecv.models.cvs.cv_files import load_cv
-from aecv.models.cvs.plain_cv import behaviour, observable_cv, with_range, write_cv
+from aecv.models.cvs.cv_files import load_cv, write_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.models.cvs.verification import compare_with_differences, difference_tolerance
 from aecv.molecules.observables.observable_set import ObservableSet
 
@@ -191,7 +192,7 @@ def test_internal_coordinates_are_written_and_read(tmp_path: Path) -> None:
             assert again.is_compiled
             assert (again.system, again.system_hash) == ("box", "abc")
             assert compare_with_torchscript(again, frames) < 1e-11
-    with pytest.raises(CVError, match="needs internal coordinates with a range"):
+    with pytest.raises(CVError, match=r"the range needs \(1, 2\) numbers"):
         write_cv(observable_cv(OBSERVABLES, ("end",)), tmp_path, system="box", system_hash="abc")
 
 
@@ -247,7 +248,7 @@ def test_functions_are_told_apart_by_what_they_do() -> None:
     assert found(half_forgotten) != distance
 
 
-def test_plain_cvs_travel_to_other_processes() -> None:
+def test_cvs_that_were_not_learned_travel_to_other_processes() -> None:
     for cv in (observable_cv(OBSERVABLES, ("phi",)), CV.from_function(radius, [0, 1, 2, 3])):
         cv.module  # noqa: B018  made before, and left behind
         frames = FRAMES[:, : cv.n_atoms]

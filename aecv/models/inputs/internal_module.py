@@ -1,4 +1,4 @@
-"""Collective variables that were not learned, as torch modules: internal coordinates, and any function."""
+"""Internal coordinates as a torch module."""
 
 from collections.abc import Callable
 
@@ -47,18 +47,6 @@ class _Coordinate(torch.nn.Module):
         if self.kind == "angle":
             return _angle(points[:, 0], points[:, 1], points[:, 2])
         return _dihedral(points[:, 0], points[:, 1], points[:, 2], points[:, 3])
-
-
-class FunctionModule(torch.nn.Module):
-    """A Python function of positions, shape (F, n_atoms, 3) [nm], as a module; (F,) becomes (F, 1)."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, positions: Tensor) -> Tensor:
-        xi = self.function(positions)
-        return xi[:, None] if isinstance(xi, Tensor) and xi.ndim == 1 else xi
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from aecv.ground.errors import CVError, SimulationError
 from aecv.models.cvs.cv import CV, shortest
-from aecv.models.cvs.plain_cv import observable_cv
+from aecv.models.cvs.observable_cv import observable_cv
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf import step_kernels
 from aecv.numerics.extended_abf.kernel_memory import FORCES, part
