@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from aecv.commands.command import Command, say
+from aecv.results.exports.targets import TARGETS
 
 
 @click.command(cls=Command)
@@ -13,7 +14,7 @@ from aecv.commands.command import Command, say
 @click.option(
     "--to",
     "target",
-    type=click.Choice(["plumed", "colvars"]),
+    type=click.Choice(list(TARGETS)),
     default="plumed",
     show_default=True,
     help="The program that reads the input.",

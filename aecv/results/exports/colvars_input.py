@@ -8,20 +8,20 @@ src/colvarcomp_neuralnetwork.cpp, src/colvarcomp_combination.cpp: components ins
 their names, and the input files are read by whitespace, a row per output.
 """
 
-from typing import Literal
-
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.numerics.kernels.network import ELU, IDENTITY, RELU, SIGMOID, TANH
+from aecv.results.exports.readme import colvars_readme
 from aecv.results.exports.subject import BIASES as ALL_BIASES
 from aecv.results.exports.subject import FORMS as ALL_FORMS
 from aecv.results.exports.subject import (
     BiasKind,
     ExportedBias,
     ExportedCV,
+    ExportOptions,
     Form,
     check_word,
     hidden_activations,
@@ -31,7 +31,6 @@ from aecv.results.exports.subject import (
     tau_ps,
 )
 
-LengthUnit = Literal["nm", "angstrom"]
 LENGTHS: dict[str, float] = {"nm": 1.0, "angstrom": 10.0}
 """Length units of the engines per nm: GROMACS counts in nm, NAMD and LAMMPS (units real) in Angstrom."""
 FORMS: tuple[Form, ...] = ("pytorch", "ann")
@@ -41,29 +40,39 @@ _ACTIVATIONS = {TANH: "tanh", IDENTITY: "linear", SIGMOID: "sigmoid", ELU: "elu"
 _AXES = ("(1.0, 0.0, 0.0)", "(0.0, 1.0, 0.0)", "(0.0, 0.0, 1.0)")
 
 
-def check_offered(form: str, bias: str) -> None:
-    """Refuse what is PLUMED's alone, and what is no word of either.
+def check_offered(bias: BiasKind, options: ExportOptions) -> None:
+    """Refuse what is PLUMED's alone, and what is no word of either; see `targets.Exporter`.
 
     Raises:
         CVError: then.
     """
-    for what, word, taken, known in (("form", form, FORMS, ALL_FORMS), ("bias", bias, BIASES, ALL_BIASES)):
+    words = (("form", options.form, FORMS, ALL_FORMS), ("bias", bias, BIASES, ALL_BIASES))
+    for what, word, taken, known in words:
         if word in known and word not in taken:
             raise CVError(
                 f"export: Colvars takes {' or '.join(taken)} as {what}, got '{word}', which is for PLUMED"
             )
         check_word(f"{what} for Colvars", word, taken)
+    check_word("length unit", options.length, tuple(LENGTHS))
 
 
-def colvars_input(cv: ExportedCV, bias: ExportedBias, form: Form, *, length: LengthUnit) -> str:
+def input_texts(cv: ExportedCV, bias: ExportedBias, options: ExportOptions) -> dict[str, str]:
+    """See `targets.Exporter`."""
+    texts = {"colvars.in": colvars_input(cv, bias, options)}
+    if options.form == "ann":
+        texts |= weight_files(cv.network(options.form))
+    return texts | {"README.md": colvars_readme(cv, bias, options.form, options.listed(cv, texts))}
+
+
+def colvars_input(cv: ExportedCV, bias: ExportedBias, options: ExportOptions) -> str:
     """The text of colvars.in.
 
     Raises:
         CVError: for a form or a bias that Colvars does not have, or internal coordinates.
         GridError: when the grid of the bias is not that of the CV.
     """
-    check_offered(form, bias.kind)
-    check_word("length unit", length, tuple(LENGTHS))
+    check_offered(bias.kind, options)
+    form, length = options.form, options.length
     if isinstance(cv.kernel, InternalCoordinates):
         raise CVError(
             f"export of {cv.title}: only networks are written for Colvars; its own dihedral, angle and "

@@ -1,9 +1,21 @@
 """A whole PLUMED input: what it is, the CV, the bias."""
 
+from aecv.ground.errors import CVError
 from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.results.exports.plumed_bias import bias_blocks
 from aecv.results.exports.plumed_cv import cv_blocks
-from aecv.results.exports.subject import BIASES, FORMS, ExportedBias, ExportedCV, Form, check_word
+from aecv.results.exports.readme import plumed_readme
+from aecv.results.exports.reference_pdb import reference_pdb
+from aecv.results.exports.subject import (
+    BIASES,
+    FORMS,
+    BiasKind,
+    ExportedBias,
+    ExportedCV,
+    ExportOptions,
+    Form,
+    check_word,
+)
 
 NEEDS = {
     "pytorch": "PLUMED 2.9 or newer with the module pytorch (libtorch)",
@@ -13,6 +25,24 @@ NEEDS = {
     "opes": "module opes",
 }
 """What a form or a bias asks of PLUMED."""
+
+
+def check_offered(bias: BiasKind, options: ExportOptions) -> None:
+    """See `targets.Exporter`."""
+    if options.length != "nm":
+        raise CVError(
+            f"export: length '{options.length}' is for Colvars; leave --length out for plumed, whose input "
+            "is in nm"
+        )
+
+
+def input_texts(cv: ExportedCV, bias: ExportedBias, options: ExportOptions) -> dict[str, str]:
+    """See `targets.Exporter`."""
+    texts = {"plumed.dat": plumed_input(cv, bias, options.form)}
+    if len(cv.reference):
+        texts["reference.pdb"] = reference_pdb(cv.reference, cv.serials, cv.atom_names)
+    files = options.listed(cv, texts)
+    return texts | {"README.md": plumed_readme(cv, bias, options, files, needs(cv, bias, options.form))}
 
 
 def plumed_input(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
@@ -37,12 +67,12 @@ def plumed_input(cv: ExportedCV, bias: ExportedBias, form: Form) -> str:
 
 def needs(cv: ExportedCV, bias: ExportedBias, form: Form) -> list[str]:
     """What PLUMED has to have, in words."""
-    words = [NEEDS["plain" if is_plain(cv) else form]]
+    words = [NEEDS["plain" if is_internal(cv) else form]]
     if bias.kind in NEEDS:
         words.append(NEEDS[bias.kind])
     return words
 
 
-def is_plain(cv: ExportedCV) -> bool:
+def is_internal(cv: ExportedCV) -> bool:
     """Whether no network is needed: internal coordinates."""
     return isinstance(cv.kernel, InternalCoordinates)

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from aecv.results.exports.plumed_input import needs
-from aecv.results.exports.subject import ExportedBias, ExportedCV, Form, short
+from aecv.results.exports.subject import ExportedBias, ExportedCV, ExportOptions, Form, short
 
 FILES = {
     "plumed.dat": "the input; comments explain each block",
@@ -14,18 +13,18 @@ FILES = {
 
 
 def plumed_readme(
-    cv: ExportedCV, bias: ExportedBias, form: Form, files: Sequence[str], timestep_ps: float
+    cv: ExportedCV, bias: ExportedBias, options: ExportOptions, files: Sequence[str], needs: Sequence[str]
 ) -> str:
     """README.md of a PLUMED folder."""
     return f"""# {cv.title}, for PLUMED
 
-Written by aecv. Form: {form}; bias: {bias.kind}.
-Needs {", and the ".join(needs(cv, bias, form))}.
+Written by aecv. Form: {options.form}; bias: {bias.kind}.
+Needs {", and the ".join(needs)}.
 
-{_table(files)}
+{files_table(files)}
 
 Run in this folder, or copy its files to where the simulation runs. Units are nm, ps and kJ/mol; the
-temperature should be {short(bias.temperature_k)} K. {_atoms(cv)}
+temperature should be {short(bias.temperature_k)} K. {atoms_line(cv)}
 
 ## OpenMM
 
@@ -53,9 +52,9 @@ in `PLUMED_KERNEL`):
 `plumed driver` evaluates the CV on a trajectory; take an export without bias (`--bias none`) for that:
 
     plumed driver --plumed plumed.dat --mf_dcd frames.dcd \\
-      --timestep {short(timestep_ps)} --trajectory-stride {bias.print_steps}
+      --timestep {short(options.timestep_ps)} --trajectory-stride {bias.print_steps}
 
-COLVAR then holds {", ".join(cv.labels)}, as `aecv.load_cv(...)` gives them{_precision(form)}.
+COLVAR then holds {", ".join(cv.labels)}, as `aecv.load_cv(...)` gives them{_precision(options.form)}.
 """
 
 
@@ -66,9 +65,9 @@ def colvars_readme(cv: ExportedCV, bias: ExportedBias, form: Form, files: Sequen
 Written by aecv. Form: {form}; bias: {bias.kind}. **Not tested**: no engine with Colvars was at hand;
 compare xi on a few frames with `aecv.load_cv(...)` before a run.
 
-{_table(files)}
+{files_table(files)}
 
-{_atoms(cv)}
+{atoms_line(cv)}
 
 - GROMACS 2024 or newer: in the .mdp file `colvars-active = yes` and `colvars-configfile = colvars.in`.
 - NAMD: `colvars on` and `colvarsConfig colvars.in`.
@@ -76,12 +75,14 @@ compare xi on a few frames with `aecv.load_cv(...)` before a run.
 """
 
 
-def _table(files: Sequence[str]) -> str:
+def files_table(files: Sequence[str]) -> str:
+    """The files of a folder and what they are, as a table of Markdown."""
     rows = [f"| `{name}` | {FILES.get(name, 'weights or biases of a layer')} |" for name in files]
     return "\n".join(["| file | what |", "|---|---|", *rows])
 
 
-def _atoms(cv: ExportedCV) -> str:
+def atoms_line(cv: ExportedCV) -> str:
+    """The atoms of a CV by number and name, in a sentence."""
     names = ", ".join(
         f"{serial} ({name.residue}{name.residue_number} {name.name})"
         for serial, name in zip(cv.serials, cv.atom_names, strict=True)

@@ -1,6 +1,6 @@
 """What an exported input is about: a collective variable of some atoms, and the bias along it."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,8 @@ Form = Literal["pytorch", "ann", "plain"]
 FORMS: tuple[Form, ...] = ("pytorch", "ann", "plain")
 BiasKind = Literal["drr", "metad", "opes", "none"]
 BIASES: tuple[BiasKind, ...] = ("drr", "metad", "opes", "none")
+
+LengthUnit = Literal["nm", "angstrom"]
 
 METAD_SIGMAS = 20
 """Widths of a metadynamics kernel in the range of the CV."""
@@ -162,6 +164,29 @@ class ExportedBias:
                     "along the whole period, or with the bias 'none'"
                 )
         return self.extended
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How a CV is written.
+
+    Attributes:
+        form: of a learned CV.
+        length: unit of length of the engine.
+        timestep_ps: of the simulation.
+    """
+
+    form: Form
+    length: LengthUnit = "nm"
+    timestep_ps: float = 0.001
+
+    def has_module(self, cv: ExportedCV) -> bool:
+        """Whether the program reads the CV from cv.pt; internal coordinates are its own actions."""
+        return self.form == "pytorch" and not isinstance(cv.kernel, InternalCoordinates)
+
+    def listed(self, cv: ExportedCV, texts: Iterable[str]) -> list[str]:
+        """Names of all files but the README."""
+        return [*texts, *(["cv.pt"] if self.has_module(cv) else [])]
 
 
 def sigma(extended: ExtendedVariable) -> FloatArray:

@@ -1,19 +1,13 @@
 """Writing a CV and the bias along it as an input for PLUMED or Colvars: a folder that runs as it is."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
 
-from aecv.ground.errors import CVError
 from aecv.ground.files import new_folder, write_text
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import write_cv
-from aecv.numerics.kernels.internal import InternalCoordinates
-from aecv.results.exports.colvars_input import LengthUnit, check_offered, colvars_input, weight_files
-from aecv.results.exports.plumed_input import plumed_input
-from aecv.results.exports.readme import colvars_readme, plumed_readme
-from aecv.results.exports.reference_pdb import reference_pdb
 from aecv.results.exports.subject import (
     BIASES,
     UNNAMED,
@@ -21,22 +15,22 @@ from aecv.results.exports.subject import (
     BiasKind,
     ExportedBias,
     ExportedCV,
+    ExportOptions,
     Form,
+    LengthUnit,
     check_word,
 )
+from aecv.results.exports.targets import TARGETS, exporter
 from aecv.workflow.exporting.export_source import Source, find_source
 
 logger = logging.getLogger(__name__)
-
-Target = Literal["plumed", "colvars"]
-TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 def export(
     run_or_cv: Path | str | CV,
     out: Path | str,
     *,
-    target: Target = "plumed",
+    target: str = "plumed",
     form: Form = "pytorch",
     bias: BiasKind = "drr",
     system: str | Path | None = None,
@@ -74,39 +68,21 @@ def export(
         >>> (folder / "plumed.dat").is_file()
         True
     """
-    check_word("target", target, TARGETS)
+    check_word("target", target, tuple(TARGETS))
     check_word("bias", bias, BIASES)
-    if target == "colvars":
-        check_offered(form, bias)
-    if target != "colvars" and length != "nm":
-        raise CVError(
-            f"export: length '{length}' is for Colvars; leave --length out for {target}, whose input is in nm"
-        )
+    writer, options = exporter(target), ExportOptions(form=form, length=length)
+    writer.check_offered(bias, options)
     source = find_source(run_or_cv, system=system)
-    cv, plan = _subject(source), _bias(source, bias)
-    texts: dict[str, str] = {}
-    if target == "plumed":
-        texts["plumed.dat"] = plumed_input(cv, plan, form)
-        if len(cv.reference):
-            texts["reference.pdb"] = reference_pdb(cv.reference, cv.serials, cv.atom_names)
-    else:
-        texts["colvars.in"] = colvars_input(cv, plan, form, length=length)
-        if form == "ann":
-            texts |= weight_files(cv.network(form))
-    has_module = form == "pytorch" and not isinstance(cv.kernel, InternalCoordinates)
-    files = [*texts, *(["cv.pt"] if has_module else [])]
-    if target == "plumed":
-        timestep = source.settings.dynamics.timestep_ps
-        texts["README.md"] = plumed_readme(cv, plan, form, files, timestep)
-    else:
-        texts["README.md"] = colvars_readme(cv, plan, form, files)
+    options = replace(options, timestep_ps=source.settings.dynamics.timestep_ps)
+    cv = _subject(source)
+    texts = writer.input_texts(cv, _bias(source, bias), options)
     out = Path(out)
     with new_folder(out) as folder:
-        if has_module:
+        if options.has_module(cv):
             _write_module(source.cv, folder / "cv.pt")
         for name, text in texts.items():
             write_text(folder / name, text)
-    logger.info("%s for %s in %s: %s", cv.title, target, out, ", ".join([*files, "README.md"]))
+    logger.info("%s for %s in %s: %s", cv.title, target, out, ", ".join(options.listed(cv, texts)))
     return out
 
 

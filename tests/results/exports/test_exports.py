@@ -17,7 +17,7 @@ from aecv.numerics.kernels.network import ACTIVATIONS, IDENTITY, SIGMOID, SOFTPL
 from aecv.results.exports.colvars_input import colvars_input, weight_files
 from aecv.results.exports.plumed_input import plumed_input
 from aecv.results.exports.reference_pdb import reference_pdb, rounded, written_reference
-from aecv.results.exports.subject import AtomName, ExportedBias, ExportedCV
+from aecv.results.exports.subject import AtomName, ExportedBias, ExportedCV, ExportOptions
 from tests.results.exports.plumed_reader import Action, evaluate, read_actions, read_pdb
 
 ATOMS = np.array([1, 4, 6, 8, 10, 14, 16, 18])
@@ -300,10 +300,10 @@ def test_programs_without_an_activation_refuse_it(tmp_path):
     )
     with pytest.raises(CVError, match="PLUMED's ANN has no sigmoid"):
         write(tmp_path, subject(sigmoid), "ann")
-    text = colvars_input(subject(sigmoid), plan("drr"), "ann", length="nm")
+    text = colvars_input(subject(sigmoid), plan("drr"), ExportOptions(form="ann"))
     assert "layer1_activation sigmoid" in text
     with pytest.raises(CVError, match=r"neuralNetwork has no softplus.*use the form 'pytorch'"):
-        colvars_input(subject(softplus), plan("drr"), "ann", length="nm")
+        colvars_input(subject(softplus), plan("drr"), ExportOptions(form="ann"))
 
 
 def test_colvars_reads_the_rows_of_the_network():
@@ -322,7 +322,9 @@ def test_colvars_reads_the_rows_of_the_network():
 
 
 def test_colvars_inputs_sort_by_name_in_the_order_of_the_network():
-    text = colvars_input(subject(network(structure())), plan("drr"), "ann", length="angstrom")
+    text = colvars_input(
+        subject(network(structure())), plan("drr"), ExportOptions(form="ann", length="angstrom")
+    )
     names = [line.split()[1] for line in text.splitlines() if line.strip().startswith("name input")]
     assert names[:24] == sorted(names[:24])
     assert len(names) == 48
@@ -336,7 +338,9 @@ def test_colvars_inputs_sort_by_name_in_the_order_of_the_network():
 
 
 def test_colvars_gets_the_extended_variable():
-    text = colvars_input(subject(network(structure())), plan("drr", sigma_bins=1.5), "pytorch", length="nm")
+    text = colvars_input(
+        subject(network(structure())), plan("drr", sigma_bins=1.5), ExportOptions(form="pytorch")
+    )
     values = dict(line.split(maxsplit=1) for line in text.splitlines() if len(line.split()) == 2)
     assert float(values["width"]) == pytest.approx(0.2)
     assert float(values["extendedFluctuation"]) == pytest.approx(0.3)
@@ -367,8 +371,8 @@ def test_errors_say_what_is_needed():
     with pytest.raises(
         CVError, match="Colvars takes pytorch or ann as form, got 'plain', which is for PLUMED"
     ):
-        colvars_input(cv, plan(), "plain", length="nm")
+        colvars_input(cv, plan(), ExportOptions(form="plain"))
     with pytest.raises(CVError, match="Colvars takes drr or none as bias, got 'opes', which is for PLUMED"):
-        colvars_input(cv, plan("opes"), "ann", length="nm")
+        colvars_input(cv, plan("opes"), ExportOptions(form="ann"))
     with pytest.raises(CVError, match="only networks are written for Colvars"):
-        colvars_input(torsion_cv(), plan(), "ann", length="nm")
+        colvars_input(torsion_cv(), plan(), ExportOptions(form="ann"))
