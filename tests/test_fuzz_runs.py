@@ -31,7 +31,7 @@ from aecv.workflow.run_folder.sampled import Sampled
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.stage_records import damages, read_stage
 from aecv.workflow.run_folder.timing import Timing
-from aecv.workflow.story.history import read_production, read_record, read_training
+from aecv.workflow.story.history import read_training
 from aecv.workflow.story.status import status
 from tests.test_fuzz import EFFORT, damaged, edited, problem_of, reads_or_says
 from tests.workflow import hand
@@ -58,12 +58,12 @@ COVERAGE = {"passages": [[0, 1], [2, 0]], "r_hat": {"phi": 1.1, "psi": None}, "g
 
 JSON: dict[str, tuple[Callable[[Path], Any], Any]] = {
     "record.json": (lambda path: IterationRecord.load(path.parent), RECORD),
-    "old/record.json": (read_record, RECORD),
+    "old/record.json": (lambda path: IterationRecord.load(path.parent, any_format=True), RECORD),
     "production.json": (lambda path: Production.load(path.parent), _fields(Production)),
-    "old/production.json": (lambda path: read_production(path.parent), _fields(Production)),
+    "old/production.json": (lambda path: Production.load(path.parent, any_format=True), _fields(Production)),
     "sampled.json": (lambda path: Sampled.load(path.parent), _fields(Sampled)),
     "starts.json": (
-        lambda path: StoredStarts.load(path.parent).names,
+        lambda path: StoredStarts.load(path.parent),
         {"n_starts": 2, "observables": {"phi": [1.0, None]}},
     ),
     "coverage.json": (lambda path: StoredCoverage.load(path.parent), COVERAGE),

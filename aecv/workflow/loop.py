@@ -52,9 +52,9 @@ from aecv.workflow.run_folder.cv_of_run import load_cv
 from aecv.workflow.run_folder.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.store import Place, RunDirectory, check_folder, write_summary
-from aecv.workflow.story.pictures import draw_run, scores
-from aecv.workflow.story.production_pictures import draw_production, remove_production_pictures
-from aecv.workflow.story.report import told_when_stopped, update_report
+from aecv.workflow.story.history import history_of
+from aecv.workflow.story.pictures import remove_production_pictures, tell
+from aecv.workflow.story.report import told_when_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,9 @@ class Outcome(Shown):
 
     def plot(self) -> Any:
         """A matplotlib Figure: the scores of the iterations, and what they have to reach."""
-        return scores(self.records, self.convergence)
+        from aecv.results.plots import score_history
+
+        return score_history(history_of(self.records, self.convergence))
 
     def __repr__(self) -> str:
         said = "; ".join(self.verdict.sentences)
@@ -238,12 +240,9 @@ class _Loop:
             verdict=outcome.verdict.as_dict(),
             production=None if produced is None else produced.as_dict(),
         )
-        draw_run(self._run, records, self._system)
-        if produced is not None:
-            draw_production(self._run, produced.folder, self._system)
-        else:
+        if produced is None:
             remove_production_pictures(self._run)
-        update_report(self._run.path, state)
+        tell(self._run, state)
         return outcome
 
     def _check_length(self) -> None:

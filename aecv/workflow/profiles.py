@@ -17,13 +17,14 @@ from aecv.models.cvs.cv import CV
 from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.numerics.statistics.intervals import Interval
 from aecv.results.formats.fes import write_fes
+from aecv.results.story.content import Landscape, Quantity
 from aecv.sampling.system.molecular_system import MolecularSystem
 from aecv.workflow.free_energies.basins import KnownStarts
 from aecv.workflow.free_energies.estimates import Estimates, estimate
 from aecv.workflow.free_energies.production import pooled_iterations
 from aecv.workflow.learning.learning_stage import weighted_pool
 from aecv.workflow.run_folder.cv_of_run import load_cv
-from aecv.workflow.run_folder.finished import FinishedRun
+from aecv.workflow.run_folder.reader import RunReader
 from aecv.workflow.run_folder.sampled import STARTS, cv_name
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
@@ -105,9 +106,20 @@ class FreeEnergy(Shown):
 
     def plot(self) -> Any:
         """A matplotlib Figure: F with its 95 % band, or over a plane beside its error."""
-        from aecv.results.plots import free_energy_with_error
+        from aecv.results.plots import plane_with_error, profile_with_error
 
-        return free_energy_with_error(self.names, self.axes, self.profile, self.periodic)
+        found = self.profile
+        shown = Landscape(
+            coordinates=tuple(
+                Quantity(name=name, label=name, unit="", periodic=angle)
+                for name, angle in zip(self.names, self.periodic, strict=True)
+            ),
+            axes=self.axes,
+            values=found.estimate,
+            error=found.standard_error,
+            interval=(found.lower, found.upper),
+        )
+        return profile_with_error([shown]) if len(self.axes) == 1 else plane_with_error(shown)
 
     def __repr__(self) -> str:
         bins = " x ".join(str(len(axis)) for axis in self.axes)
@@ -173,7 +185,7 @@ def free_energy(
         >>> found.plot().savefig("fes_phi.png")
     """
     along = coordinate(str(along)) if isinstance(along, str | Path) else along
-    found = FinishedRun(Path(run))
+    found = RunReader(Path(run))
     built = found.system(system)
     if region is not None:
         built = _with_region(built, region)
@@ -245,7 +257,7 @@ def _with_region(system: MolecularSystem, region: tuple[str, float, float]) -> M
     return replace(system, spec=replace(system.spec, settings=settings))
 
 
-def _weigh(run: FinishedRun, place: Place, system: MolecularSystem, replicates: int) -> _Weighed:
+def _weigh(run: RunReader, place: Place, system: MolecularSystem, replicates: int) -> _Weighed:
     """The frames of a place with their replicates, as the run itself weighed them."""
     frames: ReweightedFrames | None = None
     if isinstance(place, int):
@@ -268,7 +280,7 @@ def _weigh(run: FinishedRun, place: Place, system: MolecularSystem, replicates: 
     return _Weighed(items=items, pool=pool, estimates=estimates)
 
 
-def _items(run: FinishedRun, place: str, system: MolecularSystem) -> list[BiasedIteration]:
+def _items(run: RunReader, place: str, system: MolecularSystem) -> list[BiasedIteration]:
     """A production with the iterations pooled with it, or a run along a given CV."""
     folder = run.iteration_dir(place)
     if not run.is_done(place, "analysis"):

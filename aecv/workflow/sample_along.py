@@ -55,8 +55,8 @@ from aecv.workflow.run_folder.sampled import STARTS, Sampled
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.run_folder.store import ALONG, RunDirectory, check_folder
 from aecv.workflow.run_folder.timing import Timing
-from aecv.workflow.story.production_pictures import draw_production
-from aecv.workflow.story.report import told_when_stopped, update_report
+from aecv.workflow.story.pictures import tell
+from aecv.workflow.story.report import told_when_stopped
 from aecv.workflow.weights.pool import BiasedIteration
 
 logger = logging.getLogger(__name__)
@@ -141,8 +141,7 @@ def sample_along(
             result = _conclude(run, cv, system)
             outputs = (*OUTPUTS, *written(run.iteration_dir(ALONG)), *result.cv_files)
             run.mark_done(ALONG, "analysis", inputs, outputs)
-        draw_production(run, ALONG, system, starts=STARTS)
-        update_report(run.path, "finished")
+        tell(run, "finished")
         return Sampled.load(run.iteration_dir(ALONG))
 
 

@@ -234,7 +234,7 @@ def test_another_function_of_the_same_name_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a run along a function says why it leaves no cv.pt."""
-    monkeypatch.setattr("aecv.workflow.sample_along.draw_production", lambda *_, **__: None)
+    monkeypatch.setattr("aecv.workflow.sample_along.tell", lambda *_: None)
     short = ("production.frozen_stages=1", "starts.hot_ps=20", "starts.candidates=4")
     spec = load_system("double_well_circle", overrides=[*CIRCLE, *short])
 

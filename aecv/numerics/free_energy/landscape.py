@@ -27,6 +27,23 @@ class Basin:
     depth: float
 
 
+def marginal(values: FloatArray, dims: Sequence[int], *, kt: float) -> FloatArray:
+    """F with some dimensions integrated out, -kT ln sum exp(-F/kT), its minimum 0; NaN where all is unknown.
+
+    Args:
+        values: free energy [kJ/mol]; NaN where unknown.
+        dims: those that go.
+        kt: thermal energy [kJ/mol].
+    """
+    filled = np.where(np.isfinite(values), values, np.inf)
+    lowest = filled.min(axis=tuple(dims), keepdims=True)
+    base = np.where(np.isfinite(lowest), lowest, 0.0)
+    with np.errstate(divide="ignore"):
+        found = base - kt * np.log(np.exp(-(filled - base) / kt).sum(axis=tuple(dims), keepdims=True))
+    found = np.where(np.isfinite(found), found, np.nan).squeeze(axis=tuple(dims))
+    return np.asarray(found - np.min(found, where=np.isfinite(found), initial=np.inf))
+
+
 def find_basins(values: ArrayLike, periodic: Sequence[bool], *, min_depth: float) -> tuple[Basin, ...]:
     """Minima by their depth (topological persistence), the deepest first; of equal depth the lower one.
 

@@ -14,22 +14,21 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.arrays import FloatArray
 from aecv.results.story.content import Quantity
+from aecv.results.story.uncertainty import UNKNOWN, beside, isolated, unbounded
 
 Trace = dict[str, Any]
 
-ENERGY = "kJ/mol"
 LINES = tuple(f"var(--line-{k})" for k in range(1, 7))
 BANDS = tuple(f"var(--band-{k})" for k in range(1, 7))
 INK = "var(--ink)"
 MUTED = "var(--muted)"
-UNKNOWN = "error unknown"
 WHOLE = "y2"
 """An axis on which 0 to 1 is the whole height of a panel, whatever is zoomed; the page's script knows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A place on the page that a figure is drawn in.
+    """A part of the page that a figure is drawn in.
 
     Attributes:
         id: of the element; letters, digits and - only.
@@ -142,22 +141,19 @@ def estimate(
     """
     xs, ys, low, high = (np.asarray(values, dtype=float) for values in (x, y, lower, upper))
     known = np.isfinite(ys)
-    sure = known & np.isfinite(low) & np.isfinite(high)
-    bare = known & ~sure
+    bare = known & unbounded((low, high))
+    sure = known & ~bare
     color, area = colors
     traces = [band(xs, np.where(sure, low, np.nan), high, color=area)]
     if bare.any():
-        reaches = bare | np.append(False, bare[:-1]) | np.append(bare[1:], False)
-        dashed = np.where(known & reaches, ys, np.nan)
+        dashed = np.where(known & beside(bare), ys, np.nan)
         traces += [
             _hatched(xs, bare, color=area),
             line(xs, dashed, name=UNKNOWN, color=color, line={"dash": "dash"}, hoverinfo="skip"),
         ]
-    # a point between gaps is on no line
-    alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
     curve = line(xs, np.where(sure, ys, np.nan), name=name, color=color, hoverinfo="skip")
     points = line(xs, ys, name=name, color=color, mode="markers", showlegend=False)
-    points["marker"] = {"color": color, "size": 6, "opacity": alone.astype(float).tolist()}
+    points["marker"] = {"color": color, "size": 6, "opacity": isolated(known).astype(float).tolist()}
     return (*traces, curve, points)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from aecv.ground.arrays import FloatArray
 from aecv.results.page.drawing import (
     BANDS,
-    ENERGY,
     INK,
     LINES,
     MUTED,
@@ -22,11 +21,9 @@ from aecv.results.page.drawing import (
     numbers,
     plain,
 )
-from aecv.results.story.content import Landscape, Place, Stop, Story
+from aecv.results.story.content import MOST_PLANES, FreeEnergies, Landscape, Stop, Story
+from aecv.results.story.uncertainty import CEILING_KJ_MOL, ENERGY
 
-Z = 1.96
-MOST_KJ_MOL = 60.0
-"""End of the colours of a map: what lies above is seen, but not told apart."""
 _ROOM = 1.05
 _NEVER = {"entered": np.inf, "left": -np.inf}
 """What walkers did not do to the region of an infinite Delta F."""
@@ -34,12 +31,12 @@ _NEVER = {"entered": np.inf, "left": -np.inf}
 
 def energy_slots(story: Story) -> Iterator[Slot]:
     """All figures that follow the slider of places."""
-    places = story.places
+    places = story.energies
     path = story.structures.stops if story.structures else ()
     for key in _keys([place.along_cv for place in places]):
         shown = [_find(place.along_cv, key) for place in places]
         yield _landscapes("cv", shown, path)
-    for key in _keys([place.planes for place in places]):
+    for key in _keys([place.planes[:MOST_PLANES] for place in places]):
         yield _landscapes("plane", [_find(place.planes, key) for place in places], path)
     for key in _keys([place.profiles for place in places]):
         yield _landscapes("profile", [_find(place.profiles, key) for place in places], ())
@@ -64,14 +61,14 @@ def _landscapes(kind: str, shown: Sequence[Landscape | None], path: Sequence[Sto
     )
     is_map = len(first.coordinates) == 2
     draw = _map if is_map else _profile
-    frames = [() if item is None else draw(item, min(top, MOST_KJ_MOL)) for item in shown]
+    frames = [() if item is None else draw(item, min(top, CEILING_KJ_MOL)) for item in shown]
     if is_map and shown[-1] is not None:
         frames[-1] = (*frames[-1], *_way(shown[-1], path))
     labels = " and ".join(item.label for item in first.coordinates)
     caption = "Hover for F, its standard error, the number of frames and the means of their observables. "
     if is_map:
         caption += "Blank: no frame, or too few with a weight to tell F."
-        caption += f" One colour above {MOST_KJ_MOL:g} {ENERGY}." * (top > MOST_KJ_MOL)
+        caption += f" One colour above {CEILING_KJ_MOL:g} {ENERGY}." * (top > CEILING_KJ_MOL)
         layout = {"xaxis": axis_of(first.coordinates[0]), "yaxis": axis_of(first.coordinates[1])}
         if path:
             caption += (
@@ -120,10 +117,7 @@ def _map(item: Landscape, top: float) -> tuple[Trace, ...]:
 
 def _profile(item: Landscape, _: float) -> tuple[Trace, ...]:
     x = item.axes[0]
-    half = np.full(x.shape, np.nan) if item.error is None else Z * item.error
-    traces = estimate(
-        x, item.values, item.values - half, item.values + half, name="estimate", colors=(LINES[0], BANDS[0])
-    )
+    traces = estimate(x, item.values, *item.ends, name="estimate", colors=(LINES[0], BANDS[0]))
     points = traces[-1] | {"hover": hover(_told(item)), "at": [plain(item.coordinates[0].label)]}
     if item.exact is None:
         return (*traces[:-1], points)
@@ -188,26 +182,23 @@ def _where(item: Landscape, stop: Stop) -> tuple[float, float] | None:
     return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 
-def _in_time(places: Sequence[Place]) -> Iterator[Slot]:
+def _in_time(places: Sequence[FreeEnergies]) -> Iterator[Slot]:
     """Delta F and the change of F along the CV as frames came."""
     found = [place.in_time for place in places]
     frames: list[tuple[Trace, ...]] = []
     never: set[str] = set()
     is_told = False
     for item in found:
-        if item is None or item.delta_f is None or item.lower is None or item.upper is None:
+        told = None if item is None else item.with_interval
+        if item is None or told is None:
             frames.append(())
             continue
         is_told = True
-        if not np.isfinite(item.delta_f).any():  # traces without a point are axes without a word
+        if not np.isfinite(told[0]).any():  # traces without a point are axes without a word
             frames.append(())
-            never |= {side for side, end in _NEVER.items() if np.any(item.delta_f == end)}
+            never |= {side for side, end in _NEVER.items() if np.any(told[0] == end)}
             continue
-        frames.append(
-            estimate(
-                item.time_ns, item.delta_f, item.lower, item.upper, name="ΔF", colors=(LINES[0], BANDS[0])
-            )
-        )
+        frames.append(estimate(item.time_ns, *told, name="ΔF", colors=(LINES[0], BANDS[0])))
     if is_told:
         why = " or never ".join(sorted(never))
         why = f" Not known where walkers never {why} the region." if why else ""

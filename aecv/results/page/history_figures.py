@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from aecv.results.page.drawing import (
-    ENERGY,
     LINES,
     MUTED,
-    UNKNOWN,
     Slot,
     Trace,
     axis,
@@ -17,9 +15,12 @@ from aecv.results.page.drawing import (
     plain,
 )
 from aecv.results.story.content import History, Point, Story, Training, Walkers
+from aecv.results.story.uncertainty import ENERGY, UNKNOWN
 
 MOST_TICKS = 12
 """Of iterations on an axis."""
+MOST_TIMES = 300
+"""Of every walker."""
 
 
 def history_slots(story: Story) -> Iterator[Slot]:
@@ -27,7 +28,7 @@ def history_slots(story: Story) -> Iterator[Slot]:
     if story.history is not None:
         yield _scores(story.history)
         if any(np.isfinite(point.value) for point in (*story.history.pool, *story.history.alone)):
-            yield _delta_f(story.history)
+            yield _delta_f(story.history, story.region)
         yield _loss(story.history)
     if story.training is not None:
         yield _training(story.training)
@@ -38,11 +39,11 @@ def history_slots(story: Story) -> Iterator[Slot]:
 def _iterations(history: History, *, with_production: bool = False) -> dict[str, object]:
     """The axis of iterations; the production stands behind the last one."""
     every = max(1, -(-len(history.index) // MOST_TICKS))
-    places, labels = list(history.index[::every]), [str(k) for k in history.index[::every]]
+    ticks, labels = list(history.index[::every]), [str(k) for k in history.index[::every]]
     if with_production:
-        places.append(history.index[-1] + 1)
+        ticks.append(history.index[-1] + 1)
         labels.append("prod.")
-    return axis("iteration", tickmode="array", tickvals=places, ticktext=labels)
+    return axis("iteration", tickmode="array", tickvals=ticks, ticktext=labels)
 
 
 def _scores(history: History) -> Slot:
@@ -63,13 +64,13 @@ def _scores(history: History) -> Slot:
     )
 
 
-def _delta_f(history: History) -> Slot:
+def _delta_f(history: History, region: str) -> Slot:
     x = np.array(history.index, dtype=float)
     production = [] if history.production is None else [history.production]
     series = (
-        (x + 0.08, history.alone, "iteration alone", LINES[1]),
-        (x - 0.08, history.pool, "pool", LINES[0]),
-        (x[-1:] + 1.0, production, "production", LINES[2]),
+        (x + 0.08, _finite(history.alone), "iteration alone", LINES[1]),
+        (x - 0.08, _finite(history.pool), "pool", LINES[0]),
+        (x[-1:] + 1.0, _finite(production), "production", LINES[2]),
     )
     points = [point for _, found, *_ in series for point in found]
     low, high = _limits(history.exact, points)
@@ -84,14 +85,21 @@ def _delta_f(history: History) -> Slot:
         id="delta-f",
         section="convergence",
         title="ΔF by iteration",
-        caption=f"ΔF = {history.region}, with 95 % intervals; hollow, with a dashed bar that leaves the "
-        "panel: no bound is known.",
+        caption=f"ΔF = F({region}) - F(elsewhere), with 95 % intervals; hollow, with a dashed bar that "
+        "leaves the panel: no bound is known.",
         layout={
             "xaxis": _iterations(history, with_production=history.production is not None),
             "yaxis": axis(f"ΔF [{ENERGY}]", range=[round(low, 3), round(high, 3)]),
         },
         frames=(tuple(traces),),
     )
+
+
+def _finite(points: Sequence[Point]) -> list[Point]:
+    """Points of which an infinite number is unknown: the page has no arrows for it."""
+    ends = [(point.value, point.lower, point.upper) for point in points]
+    known = [[end if np.isfinite(end) else np.nan for end in item] for item in ends]
+    return [Point(value=value, lower=lower, upper=upper) for value, lower, upper in known]
 
 
 def _limits(exact: float | None, points: Sequence[Point]) -> tuple[float, float]:
@@ -191,9 +199,10 @@ def _training(training: Training) -> Slot:
 
 
 def _walkers(walkers: Walkers) -> Slot:
-    n_starts = len(walkers.starts)
-    labels = [plain(text) for text in walkers.starts]
-    basin = np.where(walkers.basin < 0, np.nan, walkers.basin.astype(float))
+    labels = [plain(text) for text in walkers.starts("label")]
+    n_starts = len(labels)
+    thin = slice(None, None, max(1, -(-walkers.basin.shape[1] // MOST_TIMES)))
+    basin = np.where(walkers.basin < 0, np.nan, walkers.basin.astype(float))[:, thin]
     text = [[labels[int(k)] if np.isfinite(k) else "" for k in row] for row in basin]
     scale = []
     for k in range(n_starts):
@@ -212,7 +221,7 @@ def _walkers(walkers: Walkers) -> Slot:
             (
                 {
                     "type": "heatmap",
-                    "x": numbers(walkers.time_ns, 5),
+                    "x": numbers(walkers.time_ns[thin], 5),
                     "y": list(range(len(basin))),
                     "z": numbers(basin, 0),
                     "zmin": -0.5,

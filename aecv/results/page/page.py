@@ -119,8 +119,8 @@ def script_json(data: Any) -> Markup:
 def _groups(story: Story) -> dict[str, Any]:
     """Labels of the steps of every slider, and where it stands at first."""
     groups: dict[str, Any] = {}
-    if story.places:
-        names = [place.name for place in story.places]
+    if story.energies:
+        names = [place.name for place in story.energies]
         groups["places"] = {"labels": names, "start": len(names) - 1, "jumps": []}
     if story.structures is not None and story.structures.stops:
         stops = story.structures.stops
@@ -155,9 +155,9 @@ def _own(name: str) -> str:
 def plotly_js() -> str:
     """plotly.js, minified, from plotly's package; that itself is not imported, which takes its time."""
     found = find_spec("plotly")
-    places = [] if found is None else list(found.submodule_search_locations or ())
-    for place in places:
-        path = Path(place) / "package_data" / "plotly.min.js"
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    for folder in folders:
+        path = Path(folder) / "package_data" / "plotly.min.js"
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise StoreError('the report needs plotly, found none; install it with pip install "plotly>=6"')

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from aecv.ground.arrays import FloatArray
-from aecv.results.page.drawing import BANDS, ENERGY, INK, LINES, Slot, axis, estimate, numbers, plain
+from aecv.results.page.drawing import BANDS, INK, LINES, Slot, axis, estimate, numbers, plain
 from aecv.results.story.content import Story, Structures
-
-Z = 1.96
+from aecv.results.story.uncertainty import ENERGY, Z
 
 
 def structure_slots(story: Story) -> Iterator[Slot]:

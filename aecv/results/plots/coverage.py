@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.arrays import IntArray
-from aecv.ground.errors import GridError
 from aecv.results.plots import style
+from aecv.results.story.content import Walkers
 
 MAX_COLUMNS = 1000
 """Slices of time per walker: about as many as the picture has pixels."""
@@ -22,27 +21,16 @@ _LETTER, _HANDLE = 0.078, 0.62
 """A letter of the legend (9 pt), and its patch with the space between columns [inch]."""
 
 
-def passages(
-    labels: NDArray[np.integer], counts: ArrayLike, *, names: Sequence[str], time_ns: float
-) -> Figure:
+def passages(walkers: Walkers) -> Figure:
     """One row per walker, counted from 0 as in all files, in the colour of its basin and grey between basins.
 
     Long runs are cut into slices of time, each in the colour of what most of its frames are in: visits much
     shorter than a slice are counted in the legend but not seen.
-
-    Args:
-        labels: basin of every frame, 0 .. n_basins - 1, or -1 between basins, shape (n_walkers, n_frames).
-        counts: passages from basin i to basin j, all walkers together, shape (n_basins, n_basins); the
-            diagonal is not used.
-        names: of the basins.
-        time_ns: how long every walker ran [ns].
-
-    Raises:
-        GridError: for shapes that do not fit, or labels that are no basin.
     """
-    labels = np.asarray(labels)
-    n_basins = len(names)
-    moves = _checked(labels, np.asarray(counts), n_basins)
+    labels, names = walkers.basin, walkers.starts("name")
+    n_basins, moves = len(names), walkers.passages.astype(np.int64)
+    np.fill_diagonal(moves, 0)
+    time_ns = float(walkers.time_ns.max(initial=0.0)) or 1.0
     n_walkers = len(labels)
     figure, axes = style.panels(1, 1, width=_WIDTH, height=1.6 + 0.27 * n_walkers)
     axis: Axes = axes[0, 0]
@@ -96,25 +84,7 @@ def _legend(figure: Figure, colours: Sequence[str], texts: Sequence[str]) -> Non
     )
 
 
-def _checked(labels: NDArray[np.integer], counts: NDArray[np.integer], n_basins: int) -> IntArray:
-    """Passages between different basins, shape (n_basins, n_basins)."""
-    if labels.ndim != 2 or len(labels) == 0:
-        raise GridError(f"passages: labels needs shape (n_walkers, n_frames), got {labels.shape}")
-    if counts.shape != (n_basins, n_basins):
-        raise GridError(
-            f"passages: counts needs shape ({n_basins}, {n_basins}) for {n_basins} names, got {counts.shape}"
-        )
-    if labels.size and not -1 <= labels.min() <= labels.max() < n_basins:
-        raise GridError(
-            f"passages: labels need -1 .. {n_basins - 1}, got {labels.min()} .. {labels.max()}; "
-            "name every basin"
-        )
-    moves = counts.astype(np.int64)
-    np.fill_diagonal(moves, 0)
-    return moves
-
-
-def _sliced(labels: NDArray[np.integer], n_basins: int) -> tuple[IntArray, IntArray]:
+def _sliced(labels: IntArray, n_basins: int) -> tuple[IntArray, IntArray]:
     """The most frequent label per slice, shape (n_walkers, n_slices), and the slices' edges [frames]."""
     n_frames = labels.shape[1]
     n_slices = min(n_frames, MAX_COLUMNS)

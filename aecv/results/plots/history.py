@@ -1,76 +1,50 @@
 """Histories: scores and Delta F against iterations, losses against epochs, visited bins against time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray
 from aecv.results.plots import intervals, style
+from aecv.results.story.content import Biased, History, Training
 
 BEST_SCORE = 1 - 1e-4
 """Scores above are drawn here: the scale of 1 - score is logarithmic and has no end."""
 
 
-def score_history(
-    iterations: Sequence[int],
-    scores: Mapping[str, Sequence[float | None]],
-    *,
-    s_min: float | Sequence[float | None] | FloatArray | None,
-) -> Figure:
-    """Scores against iterations, on a scale that is logarithmic in 1 - score.
+def score_history(history: History) -> Figure:
+    """Scores against iterations, on a scale that is logarithmic in 1 - score, and what they have to reach.
 
-    Args:
-        iterations: their numbers.
-        scores: label -> one score per iteration, None or NaN where there is none; below 0 drawn at 0.
-        s_min: the score from which on the CV counts as converged: one number, or one per iteration with None
-            or NaN where there is none; None draws nothing.
-
-    Raises:
-        GridError: when there is not one score, or s_min, per iteration.
+    Scores below 0 are drawn at 0.
     """
-    n = (len(iterations),)
-    series = {name: _floats(values) for name, values in scores.items()}
-    intervals.check_shape("score history", n, **series)
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
-    worst = 0.5
-    if isinstance(s_min, int | float):
-        _constant_threshold(axis, s_min)
-    elif s_min is not None:
-        intervals.check_shape("score history", n, s_min=_floats(s_min))
-        worst = max(worst, _steps_of_threshold(axis, iterations, _floats(s_min)))
+    worst = max(0.5, _steps_of_threshold(axis, history.index, np.array(history.required, dtype=float)))
+    series = {
+        "weighted": history.score,
+        "unweighted": history.unweighted,
+        "nonlinear": history.nonlinear,
+    }
     for (name, values), colour, marker in zip(series.items(), style.LINES, style.MARKERS, strict=False):
-        distance = 1 - np.clip(values, 0.0, BEST_SCORE)
+        distance = 1 - np.clip(np.array(values, dtype=float), 0.0, BEST_SCORE)
         worst = max(worst, float(np.nanmax(distance, initial=0.0)))
-        axis.plot(iterations, distance, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
+        axis.plot(
+            history.index, distance, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name
+        )
     axis.set_yscale("log")
     axis.set_ylim(1.15 * worst, (1 - BEST_SCORE) / 1.4)
     axis.yaxis.set_major_locator(FixedLocator([1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001, 0.0001]))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda distance, _: f"{1 - distance:.4g}"))
     axis.set_ylabel(r"score, $R^2$ on the CV before")
-    _over_iterations(axis, iterations)
+    _over_iterations(axis, history.index)
     style.legend(figure, n_columns=4)
     return figure
-
-
-def _constant_threshold(axis: Axes, s_min: float) -> None:
-    axis.axhspan(1 - s_min, (1 - BEST_SCORE) / 2, color=style.REFERENCE, linewidth=0, zorder=0)
-    axis.axhline(1 - s_min, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.text(
-        0.01,
-        0.98,
-        rf"converged: score $\geq s_\mathrm{{min}}$ = {s_min:g}",
-        transform=axis.transAxes,
-        va="top",
-        fontsize=9,
-        color=style.INK,
-    )
 
 
 def _steps_of_threshold(axis: Axes, iterations: Sequence[int], s_min: FloatArray) -> float:
@@ -85,68 +59,46 @@ def _steps_of_threshold(axis: Axes, iterations: Sequence[int], s_min: FloatArray
     return float(steps.max(initial=0.0))
 
 
-def delta_f_history(
-    iterations: Sequence[int],
-    values: Mapping[str, Sequence[float | None]],
-    *,
-    label: str,
-    reference: float | tuple[float, float] | None = None,
-    error_bars: Mapping[str, Sequence[tuple[float, float] | None]] | None = None,
-) -> Figure:
-    """A free-energy difference against iterations.
+def delta_f_history(history: History, *, region: str) -> Figure:
+    """A free-energy difference against iterations, of the pool and of each iteration alone.
+
+    The bar of an infinite end runs out of the panel; infinite values are drawn at its edges.
 
     Args:
-        iterations: their numbers.
-        values: label -> one Delta F [kJ/mol] per iteration; None or NaN where there is none; +inf where
-            the region was never visited and -inf where it was never left, drawn at the edges.
-        label: what the difference is between, for the axis.
-        reference: a known value, drawn as a black line, or a trusted interval [kJ/mol].
-        error_bars: label -> lower and upper end of the 95 % interval [kJ/mol] per iteration, None where there
-            is none; the bar of an infinite end runs out of the panel. With them series stand side by side.
-
-    Raises:
-        GridError: when there is not one value, or interval, per iteration.
+        history: of the run.
+        region: what the difference is between, for the axis.
     """
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
-    intervals.known_value(axis, reference)
-    series = {name: _floats(numbers) for name, numbers in values.items()}
-    intervals.check_shape("Delta F history", (len(iterations),), **series)
-    ends = [pair for pairs in (error_bars or {}).values() for pair in pairs if pair is not None]
+    intervals.known_value(axis, history.exact)
+    series = {"pool": history.pool, "iteration alone": history.alone}
+    points = [point for found in series.values() for point in found]
     low, high = intervals.energy_limits(
-        [*series.values(), () if reference is None else np.ravel(reference)], ends
+        [[point.value for point in points], () if history.exact is None else [history.exact]],
+        [(point.lower, point.upper) for point in points],
     )
-    aside = 0.12 if error_bars else 0.0
     edges: list[tuple[FloatArray, FloatArray, str]] = []
-    for k, (name, numbers) in enumerate(series.items()):
-        colour, marker = style.LINES[k % len(style.LINES)], style.MARKERS[k % len(style.MARKERS)]
-        at = np.asarray(iterations, dtype=float) + k * aside
+    for k, (name, found) in enumerate(series.items()):
+        numbers = np.array([point.value for point in found], dtype=float)
+        colour, marker = style.LINES[k], style.MARKERS[k]
+        at = np.array(history.index, dtype=float) + 0.12 * k  # side by side, or bars would hide each other
         shown = np.where(np.isfinite(numbers), numbers, np.nan)
         axis.plot(at, shown, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
-        if error_bars and name in error_bars:
-            bounds = error_bars[name]
-            intervals.bars(axis, at, numbers, bounds, limits=(low, high), colour=colour, marker=marker)
+        intervals.bars(axis, at, found, limits=(low, high), colour=colour, marker=marker)
         edges.append((at, numbers, colour))
     for at, numbers, colour in edges:
         _at_edge(axis, at, numbers == np.inf, high, "^", colour, "region never visited")
         _at_edge(axis, at, numbers == -np.inf, low, "v", colour, "region never left")
     axis.set_ylim(low, high)
-    axis.set_ylabel(r"$\Delta F$ [kJ/mol]" + (", bars: 95 %" if error_bars else "") + f"\n{label}")
-    _over_iterations(axis, iterations)
+    axis.set_ylabel(r"$\Delta F$ [kJ/mol], bars: 95 %" + f"\n{region} against the rest")
+    _over_iterations(axis, history.index)
     style.legend(figure, n_columns=4)
     return figure
 
 
-def training_curves(
-    train: FloatArray, validation: FloatArray, *, best: int, label: str = r"weighted loss [nm$^2$]"
-) -> Figure:
-    """Losses of every restart against epochs; the chosen restart is drawn strong, its best epoch marked.
-
-    Args:
-        train, validation: shape (n_restarts, n_epochs); NaN after a restart has stopped.
-        best: index of the chosen restart.
-        label: of the loss.
-    """
+def training_curves(training: Training) -> Figure:
+    """Losses of every restart against epochs; the chosen restart is drawn strong, its best epoch marked."""
+    train, validation, best = training.train, training.validation, training.chosen
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
     epochs = np.arange(1, train.shape[1] + 1)
@@ -172,25 +124,21 @@ def training_curves(
     axis.set_xlim(0, len(epochs) + 1)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch")
-    axis.set_ylabel(label)
+    axis.set_ylabel(r"weighted loss [nm$^2$]")
     axis.set_title(f"restart {best} chosen, of 0 to {len(train) - 1}", fontsize=10, color=style.INK)
     style.open_frame(axis)
     style.legend(figure, n_columns=2)
     return figure
 
 
-def coverage_history(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], *, n_bins: int) -> Figure:
-    """Bins of the CV's grid visited so far against time, one line per iteration.
-
-    Args:
-        curves: per iteration a label, times [ns] and numbers of visited bins, shape (n,) each.
-        n_bins: bins of the grid.
-    """
+def coverage_history(iterations: Sequence[Biased]) -> Figure:
+    """Bins of the CV's grid visited so far against time, one line per iteration."""
+    n_bins = iterations[-1].grid.size
     figure, axes = style.panels(1, 1, width=6.4, height=3.6)
     axis: Axes = axes[0, 0]
-    colours = colormaps["viridis"](np.linspace(0.0, 0.88, max(2, len(curves))))
-    for (name, time, visited), colour in zip(curves, colours, strict=False):
-        axis.plot(np.asarray(time), np.asarray(visited), color=colour, linewidth=1.5, label=name)
+    colours = colormaps["viridis"](np.linspace(0.0, 0.88, max(2, len(iterations))))
+    for item, colour in zip(iterations, colours, strict=False):
+        axis.plot(item.time_ns, item.n_visited, color=colour, linewidth=1.5, label=item.name)
     axis.set_xlim(left=0)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("simulated time, all walkers [ns]")
@@ -204,10 +152,6 @@ def coverage_history(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], *, n_bi
     percent.spines["right"].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside right upper")
     return figure
-
-
-def _floats(values: Sequence[float | None] | FloatArray) -> FloatArray:
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
 def _over_iterations(axis: Axes, iterations: Sequence[int]) -> None:

@@ -1,8 +1,7 @@
 """Uncertainty on a chart: shaded bands, bars, and ranges of the energy axis that an outlier does not spoil.
 
 An infinite or unknown (NaN) bound of a known value reaches past the edge of the panel: to draw nothing there
-would look like certainty. It is hatched, its curve dashed and its marker hollow, so that no number with an
-unknown error looks like one with an error.
+would look like certainty.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,25 +12,13 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from aecv.ground.arrays import FloatArray
-from aecv.ground.errors import GridError
 from aecv.results.plots import style
+from aecv.results.story.content import Point
+from aecv.results.story.uncertainty import UNKNOWN, beside, isolated, unbounded
 
 Limits = tuple[float, float]
 
-UNKNOWN = "error unknown"
-"""In legends."""
 DASHES = (0.0, (3.0, 2.0))
-
-
-def check_shape(place: str, shape: tuple[int, ...], /, **arrays: ArrayLike | None) -> None:
-    """Refuse arrays of another shape; None passes.
-
-    Raises:
-        GridError: naming the place, the array, and both shapes.
-    """
-    for name, array in arrays.items():
-        if array is not None and np.shape(array) != shape:
-            raise GridError(f"{place}: {name} needs shape {shape}, got {np.shape(array)}")
 
 
 def energy_limits(
@@ -57,11 +44,9 @@ def energy_limits(
     return low - margin, high + margin
 
 
-def known_value(axis: Axes, reference: float | Limits | None) -> None:
-    """A known energy as a black line, or a trusted interval as an area [kJ/mol]; None draws nothing."""
-    if isinstance(reference, tuple):
-        axis.axhspan(*reference, color=style.REFERENCE, linewidth=0, label="reference", zorder=0)
-    elif reference is not None:
+def known_value(axis: Axes, reference: float | None) -> None:
+    """A known energy as a black line [kJ/mol]; None draws nothing."""
+    if reference is not None:
         axis.axhline(reference, color="black", linewidth=1.2, label=f"exact: {reference:.4g}")
 
 
@@ -108,8 +93,7 @@ def band(
 def bars(
     axis: Axes,
     x: FloatArray,
-    values: FloatArray,
-    intervals: Sequence[tuple[float, float] | None],
+    points: Sequence[Point],
     *,
     limits: Limits,
     colour: str,
@@ -119,19 +103,17 @@ def bars(
 
     Args:
         axis: where to draw.
-        x, values: of the series, shape (n,); NaN gets no bar.
-        intervals: lower and upper end per point, or None where there is no interval; n of them.
+        x: of the series, shape (n,).
+        points: n of them; NaN gets no bar.
         limits: of the panel's y axis.
         colour: of the series.
         marker: of the series; hollow where an end is infinite.
-
-    Raises:
-        GridError: when there is not one interval per point.
     """
-    if len(intervals) != len(x):
-        raise GridError(f"error bars: need one interval or None per point, {len(x)}, got {len(intervals)}")
-    rows = zip(x, values, intervals, strict=True)
-    pairs = [(at, value, *pair) for at, value, pair in rows if pair is not None and not np.isnan(value)]
+    pairs = [
+        (at, point.value, point.lower, point.upper)
+        for at, point in zip(x, points, strict=True)
+        if not np.isnan(point.value)
+    ]
     if not pairs:
         return
     at, height, *ends = np.array(pairs, dtype=float).T
@@ -150,25 +132,6 @@ def bars(
         axis.plot(at[bare], np.where(np.isfinite(height), height, np.nan)[bare], color=colour, **hollow)
         if not any(line.get_label() == UNKNOWN for line in axis.lines):
             axis.plot([], [], color=style.INK, linewidth=1.2, linestyle=DASHES, label=UNKNOWN)
-
-
-def unbounded(interval: tuple[ArrayLike, ArrayLike]) -> NDArray[np.bool_]:
-    """Where an end of an interval is infinite or unknown, shape (n,)."""
-    return ~(np.isfinite(np.asarray(interval[0], float)) & np.isfinite(np.asarray(interval[1], float)))
-
-
-def beside(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Chosen points and their neighbours, between which a line is drawn, shape (n,)."""
-    padded = np.concatenate([[False], chosen, [False]])
-    near: NDArray[np.bool_] = padded[1:-1] | padded[:-2] | padded[2:]
-    return near
-
-
-def isolated(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Known points that no line shows, since both neighbours are unknown, shape (n,) like `known`."""
-    padded = np.concatenate([[False], known, [False]])
-    alone: NDArray[np.bool_] = padded[1:-1] & ~padded[:-2] & ~padded[2:]
-    return alone
 
 
 def _inside(interval: tuple[ArrayLike, ArrayLike], limits: Limits) -> tuple[FloatArray, FloatArray]:

@@ -1,6 +1,5 @@
 """What the CV has learned: the CV coloured by observables, and observables coloured by the CV."""
 
-from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -10,28 +9,23 @@ from matplotlib.figure import Figure
 
 from aecv.ground.arrays import FloatArray
 from aecv.results.plots import style
+from aecv.results.story.content import Frames
 
 MAX_POINTS = 20_000
 
 
-def cv_coloured_by_observables(
-    xi: FloatArray, observables: Mapping[str, FloatArray], *, periodic: Mapping[str, bool]
-) -> Figure:
+def cv_coloured_by_observables(frames: Frames) -> Figure:
     """Frames in the space of the CV, coloured by each observable; a good CV shows ordered colours.
 
     One column per observable. A CV of one component is drawn against the observable itself; of three,
     every pair of components gets a row.
-
-    Args:
-        xi: shape (n, d), d from 1 to 3.
-        observables: name -> values [rad for angles], shape (n,).
-        periodic: name -> whether it is an angle in (-pi, pi].
     """
+    xi = frames.xi
     shown = shown_frames(len(xi))
     pairs = list(combinations(range(xi.shape[1]), 2)) or [(0, 0)]
-    figure, axes = style.panels(len(pairs), max(1, len(observables)), width=3.6, height=3.2)
-    for column, (name, values) in enumerate(observables.items()):
-        angle = periodic.get(name, False)
+    figure, axes = style.panels(len(pairs), max(1, len(frames.observables)), width=3.6, height=3.2)
+    for column, (item, values) in enumerate(frames.observables):
+        name, angle = item.titled, item.periodic
         if xi.shape[1] == 1:
             one_component(axes[0, column], xi[shown, 0], values[shown], name, angle)
             continue

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from aecv.ground.arrays import FloatArray
 from aecv.ground.files import replacing
+from aecv.results.story.uncertainty import ENERGY as ENERGY
 
-ENERGY = "kJ/mol"
 INK = "#333333"
 FAINT = "#b8b8b8"
 HATCH = "#ffffffa0"

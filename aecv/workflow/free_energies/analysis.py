@@ -14,9 +14,9 @@ from aecv.results.formats.colvar import write_colvar
 from aecv.results.formats.fes import write_fes
 from aecv.results.formats.grids import write_count, write_gradient, write_pmf
 from aecv.sampling.system.molecular_system import MolecularSystem
-from aecv.workflow.free_energies.convergence import write_convergence
 from aecv.workflow.free_energies.estimates import Estimates, inside_region
 from aecv.workflow.free_energies.exact import write_exact
+from aecv.workflow.free_energies.time_course import write_convergence
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.weights.pool import BiasedIteration, Pool
 

@@ -41,13 +41,6 @@ class StoredStarts:
             raise StoreError(f"{path}: needs a value of every observable at each of {found.n_starts} starts")
         return found
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Each start in words."""
-        series = self.observables.items()
-        values = [[f"{name} {found[k]:.2f}" for name, found in series] for k in range(self.n_starts)]
-        return tuple(", ".join([f"start {k}", *texts]) for k, texts in enumerate(values))
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KnownStarts:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aecv.ground.files import write_arrays, write_json
-from aecv.ground.forms import Count, Number, read_form
+from aecv.ground.forms import Count, Number
 from aecv.ground.progress import timed
 from aecv.ground.shown import Shown
 from aecv.models.cvs.cv import CV
@@ -22,9 +22,8 @@ from aecv.workflow.free_energies.analysis import Analysis, analyse
 from aecv.workflow.free_energies.basins import KnownStarts
 from aecv.workflow.free_energies.coverage import Coverage, assess
 from aecv.workflow.free_energies.estimates import estimate
-from aecv.workflow.run_folder.records import finite_or_word
+from aecv.workflow.run_folder.records import finite_or_word, read_record
 from aecv.workflow.run_folder.samples import Bias, Samples
-from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.run_folder.store import Places, RunDirectory
 from aecv.workflow.run_folder.timing import Timing
 from aecv.workflow.weights.pool import BiasedIteration, first_pooled, mbar_pool
@@ -70,9 +69,9 @@ class Production(Shown):
         return {key: finite_or_word(value) for key, value in asdict(self).items()}
 
     @classmethod
-    def load(cls, folder: Path) -> "Production":
-        """Read production.json."""
-        return read_form(checked(folder / "production.json"), cls)
+    def load(cls, folder: Path, *, any_format: bool = False) -> "Production":
+        """Read production.json; arguments and errors as `read_record`."""
+        return read_record(folder / "production.json", cls, any_format=any_format)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict
 
@@ -96,12 +96,36 @@ class IterationRecord(Shown):
         return in_form(fields, cls, source="record")
 
     @classmethod
-    def load(cls, folder: Path) -> "IterationRecord":
-        """Read record.json of an iteration; StoreError when it is missing, damaged or of another form."""
-        path = folder / "record.json"
-        found = read_form(path, cls)
-        checked(path)
-        return found
+    def load(cls, folder: Path, *, any_format: bool = False) -> "IterationRecord":
+        """Read record.json of an iteration; arguments and errors as `read_record`."""
+        return read_record(folder / "record.json", cls, any_format=any_format)
+
+
+T = TypeVar("T")
+_UNKNOWN: dict[str, Any] = {"problems": (), "observables": {}, "n_frames": 0, "n_inverted": 0, "n_turned": 0}
+"""Fields that cannot be without a value, of formats that did not have them."""
+
+
+def read_record(path: Path, form: type[T], *, any_format: bool = False) -> T:
+    """What a stage wrote down, as it wrote it.
+
+    Args:
+        path: of the JSON file.
+        form: a dataclass.
+        any_format: whether fields that older formats did not have are unknown, and others passed over.
+
+    Raises:
+        StoreError: when the file is missing, damaged or of another form.
+    """
+    if any_format:
+        found = read_form(path, dict[str, Any])
+        known = [item.name for item in fields(form)]  # type: ignore[arg-type]
+        filled = {**dict.fromkeys(known), **_UNKNOWN, **found}
+        record = in_form({key: filled[key] for key in known}, form, source=str(path))
+    else:
+        record = read_form(path, form)
+    checked(path)
+    return record
 
 
 def records_dataframe(records: Sequence[IterationRecord]) -> Any:

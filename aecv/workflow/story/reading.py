@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from aecv.ground.errors import AecvError, StoreError, first_line
-from aecv.ground.layers import to_toml, validate
-from aecv.ground.settings import Settings
-from aecv.results.story.content import Place, State, Story
+from aecv.ground.layers import to_toml
+from aecv.results.story.content import FreeEnergies, History, State, Story
+from aecv.workflow.free_energies.exact import read_exact_delta_f
 from aecv.workflow.free_energies.production import Production, folder_name
 from aecv.workflow.learning.verdict import TRIAL, judge
 from aecv.workflow.run_folder.ended import FILE_NAME as ENDED
 from aecv.workflow.run_folder.ended import Ended, read_end
-from aecv.workflow.run_folder.finished import FinishedStages
 from aecv.workflow.run_folder.in_use import is_in_use
-from aecv.workflow.run_folder.manifest import Manifest, read_manifest
-from aecv.workflow.run_folder.records import IterationRecord, converged_at
+from aecv.workflow.run_folder.reader import RunReader
+from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.sampled import STARTS, Sampled, is_sample_run
 from aecv.workflow.run_folder.stage_records import damages
 from aecv.workflow.run_folder.store import ALONG, name_of
 from aecv.workflow.run_folder.timing import Timing
 from aecv.workflow.story.described import repeating, setting_groups
-from aecv.workflow.story.history import read_history, read_production, read_record, read_training
-from aecv.workflow.story.places import Source, chosen_places, numbers_in, read_place
+from aecv.workflow.story.energies import Source, chosen_sources, numbers_in, read_energies
+from aecv.workflow.story.history import history_of, read_training
+from aecv.workflow.story.status import first_unfinished
 from aecv.workflow.story.steps import steps_of_loop, steps_of_sample
 from aecv.workflow.story.structures import read_structures
 from aecv.workflow.story.walkers import read_walkers
@@ -53,19 +53,15 @@ def read_story(run: Path, state: State | None = None) -> Story:
     """
     if not (run / "run.json").is_file():
         raise StoreError(f"{run}: holds no run (no run.json); name the folder that --out was given")
-    manifest = read_manifest(run, any_format=True)
-    settings = validate(manifest.settings, source=f"{run}/run.json")
-    return _Reader(run, manifest, settings, state).read()
+    return _Reader(RunReader(run, any_format=True), state).read()
 
 
 class _Reader:
     """One reading: the run, and what could not be read."""
 
-    def __init__(self, run: Path, manifest: Manifest, settings: Settings, state: State | None) -> None:
-        self._run = run
-        self._stages = FinishedStages(run)
-        self._manifest = manifest
-        self._settings = settings
+    def __init__(self, stages: RunReader, state: State | None) -> None:
+        self._run, self._stages = stages.path, stages
+        self._manifest, self._settings = stages.manifest, stages.settings
         self._state = state
         self._missing: list[str] = []
 
@@ -97,7 +93,7 @@ class _Reader:
             state_words=progress_words(state, len(records), settings.run.iterations),
             cv=None,
         )
-        places, left_out = self._places(sources)
+        energies, left_out = self._energies(sources)
         return replace(
             story,
             converged=verdict.converged if len(records) > 1 else None,
@@ -119,11 +115,10 @@ class _Reader:
             ),
             facts=self._part("key numbers", lambda: facts_of_loop(records, settings, production)) or (),
             table=self._part("table", lambda: table_of(records, settings.convergence)),
-            history=self._part(
-                "history of the iterations", lambda: read_history(self._run, records, production, settings)
-            ),
-            places=places,
-            left_out_places=left_out,
+            iterations=tuple(record.index for record in records),
+            history=self._part("history of the iterations", lambda: self._history(records, production)),
+            energies=energies,
+            left_out_energies=left_out,
             training=None
             if not records
             else self._part("training", lambda: read_training(self._run, records[-1].index)),
@@ -152,13 +147,13 @@ class _Reader:
             ended = self._part(ENDED, lambda: read_end(self._run)) if state == "stopped" else None
             steps = steps_of_sample(None, settings, state, ended)
             return replace(story, verdict=_with_end(ended, ("nothing to judge yet",)), steps=steps)
-        places, _ = self._places([source])
+        energies, _ = self._energies([source])
         return replace(
             story,
             verdict=verdict_of_sample(result),
             steps=steps_of_sample(result, settings, state),
             facts=facts_of_sample(result),
-            places=places,
+            energies=energies,
             walkers=self._part("walkers", lambda: read_walkers(source, self._run / STARTS, settings)),
             structures=self._part("structures", lambda: read_structures(source, settings)),
         )
@@ -166,6 +161,7 @@ class _Reader:
     def _frame(self, *, what: str, state: State, state_words: str, cv: str | None) -> Story:
         """What stories of both kinds share."""
         manifest, settings = self._manifest, self._settings
+        region = settings.delta_f
         facts = [
             (name, str(value))
             for name, value in (
@@ -190,6 +186,7 @@ class _Reader:
             facts=(),
             settings=setting_groups(settings),
             toml=to_toml(settings),
+            region=f"{region.lower:g} < {region.observable} < {region.upper:g}" if region else "",
             trial=TRIAL if settings.run.trial else "",
             versions=(*manifest.versions.items(), *facts),
             learns=cv is None,
@@ -207,24 +204,17 @@ class _Reader:
     def _found_state(self, records: Sequence[IterationRecord]) -> State:
         if is_in_use(self._run):
             return "running"
-        settings, stages = self._settings, self._stages
-        if is_sample_run(self._run):
-            is_whole = stages.is_done(ALONG, "analysis")
-        else:
-            is_whole = len(records) >= settings.run.iterations
-            if not is_whole and settings.convergence.stop:
-                is_whole = converged_at(records, settings.convergence) is not None
-            if settings.production_ns > 0.0:
-                last = folder_name((stages.iterations or [0])[-1])
-                is_whole = is_whole and stages.is_done(last, "analysis")
-        return "finished" if is_whole and not stages.missing else "stopped"
+        is_whole = len(records) == len(self._stages.iterations) and not self._stages.missing
+        return "finished" if is_whole and first_unfinished(self._stages, records) is None else "stopped"
 
     def _records(self) -> list[IterationRecord]:
         """Of the finished iterations, from the first one on without a gap."""
         records: list[IterationRecord] = []
         while self._stages.is_done(len(records), "learning"):
-            path = self._run / name_of(len(records)) / "record.json"
-            record = self._part(str(path.relative_to(self._run)), partial(read_record, path))
+            folder = self._run / name_of(len(records))
+            record = self._part(
+                f"{folder.name}/record.json", partial(IterationRecord.load, folder, any_format=True)
+            )
             if record is None:
                 break
             records.append(record)
@@ -235,16 +225,23 @@ class _Reader:
         folder = self._run / folder_name(records[-1].index) if records else None
         if folder is None or not self._stages.is_done(folder.name, "analysis"):
             return None
-        return self._part(f"{folder.name}/production.json", lambda: read_production(folder))
+        return self._part(f"{folder.name}/production.json", lambda: Production.load(folder, any_format=True))
 
-    def _places(self, sources: Sequence[Source]) -> tuple[tuple[Place, ...], str]:
+    def _history(self, records: Sequence[IterationRecord], production: Production | None) -> History | None:
+        """Numbers per iteration; None for less than two."""
+        if len(records) < 2:
+            return None
+        exact = read_exact_delta_f(self._run / name_of(records[-1].index))
+        return history_of(records, self._settings.convergence, production=production, exact=exact)
+
+    def _energies(self, sources: Sequence[Source]) -> tuple[tuple[FreeEnergies, ...], str]:
         """Places with their maps, as many as the page has room for."""
         if not sources:
             return (), ""
-        last = self._part(sources[-1].name, lambda: read_place(sources[-1], self._settings))
-        kept = chosen_places(len(sources), numbers_in(last) if last else 0)
+        last = self._part(sources[-1].name, lambda: read_energies(sources[-1], self._settings))
+        kept = chosen_sources(len(sources), numbers_in(last) if last else 0)
         found = [
-            self._part(sources[k].name, partial(read_place, sources[k], self._settings)) for k in kept[:-1]
+            self._part(sources[k].name, partial(read_energies, sources[k], self._settings)) for k in kept[:-1]
         ]
         words = ""
         if len(kept) < len(sources):
@@ -260,8 +257,8 @@ class _Reader:
             return read()
         except AecvError as error:
             self._missing.append(f"{what}: {error}")
-        except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
-            # a file that another program touched may hold anything; the rest of the page is worth having
+        except Exception as error:
+            # a file that another program touched may hold anything; the rest is worth having
             self._missing.append(f"{what}: cannot be read ({type(error).__name__}: {first_line(error)})")
         return None
 

@@ -1,14 +1,14 @@
 """The report of a run: its folder read, and report.html written."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from aecv.ground.errors import StoreError
 from aecv.ground.files import write_text
 from aecv.results.page.page import render
-from aecv.results.story.content import State
+from aecv.results.story.content import State, Story
 from aecv.workflow.run_folder.ended import noting_the_end
 from aecv.workflow.story.reading import read_story
 
@@ -65,7 +65,12 @@ def is_report(path: Path) -> bool:
 
 def update_report(run: Path, state: State) -> None:
     """Write the report of a run that this process works on; a failure is a warning, and the run goes on."""
+    write_page(run, lambda: read_story(run, state))
+
+
+def write_page(run: Path, story: Callable[[], Story]) -> None:
+    """Write the report of a story into a run's folder; as `update_report`."""
     try:
-        write_report(run, state=state)
+        write_text(run / FILE_NAME, render(story()))
     except Exception as error:  # hours of simulation do not end for a page, whatever is wrong with it
         logger.warning("%s: could not be made (%s: %s)", FILE_NAME, type(error).__name__, error)

@@ -19,12 +19,13 @@ from aecv.sampling.starting.pieces import (
 )
 from aecv.workflow.learning.verdict import TRIAL, Verdict, judge
 from aecv.workflow.run_folder.ended import Ended, read_end
-from aecv.workflow.run_folder.finished import FinishedRun
 from aecv.workflow.run_folder.in_use import is_in_use
+from aecv.workflow.run_folder.reader import RunReader
 from aecv.workflow.run_folder.records import IterationRecord, converged_at, records_dataframe
 from aecv.workflow.run_folder.sampled import STARTS, is_sample_run
 from aecv.workflow.run_folder.stage_records import damages
 from aecv.workflow.run_folder.store import ALONG, name_of
+from aecv.workflow.story.history import history_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,9 @@ class Status(Shown):
 
     def plot(self) -> Any:
         """A matplotlib Figure: the scores of the iterations, and what they have to reach."""
-        from aecv.workflow.story.pictures import scores
+        from aecv.results.plots import score_history
 
-        return scores(self.records, self.convergence)
+        return score_history(history_of(self.records, self.convergence))
 
     def __repr__(self) -> str:
         where = "" if self.stage is None else f", {self.stage.name} of {self.stage.place}"
@@ -127,9 +128,9 @@ def status(path: Path | str) -> Status:
         >>> aecv.status("runs/ala2")
         Status of ala2: finished, 3 of 3 iterations
     """
-    run = FinishedRun(Path(path))
+    run = RunReader(Path(path))
     records = tuple(_records(run))
-    stage = _stage(run, records)
+    stage = first_unfinished(run, records)
     state = "running" if is_in_use(run.path) else "stopped" if stage else "finished"
     is_trial = run.settings.run.trial
     verdict = judge(records, run.settings.convergence, trial=is_trial) if records else None
@@ -157,12 +158,12 @@ def _sentences(verdict: Verdict | None, *, is_whole: bool, is_trial: bool) -> tu
     return verdict.sentences if is_whole else verdict.findings
 
 
-def _records(run: FinishedRun) -> Iterator[IterationRecord]:
+def _records(run: RunReader) -> Iterator[IterationRecord]:
     for iteration in run.iterations:
         yield IterationRecord.load(run.iteration_dir(iteration))
 
 
-def _stage(run: FinishedRun, records: Sequence[IterationRecord]) -> Stage | None:
+def first_unfinished(run: RunReader, records: Sequence[IterationRecord]) -> Stage | None:
     """The first stage that is not finished, in the order of the work."""
     for place, name, total in _stages(run, records):
         if run.is_done(place, name):
@@ -193,7 +194,7 @@ def _parts(settings: Settings, folder: Path) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tuple[int | str, str, float]]:
+def _stages(run: RunReader, records: Sequence[IterationRecord]) -> Iterator[tuple[int | str, str, float]]:
     """Place, stage and simulated time [ns] of everything that the settings ask for, as the loop does it."""
     settings = run.settings
     if is_sample_run(run.path):
@@ -216,7 +217,7 @@ def _stages(run: FinishedRun, records: Sequence[IterationRecord]) -> Iterator[tu
         yield name, "analysis", 0.0
 
 
-def _sampling(run: FinishedRun, place: str, total_ns: float) -> Stage:
+def _sampling(run: RunReader, place: str, total_ns: float) -> Stage:
     """A sampling that is under way, by the files of its segments."""
     sampling = run.settings.sampling
     segments = run.iteration_dir(place) / "segments"

@@ -20,7 +20,7 @@ from aecv.results.formats.trajectory import pick_frames
 from aecv.results.story.content import Quantity, Stop, Structures
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
-from aecv.workflow.story.places import Source, grid_of, quantity
+from aecv.workflow.story.energies import Source, grid_of, quantity
 
 MIN_DEPTH_KT = 2.0
 """Shallower minima of an estimate are noise more often than not."""
@@ -72,9 +72,9 @@ def read_structures(source: Source, settings: Settings) -> Structures | None:
     top, shown, left_out = _atoms_shown(source.folder, settings)
     chosen, positions = _choose(source.folder, path, basins, frames, shown)
     stops = tuple(
-        replace(_stop(place, bin_, found, basins), observables=seen)
-        for place, (bin_, _), seen in zip(
-            _places(path, basins), chosen, _observables(frames.samples, chosen, settings), strict=True
+        replace(_stop(step, bin_, found, basins), observables=seen)
+        for step, (bin_, _), seen in zip(
+            _steps(path, basins), chosen, _observables(frames.samples, chosen, settings), strict=True
         )
     )
     number = {atom: k for k, atom in enumerate(shown)}
@@ -105,7 +105,7 @@ def _path(found: FesFile, basins: Sequence[Basin], seen: NDArray[np.bool_], kt: 
     return [int(path[k]) for k in kept]
 
 
-def _places(path: Sequence[int], basins: Sequence[Basin]) -> list[tuple[int, int]]:
+def _steps(path: Sequence[int], basins: Sequence[Basin]) -> list[tuple[int, int]]:
     """Per stop its number on the path from 1, 0 beside it, and how many there are on it."""
     beside = [basin.bin for basin in basins if basin.bin not in path]
     return [(k + 1, len(path)) for k in range(len(path))] + [(0, len(path))] * len(beside)
@@ -149,19 +149,19 @@ def _most_like(before: FloatArray, candidates: FloatArray) -> tuple[int, FloatAr
     return best, fits[best][0].apply(centred[best])
 
 
-def _stop(place: tuple[int, int], bin_: int, found: FesFile, basins: Sequence[Basin]) -> Stop:
+def _stop(step: tuple[int, int], bin_: int, found: FesFile, basins: Sequence[Basin]) -> Stop:
     """A stop without its observables."""
     number = next((k + 1 for k, basin in enumerate(basins) if basin.bin == bin_), 0)
-    step, n_steps = place
+    number_on_path, n_steps = step
     where = np.unravel_index(bin_, found.values.shape)
     return Stop(
-        label=f"basin {number}" if number else f"path {step} of {n_steps}",
+        label=f"basin {number}" if number else f"path {number_on_path} of {n_steps}",
         xi=np.array([axis[k] for axis, k in zip(found.axes, where, strict=True)]),
         free_energy=float(found.values[where]),
         error=float("nan") if found.error is None else float(found.error[where]),
         observables=(),
         basin=number,
-        on_path=step > 0,
+        on_path=number_on_path > 0,
     )
 
 

@@ -10,10 +10,8 @@ from aecv.results.story.content import Walkers
 from aecv.workflow.free_energies.basins import StoredStarts
 from aecv.workflow.free_energies.coverage import StoredCoverage
 from aecv.workflow.run_folder.samples import Samples
-from aecv.workflow.story.places import Source, component, quantity
+from aecv.workflow.story.energies import Source, component, quantity
 
-MOST_TIMES = 300
-"""Of every walker, on the page."""
 _WORDS = {
     "r_hat": "R-hat (walkers that have mixed: 1)",
     "growth": "growth of the visited range in the last third",
@@ -34,13 +32,15 @@ def read_walkers(source: Source, starts: Path, settings: Settings) -> Walkers:
     n_walkers = len(np.unique(samples.walker))
     basin = samples.basin.reshape(n_walkers, -1)
     time_ns = samples.time_ps.reshape(n_walkers, -1)[0] / 1000.0
-    thin = slice(None, None, max(1, -(-basin.shape[1] // MOST_TIMES)))
     coverage, report = StoredCoverage.load(source.folder), StoredStarts.load(starts)
     return Walkers(
         place=source.name,
-        time_ns=time_ns[thin],
-        basin=basin[:, thin],
-        starts=tuple(_start(k, report, settings) for k in range(report.n_starts)),
+        time_ns=time_ns,
+        basin=basin,
+        observables=tuple(
+            (quantity(name, settings), np.array(values, dtype=float))
+            for name, values in report.observables.items()
+        ),
         passages=np.array(coverage.passages, dtype=np.int64),
         measures=tuple(
             (words, ", ".join(f"{_name(name, settings)} {_number(value)}" for name, value in found.items()))
@@ -48,13 +48,6 @@ def read_walkers(source: Source, starts: Path, settings: Settings) -> Walkers:
             if (found := getattr(coverage, key))
         ),
     )
-
-
-def _start(index: int, report: StoredStarts, settings: Settings) -> str:
-    values = [
-        f"{quantity(name, settings).label} {found[index]:.2f}" for name, found in report.observables.items()
-    ]
-    return ", ".join([f"start {index}", *values])
 
 
 def _name(name: str, settings: Settings) -> str:

@@ -28,7 +28,7 @@ from aecv.workflow.given_cv.same_system import check_same_system
 from aecv.workflow.learning.next_cv import Trained, train_cv
 from aecv.workflow.planning.foresight import foresee_training
 from aecv.workflow.run_folder.cv_of_run import as_cv, load_cv
-from aecv.workflow.run_folder.finished import FinishedRun
+from aecv.workflow.run_folder.reader import RunReader
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
 from aecv.workflow.study.applied import Applied, Colours, applied_to, draw_applied, read_colours
@@ -211,7 +211,7 @@ def score_in_run(
         True
     """
     new, old = as_cv(new), as_cv(old)
-    found = FinishedRun(Path(run))
+    found = RunReader(Path(run))
     numbers = found.iterations
     if not numbers or (iteration is not None and iteration not in numbers):
         raise StoreError(

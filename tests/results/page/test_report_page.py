@@ -15,10 +15,10 @@ from aecv.results.page.drawing import Slot, band, numbers, plain
 from aecv.results.page.energy_figures import energy_slots
 from aecv.results.page.page import render, script_json
 from aecv.results.story.content import (
+    FreeEnergies,
     History,
     InTime,
     Landscape,
-    Place,
     Point,
     Quantity,
     SettingRow,
@@ -115,15 +115,18 @@ def everything(text: str) -> Story:
             alone=(Point(value=nan, lower=nan, upper=nan), point),
             production=point,
             exact=8.25,
-            region=text,
         ),
-        places=(Place(name=text, along_cv=(plane(text),)), Place(name="last", along_cv=(plane(text),))),
-        left_out_places=text,
+        region=text,
+        energies=(
+            FreeEnergies(name=text, along_cv=(plane(text),)),
+            FreeEnergies(name="last", along_cv=(plane(text),)),
+        ),
+        left_out_energies=text,
         walkers=Walkers(
             place=text,
             time_ns=np.array([0.1, 0.2]),
             basin=np.array([[0, -1], [1, 1]]),
-            starts=(text, "start 1"),
+            observables=((replace(PSI, label=text), np.array([0.5, 1.0])),),
             passages=np.array([[0, 2], [3, 0]]),
             measures=((text, text),),
         ),
@@ -207,7 +210,7 @@ def test_a_profile_has_its_band_and_gaps_where_it_is_not_known() -> None:
     x = np.arange(5.0)
     f = np.array([0.0, 1.0, np.nan, 3.0, 4.0])
     profile = Landscape(coordinates=(PSI,), axes=(x,), values=f, error=np.full(5, 0.5), exact=f + 1.0)
-    slot = Page(render(story(places=(Place(name="here", profiles=(profile,)),)))).slot("profile-psi")
+    slot = Page(render(story(energies=(FreeEnergies(name="here", profiles=(profile,)),)))).slot("profile-psi")
     area, exact, curve, estimate = slot["frames"][0]
     assert area["x"] == [0.0, 1.0, 1.0, 0.0, None, 3.0, 4.0, 4.0, 3.0]
     assert area["y"][:2] == [0.98, 1.98]  # F + 1.96 x 0.5
@@ -221,7 +224,7 @@ def test_a_profile_is_hatched_and_dashed_where_its_error_is_not_known() -> None:
     f = np.array([0.0, 1.0, 2.0, np.nan, 4.0])
     error = np.array([0.5, np.inf, 0.5, np.nan, np.nan])
     profile = Landscape(coordinates=(PSI,), axes=(np.arange(5.0),), values=f, error=error)
-    slot = Page(render(story(places=(Place(name="here", profiles=(profile,)),)))).slot("profile-psi")
+    slot = Page(render(story(energies=(FreeEnergies(name="here", profiles=(profile,)),)))).slot("profile-psi")
     area, hatched, dashed, curve, points = slot["frames"][0]
     assert set(area["x"]) == {0.0, 0.25, 1.75, 2.25, None}
     assert hatched["x"] == [0.5, 0.5, 1.5, 1.5, None, 3.5, 3.5, 4.0, 4.0]
@@ -259,8 +262,8 @@ def test_a_delta_f_in_time_that_is_infinite_says_why() -> None:
         times = [
             InTime(time_ns=np.array([0.1, 0.2]), delta_f=v, lower=v, upper=v, xi_change=None) for v in found
         ]
-        places = tuple(Place(name="a place", in_time=item) for item in times)
-        (found_slot,) = energy_slots(replace(story(), places=places))
+        places = tuple(FreeEnergies(name="a place", in_time=item) for item in times)
+        (found_slot,) = energy_slots(replace(story(), energies=places))
         return found_slot
 
     assert slot(np.inf).frames == ((),)

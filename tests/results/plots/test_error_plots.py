@@ -6,19 +6,34 @@ import pytest
 from aecv.ground.errors import GridError
 from aecv.results import plots
 from aecv.results.plots import intervals, surface
+from aecv.results.story.content import History, InTime, Landscape, Point, Quantity
+from aecv.results.story.uncertainty import isolated
 from tests.results.plots.drawn import extent, lines, panels, render
 
 N = 36
 PHI = -np.pi + (np.arange(N) + 0.5) * 2 * np.pi / N
 F = 10 * (1 - np.cos(PHI))
 BAND = (F - 1.0, F + 2.0)
-EDGES = np.linspace(-np.pi, np.pi, 7)
-PLANE = {"names": ("phi", "psi"), "periodic": (True, True), "x_edges": EDGES, "y_edges": EDGES[:5]}
+ANGLES = tuple(Quantity(name=name, label=name, unit="rad", periodic=True) for name in ("phi", "psi"))
+DISTANCE = Quantity(name="d", label="d", unit="nm")
+CENTERS = np.linspace(-np.pi, np.pi, 7)[:-1] + np.pi / 6
+PLANE = {"coordinates": ANGLES, "axes": (CENTERS, CENTERS[:4])}
 
 
-def profile(**changed: object) -> plots.Profile:
-    given = {"name": "phi", "points": PHI, "values": F, "interval": BAND, "periodic": True}
-    return plots.Profile(**(given | changed))
+def profile(**changed: object) -> Landscape:
+    given = {"coordinates": ANGLES[:1], "axes": (PHI,), "values": F, "interval": BAND}
+    return Landscape(**(given | changed))
+
+
+def history(numbers: list[float], bars: list[tuple[float, float]]) -> History:
+    """Of a run that tells Delta F of the pool alone."""
+    nothing = (np.nan,) * len(numbers)
+    points = tuple(
+        Point(value=v, lower=low, upper=high) for v, (low, high) in zip(numbers, bars, strict=True)
+    )
+    alone = tuple(Point(value=np.nan, lower=np.nan, upper=np.nan) for _ in numbers)
+    scores = dict.fromkeys(("score", "unweighted", "nonlinear", "required", "loss"), nothing)
+    return History(index=tuple(range(1, len(numbers) + 1)), pool=points, alone=alone, **scores)
 
 
 class TestIntervals:
@@ -42,7 +57,7 @@ class TestIntervals:
         [([1], [1]), ([0], [0]), ([1, 0, 1, 1], [1, 0, 0, 0]), ([1, 1, 0, 1], [0, 0, 0, 1])],
     )
     def test_isolated_points(self, known, expected):
-        assert intervals.isolated(np.array(known, dtype=bool)).tolist() == expected
+        assert isolated(np.array(known, dtype=bool)).tolist() == expected
 
 
 class TestProfiles:
@@ -60,15 +75,12 @@ class TestProfiles:
         assert axis.get_legend() is None  # one curve explains itself
 
     def test_further_curves_and_one_legend_entry_per_label(self):
-        kinds = ("exact", "czar", "f_kappa", "earlier", "earlier")
-        curves = tuple(plots.Curve(label=kind, values=F + k, kind=kind) for k, kind in enumerate(kinds))
-        short = plots.Curve(label="own points", values=F[:5], points=PHI[:5], kind="czar")
-        figure = plots.profile_with_error([profile(curves=(*curves, short)), profile(curves=curves[:2])])
+        figure = plots.profile_with_error([profile(exact=F, czar=F + 1), profile(exact=F)])
         first, second = panels(figure)
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert texts == ["F", "exact", "czar", "f_kappa", "earlier", "own points"]
+        assert texts == ["reweighted", "exact", "CZAR"]
         assert first.get_legend() is second.get_legend() is None  # below the panels, where it hides nothing
-        for drawn, k in zip(first.lines[1:6], range(5), strict=True):
+        for drawn, k in zip(first.lines[1:], range(2), strict=True):
             np.testing.assert_array_equal(drawn.get_ydata(), F + k)
         assert first.lines[0].get_zorder() > first.lines[1].get_zorder()  # the exact answer lies behind
 
@@ -85,7 +97,7 @@ class TestProfiles:
         np.testing.assert_array_equal(axis.lines[1].get_xydata(), [[PHI[11], F[11]]])
 
     def test_rows_of_three_on_one_scale(self):
-        wall = profile(name="d [nm]", periodic=False, values=100 * F, interval=None)
+        wall = profile(coordinates=(DISTANCE,), values=100 * F, error=np.zeros(N), interval=None)
         figure = plots.profile_with_error([profile(), wall, profile(), profile()])
         first, second, *_ = panels(figure)
         assert len(panels(figure)) == 4
@@ -93,34 +105,19 @@ class TestProfiles:
         assert first.get_ylim() == second.get_ylim()  # what is compared by eye has one scale
         # Bin centres lie half a bin inside of the range.
         assert second.get_xlim() == pytest.approx((-np.pi, np.pi))
-        assert second.get_ylabel() == "F [kJ/mol]"
-
-    def test_walkers_thin_and_pool_bold(self):
-        walkers = F + np.arange(16)[:, None]
-        walkers[3, :10] = np.nan
-        drawn = lines(plots.walker_profiles(profile(label="all"), walkers))
-        assert len(drawn) == 17
-        assert len({drawn[f"walker {k}"].get_color() for k in range(16)} | {drawn["all"].get_color()}) == 17
-        np.testing.assert_array_equal(drawn["walker 3"].get_ydata(), walkers[3])
-        np.testing.assert_array_equal(drawn["all"].get_ydata(), F)
-        assert drawn["all"].get_linewidth() > 2 * drawn["walker 1"].get_linewidth()
+        assert second.get_xlabel() == "d [nm]"
 
     @pytest.mark.parametrize(
         ("call", "message"),
         [
             (lambda: plots.profile_with_error([]), "at least one panel"),
-            (lambda: profile(values=F[1:]), r"profile along phi: values needs shape \(36,\), got \(35,\)"),
+            (lambda: profile(values=F[1:]), r"F along phi: values needs shape \(36,\), got \(35,\)"),
             (lambda: profile(interval=(F, F[:3])), r"upper needs shape \(36,\)"),
-            (lambda: profile(points=np.empty(0)), r"points needs shape \(n,\) with n > 0"),
             (
-                lambda: profile(curves=(plots.Curve(label="a", values=F[:2], kind="czar"),)),
-                "curve 'a': values",
+                lambda: profile(axes=(np.empty(0),)),
+                r"F along phi: needs at least one point per axis, got \(0,\)",
             ),
-            (lambda: plots.walker_profiles(profile(), F), r"walkers along phi: .* \(1, 36\), got \(36,\)"),
-            (
-                lambda: plots.walker_profiles(profile(), np.ones((4, 3))),
-                r"needs shape \(4, 36\), got \(4, 3\)",
-            ),
+            (lambda: profile(czar=F[:2]), "F along phi: czar"),
         ],
     )
     def test_wrong_shapes_are_refused(self, call, message):
@@ -134,7 +131,7 @@ class TestPlane:
     def test_maps_hold_the_numbers_white_where_unknown_grey_where_the_error_is(self):
         values, error = self.values.copy(), 0.1 * (1 + self.values)
         values[0, 0], error[2, 1], error[0, 3] = np.nan, np.inf, np.nan
-        figure = plots.plane_with_error(plots.Plane(values=values, error=error, **PLANE))
+        figure = plots.plane_with_error(Landscape(values=values, error=error, **PLANE))
         free, errors = panels(figure)
         drawn = free.collections[0].get_array()
         np.testing.assert_array_equal(drawn.filled(np.nan), values.T)
@@ -155,7 +152,7 @@ class TestPlane:
 
     def test_where_no_error_is_finite_it_is_said_without_a_scale(self):
         error = np.full_like(self.values, np.inf)
-        figure = plots.plane_with_error(plots.Plane(values=self.values, error=error, **PLANE))
+        figure = plots.plane_with_error(Landscape(values=self.values, error=error, **PLANE))
         free, errors = panels(figure)
         assert [text.get_text() for text in errors.texts] == ["no finite error"]
         assert not free.texts
@@ -164,7 +161,7 @@ class TestPlane:
     def test_difference_to_a_reference(self):
         reference = self.values + np.linspace(-3, 1, 24).reshape(6, 4)
         reference[5, 3] = np.nan
-        plane = plots.Plane(values=self.values, error=self.values, reference=reference, **PLANE)
+        plane = Landscape(values=self.values, error=self.values, exact=reference, **PLANE)
         figure = plots.plane_with_error(plane)
         image = panels(figure)[2].collections[0]
         np.testing.assert_allclose(image.get_array().filled(np.nan), (self.values - reference).T)
@@ -184,11 +181,11 @@ class TestPlane:
     def test_bands_have_round_boundaries(self, values, ceiling, finest, expected):
         np.testing.assert_allclose(surface.levels([np.array(values)], ceiling, finest=finest), expected)
 
-    @pytest.mark.parametrize("which", ["values", "error", "reference"])
+    @pytest.mark.parametrize("which", ["values", "error", "exact"])
     def test_wrong_shapes_are_refused(self, which):
         arrays = {"values": self.values, "error": self.values} | {which: self.values.T}
         with pytest.raises(GridError, match=rf"{which} needs shape \(6, 4\), got \(4, 6\)"):
-            plots.Plane(**arrays, **PLANE)
+            Landscape(**arrays, **PLANE)
 
 
 DEGENERATE = {
@@ -203,19 +200,16 @@ DEGENERATE = {
 def test_degenerate_values_are_drawn_without_a_warning(values):
     x = np.arange(1.0, len(values) + 1)
     interval = (values - 1, np.where(np.isfinite(values), np.inf, np.nan))
-    curve = plots.Curve(label="exact", values=values, kind="exact")
-    given = plots.Profile(name="d [nm]", points=x, values=values, interval=interval, curves=(curve,))
-    render(plots.profile_with_error([given]))
-    render(plots.walker_profiles(given, values[None, :]))
-    edges = np.arange(len(values) + 1.0)
-    square = np.repeat(values[:, None], len(values), axis=1)
-    plane = {"names": ("a", "b"), "periodic": (False, False), "x_edges": edges, "y_edges": edges}
-    render(plots.plane_with_error(plots.Plane(values=square, error=abs(square), reference=-square, **plane)))
-    estimate = plots.Estimate(label="production", time_ns=x, values=values, interval=interval)
-    render(plots.convergence_in_time([estimate, estimate], label="in against out", reference=1.0))
-    bars = {"pool": list(zip(*interval, strict=True))}
-    numbers = list(range(len(values)))
-    render(plots.delta_f_history(numbers, {"pool": list(values)}, label="in against out", error_bars=bars))
+    along = {"coordinates": (DISTANCE,), "axes": (x,)}
+    render(plots.profile_with_error([Landscape(values=values, interval=interval, exact=values, **along)]))
+    if len(values) > 1:
+        square = np.repeat(values[:, None], len(values), axis=1)
+        plane = {"coordinates": (DISTANCE, DISTANCE), "axes": (x, x)}
+        render(plots.plane_with_error(Landscape(values=square, error=abs(square), exact=-square, **plane)))
+    found = InTime(time_ns=x, delta_f=values, lower=interval[0], upper=interval[1], xi_change=None, exact=1.0)
+    render(plots.delta_f_in_time(found, region="in"))
+    made = history(list(values), list(zip(*interval, strict=True)))
+    render(plots.delta_f_history(made, region="in"))
 
 
 class TestUnknownErrors:
@@ -226,7 +220,7 @@ class TestUnknownErrors:
         (axis,) = panels(figure)
         bare = np.isinf(self.upper)
         drawn = lines(figure)
-        np.testing.assert_array_equal(np.isnan(drawn["F"].get_ydata()), bare)
+        np.testing.assert_array_equal(np.isnan(drawn["reweighted"].get_ydata()), bare)
         dashed = drawn["error unknown"]
         assert dashed.is_dashed()
         np.testing.assert_array_equal(dashed.get_ydata()[bare], F[bare])
@@ -234,7 +228,7 @@ class TestUnknownErrors:
         assert len(hatched) == 1
         assert extent(hatched[0], PHI[bare][0]) == axis.get_ylim()
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert texts == ["F", "error unknown"]
+        assert texts == ["reweighted", "error unknown"]
         render(figure)
 
     def test_a_known_error_everywhere_has_no_hatches(self):
@@ -242,8 +236,8 @@ class TestUnknownErrors:
         assert not [item for item in axis.collections if item.get_hatch()]
 
     def test_a_bar_without_an_end_is_dashed_and_its_marker_hollow(self):
-        bars = {"pool": [(7.0, 9.0), (-np.inf, np.inf)]}
-        figure = plots.delta_f_history([1, 2], {"pool": [8.0, 8.5]}, label="in", error_bars=bars)
+        made = history([8.0, 8.5], [(7.0, 9.0), (-np.inf, np.inf)])
+        figure = plots.delta_f_history(made, region="in")
         (axis,) = panels(figure)
         (drawn,) = axis.collections
         assert [pattern is None for _, pattern in drawn.get_linestyle()] == [True, False]

@@ -14,8 +14,8 @@ from aecv.ground.settings import DeltaFSettings, PoolSettings, Settings
 from aecv.molecules.spec import load_system
 from aecv.numerics.extended_abf.abf import Accumulators, couple
 from aecv.results.formats.colvar import read_colvar
-from aecv.workflow.free_energies.convergence import write_convergence
 from aecv.workflow.free_energies.estimates import estimate, inside_region, passages
+from aecv.workflow.free_energies.time_course import write_convergence
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.segments import History
 from aecv.workflow.weights.pool import BiasedSample, mbar_pool

@@ -16,11 +16,10 @@ from aecv.results.formats.fes import read_fes
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.free_energies.exact import exact_plane, read_exact_profile, write_exact
 from aecv.workflow.loop import iterate
-from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Bias
 from aecv.workflow.run_folder.store import name_of
-from aecv.workflow.story.pictures import draw_run
-from aecv.workflow.story.production_pictures import draw_production
+from aecv.workflow.story.pictures import draw
+from aecv.workflow.story.reading import read_story
 
 KT = 0.00831446262 * 300.0
 TOYS = ("mueller_brown", "double_well_circle", "z_potential")
@@ -79,9 +78,6 @@ def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: p
 
     monkeypatch.setattr(plots, "save", save)
     system = build(load_system(read_json(toy_run / "run.json")["system"], overrides=SMALL))
-    records = [
-        IterationRecord.from_dict(read_json(toy_run / f"iteration_0{k}" / "record.json")) for k in (0, 1)
-    ]
     run = SimpleNamespace(
         path=toy_run,
         iteration_dir=lambda place: toy_run / name_of(place),
@@ -89,7 +85,7 @@ def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: p
         is_done=lambda *_, **__: False,
         mark_done=lambda *_: None,
     )
-    draw_run(run, records, system)
+    draw(run, read_story(toy_run), system.spec.settings)  # type: ignore[arg-type]
     known = read_json(toy_run / "iteration_01" / "exact.json")["delta_f_kj_mol"]
     labels = [line.get_label() for line in drawn["delta_f.png"].axes[0].lines]
     assert f"exact: {known:.4g}" in labels
@@ -98,7 +94,6 @@ def test_pictures_have_units_and_the_exact_delta_f(toy_run: Path, monkeypatch: p
     assert "y [nm]" in [axis.get_ylabel() for axis in drawn["cv_by_observables.png"].axes]
     assert drawn["observables_by_cv.png"].axes[0].get_ylabel() == "y [nm]"
     if (toy_run / "production_01").exists():
-        draw_production(run, "production_01", system)
         assert drawn["production_x_y.png"].axes[0].get_xlabel() == "x [nm]"
         assert drawn["production_walkers.png"].axes[0].get_xlabel() == "time of each walker [ns]"
     assert {text.partition(",")[0] for text in named} == {system.spec.name}

@@ -30,7 +30,7 @@ from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.sample_along import sample_along
 from aecv.workflow.story import report
 from aecv.workflow.story.described import repeating, setting_groups
-from aecv.workflow.story.places import MOST_NUMBERS, Source, chosen_places, grid_of, read_place
+from aecv.workflow.story.energies import MOST_NUMBERS, Source, chosen_sources, grid_of, read_energies
 from aecv.workflow.story.reading import read_story
 from aecv.workflow.story.record_table import COLUMNS
 from aecv.workflow.story.report import told_when_stopped, update_report, write_report
@@ -105,7 +105,7 @@ def test_means_of_a_bin_are_those_of_its_frames(small_run: Path) -> None:
     found = read_fes(folder / "fes_xi.dat")
     samples, weights = read_arrays(folder / "samples.npz"), read_arrays(folder / "weights.npz")
     w = weights["last_weights"]
-    place = read_story(small_run).places[1]
+    place = read_story(small_run).energies[1]
     (shown,) = place.along_cv
     assert shown.n_frames is not None
     fullest = np.unravel_index(shown.n_frames.argmax(), shown.n_frames.shape)
@@ -336,6 +336,24 @@ def test_a_particle_has_exact_curves_and_no_structures(tmp_path: Path) -> None:
     assert np.isfinite(np.array(exact["y"], dtype=float)).sum() >= np.isfinite(known).sum()
 
 
+def test_an_exact_answer_has_the_zero_of_the_estimate(tmp_path: Path) -> None:
+    """Pictures and page are drawn from it: an error of the lowest bin alone is none of all the others."""
+    x = np.linspace(-0.5, 0.5, 7)
+    exact = 20.0 * (x[:, None] ** 2 + x**2)
+    found = exact + 1.0
+    found[3, 3] = 0.0
+    for name, values in (("fes_x_y.dat", found), ("fes_x_y.exact.dat", exact)):
+        write_fes(tmp_path / name, [x, x], values, ["x", "y"], [False, False])
+    for name, along in (("fes_x.dat", exact[3]), ("fes_y.dat", exact[3])):
+        write_fes(tmp_path / name, [x], along, [name[4]], [False])
+    settings = load_system("mueller_brown").settings
+    (plane,) = read_energies(Source(folder=tmp_path, name="production"), settings).planes
+    assert plane.exact is not None
+    difference = np.abs(plane.values - plane.exact)
+    assert np.median(difference) < 0.1
+    assert difference.max() == difference[3, 3] > 0.9
+
+
 def test_three_components_are_shown_in_their_planes(tmp_path: Path) -> None:
     """Two frames that differ in the third component alone lie in one bin of the first two."""
     settings = load_system("ala2").settings
@@ -355,7 +373,7 @@ def test_three_components_are_shown_in_their_planes(tmp_path: Path) -> None:
         n_turned=0,
     ).save(tmp_path / "samples.npz")
     write_arrays(tmp_path / "weights.npz", last_weights=np.array([0.5, 0.5]))
-    first, *others = read_place(Source(folder=tmp_path, name="here"), settings).along_cv
+    first, *others = read_energies(Source(folder=tmp_path, name="here"), settings).along_cv
     assert [item.key for item in (first, *others)] == ["xi_1_xi_2", "xi_1_xi_3", "xi_2_xi_3"]
     both = kt * np.log(1.0 + np.exp(-1.0 / kt))  # two bins 1 kJ/mol apart lie this much below the lower one
     expected = [[0.0, 2.0 + both], [3.0, np.nan]]
@@ -372,11 +390,11 @@ def test_every_kind_of_observable_has_a_unit() -> None:
 
 
 def test_many_places_are_thinned() -> None:
-    assert chosen_places(5, 10) == [0, 1, 2, 3, 4]
-    kept = chosen_places(100, MOST_NUMBERS // 10)
+    assert chosen_sources(5, 10) == [0, 1, 2, 3, 4]
+    kept = chosen_sources(100, MOST_NUMBERS // 10)
     assert len(kept) == 10
     assert (kept[0], kept[-1]) == (0, 99)
-    assert chosen_places(50, 10 * MOST_NUMBERS) == [0, 49]
+    assert chosen_sources(50, 10 * MOST_NUMBERS) == [0, 49]
 
 
 def test_every_setting_is_told_with_what_it_differs_from() -> None:

@@ -12,21 +12,19 @@ from aecv import load_cv
 from aecv.ground.files import read_arrays, read_json
 from aecv.ground.settings import ConvergenceSettings
 from aecv.ground.units import thermal_energy
-from aecv.molecules.spec import load_system
 from aecv.numerics.free_energy.integration import czar_gradient, integrate_gradient
 from aecv.results import plots
 from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import read_fes
 from aecv.results.formats.grids import read_multicolumn
-from aecv.sampling.system.molecular_system import build
 from aecv.workflow.learning.verdict import judge
 from aecv.workflow.profiles import free_energy
-from aecv.workflow.run_folder.finished import FinishedRun
+from aecv.workflow.run_folder.reader import RunReader
 from aecv.workflow.run_folder.records import IterationRecord
 from aecv.workflow.run_folder.samples import Bias, Samples
 from aecv.workflow.story import pictures
+from aecv.workflow.story.history import read_training
 from tests.results.plots.drawn import panels
-from tests.workflow.conftest import SMALL
 from tests.workflow.hand import by_hand_delta_f, by_hand_effective_visits, by_hand_passages
 
 N_FRAMES = 1000
@@ -183,13 +181,9 @@ def test_bins_are_known_from_three_effective_visits_on(small_run: Path, iteratio
         np.testing.assert_array_equal(np.isfinite(alone.profile.estimate), visits >= 3)
 
 
-def test_the_picture_of_an_iteration_is_grey_where_the_free_energy_is_unknown(
-    small_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = {}
-    monkeypatch.setattr(plots, "save", lambda figure, path, **_: drawn.setdefault(path.name, figure))
-    system = build(load_system("ala2", overrides=SMALL))
-    pictures.draw_iteration(FinishedRun(small_run), 2, system)  # type: ignore[arg-type]
+def test_the_picture_of_an_iteration_is_grey_where_the_free_energy_is_unknown(small_run: Path) -> None:
+    frames = pictures.read_frames(small_run, 2, RunReader(small_run).settings)
+    drawn = dict(plots.pictures_of_iteration(frames, read_training(small_run, 2)))
     folder = small_run / "iteration_02"
     samples, stored = Samples.load(folder / "samples.npz"), read_arrays(folder / "weights.npz")
     plane = np.stack([samples.observables["phi"], samples.observables["psi"]], axis=1)

@@ -1,6 +1,6 @@
 """Free energies of the places of a run - iterations, the production - as the report shows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -12,17 +12,17 @@ from aecv.ground.files import StoredArrays
 from aecv.ground.grid import Grid
 from aecv.ground.settings import UNITS, Settings
 from aecv.ground.units import thermal_energy
+from aecv.numerics.free_energy.landscape import marginal
 from aecv.numerics.statistics.intervals import aligned
 from aecv.results.formats.colvar import read_colvar
 from aecv.results.formats.fes import FesFile, read_fes
-from aecv.results.story.content import InTime, Landscape, Place, Quantity
+from aecv.results.story.content import MOST_PLANES, FreeEnergies, InTime, Landscape, Quantity
+from aecv.workflow.free_energies.exact import read_exact_delta_f
 from aecv.workflow.run_folder.samples import Samples
 from aecv.workflow.run_folder.stage_records import checked
 
 MOST_NUMBERS = 300_000
 """In the maps of a page, some 2 MB of text: further places are left out."""
-MOST_PLANES = 3
-"""Of pairs of observables per place."""
 _SYMBOLS = {"phi": "φ", "psi": "ψ", "omega": "ω", "theta": "θ", "chi": "χ"}
 _COMPONENTS = "₁₂₃"
 
@@ -38,12 +38,17 @@ class Source:
 def quantity(name: str, settings: Settings) -> Quantity:
     """An observable as figures write it."""
     found = settings.observables.get(name)
-    return Quantity(name=name, label=_SYMBOLS.get(name, name), unit=UNITS[found.kind] if found else "")
+    return Quantity(
+        name=name,
+        label=_SYMBOLS.get(name, name),
+        unit=UNITS[found.kind] if found else "",
+        periodic=found is not None and found.kind == "dihedral",
+    )
 
 
-def component(index: int) -> Quantity:
+def component(index: int, *, periodic: bool = False) -> Quantity:
     """A component of the CV, from 0, as figures write it."""
-    return Quantity(name=f"xi_{index + 1}", label=f"ξ{_COMPONENTS[index]}", unit="")
+    return Quantity(name=f"xi_{index + 1}", label=f"ξ{_COMPONENTS[index]}", unit="", periodic=periodic)
 
 
 def grid_of(found: FesFile) -> Grid:
@@ -57,7 +62,7 @@ def grid_of(found: FesFile) -> Grid:
     )
 
 
-def read_place(source: Source, settings: Settings) -> Place:
+def read_energies(source: Source, settings: Settings) -> FreeEnergies:
     """Everything that a place has; files that are not there leave their figures out.
 
     Raises:
@@ -69,26 +74,27 @@ def read_place(source: Source, settings: Settings) -> Place:
     if (folder / "fes_xi.dat").is_file():
         along_cv = _along_cv(folder, settings, kt)
     pairs = [pair for pair in combinations(names, 2) if (folder / f"fes_{'_'.join(pair)}.dat").is_file()]
-    return Place(
+    return FreeEnergies(
         name=source.name,
+        folder=folder.name,
         along_cv=along_cv,
-        profiles=tuple(_observed(folder, (name,), settings, kt) for name in names),
-        planes=tuple(_observed(folder, pair, settings, kt) for pair in pairs[:MOST_PLANES]),
+        profiles=tuple(_read(folder, name, settings, kt) for name in names),
+        planes=tuple(_read(folder, "_".join(pair), settings, kt) for pair in pairs),
         in_time=_in_time(folder),
     )
 
 
-def chosen_places(n_places: int, numbers_each: int) -> list[int]:
+def chosen_sources(n_sources: int, numbers_each: int) -> list[int]:
     """Indices of the places whose maps fit on the page: the last one, the first one, and others evenly."""
     room = max(2, MOST_NUMBERS // max(1, numbers_each))
-    if n_places <= room:
-        return list(range(n_places))
-    return sorted({round(k) for k in np.linspace(0, n_places - 1, room)})
+    if n_sources <= room:
+        return list(range(n_sources))
+    return sorted({round(k) for k in np.linspace(0, n_sources - 1, room)})
 
 
-def numbers_in(place: Place) -> int:
+def numbers_in(place: FreeEnergies) -> int:
     """How many numbers the page needs for the figures of a place."""
-    figures = (*place.along_cv, *place.profiles, *place.planes)
+    figures = (*place.along_cv, *place.profiles, *place.planes[:MOST_PLANES])
     return sum(
         item.values.size
         * (1 + sum(part is not None for part in (item.error, item.n_frames)) + len(item.means))
@@ -117,19 +123,10 @@ def _along_cv(folder: Path, settings: Settings, kt: float) -> tuple[Landscape, .
         plane = Landscape(
             coordinates=tuple(component(k) for k in kept),
             axes=tuple(found.axes[k] for k in kept),
-            values=_without(found.values, gone, kt),
+            values=marginal(found.values, (gone,), kt=kt),
         )
         planes.append(_with_means(plane, flat, xi[:, kept], w, observed, settings))
     return tuple(planes)
-
-
-def _without(values: FloatArray, dim: int, kt: float) -> FloatArray:
-    """F with one dimension integrated out, at the zero of its lowest bin: -kT ln sum exp(-F/kT)."""
-    lowest = np.nanmin(values)
-    mass = np.where(np.isfinite(values), np.exp(-(np.nan_to_num(values) - lowest) / kt), 0.0).sum(axis=dim)
-    with np.errstate(divide="ignore"):
-        marginal = np.where(mass > 0.0, -kt * np.log(mass), np.nan)
-    return np.asarray(marginal - np.nanmin(marginal))
 
 
 def _with_means(
@@ -162,23 +159,25 @@ def _with_means(
     return replace(landscape, n_frames=counts, means=tuple(means))
 
 
-def _observed(folder: Path, names: Sequence[str], settings: Settings, kt: float) -> Landscape:
-    return _read(folder, "_".join(names), settings, kt)
-
-
 def _read(folder: Path, stem: str, settings: Settings, kt: float) -> Landscape:
-    """A fes file, with the exact free energy at its zero where there is one."""
+    """A fes file, with the exact free energy, and along a CV of one component CZAR's, at its zero."""
     found = read_fes(checked(folder / f"fes_{stem}.dat"))
     is_cv = stem == "xi"
-    exact = folder / f"fes_{stem}.exact.dat"
+
+    def beside(name: str) -> FloatArray | None:
+        path = folder / name
+        return aligned(read_fes(checked(path)).values, found.values, kt=kt) if path.is_file() else None
+
     return Landscape(
         coordinates=tuple(
-            component(k) if is_cv else quantity(name, settings) for k, name in enumerate(found.names)
+            component(k, periodic=found.periodic[k]) if is_cv else quantity(name, settings)
+            for k, name in enumerate(found.names)
         ),
         axes=found.axes,
         values=found.values,
         error=found.error,
-        exact=aligned(read_fes(checked(exact)).values, found.values, kt=kt) if exact.is_file() else None,
+        exact=beside(f"fes_{stem}.exact.dat"),
+        czar=beside("fes_xi_czar.dat") if is_cv and len(found.axes) == 1 else None,
     )
 
 
@@ -193,4 +192,5 @@ def _in_time(folder: Path) -> InTime | None:
         lower=table.get("delta_f_lower"),
         upper=table.get("delta_f_upper"),
         xi_change=table.get("xi_change"),
+        exact=read_exact_delta_f(folder),
     )

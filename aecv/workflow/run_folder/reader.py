@@ -21,14 +21,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FinishedStages:
-    """What a run's folder holds, by the records that its stages leave at their ends; of any format.
+class RunReader:
+    """A run's folder, whatever it holds so far, by the records that its stages leave at their ends.
+
+    Nothing is written into it.
 
     Args:
         path: the folder.
+        any_format: whether it may be of an older format.
+
+    Raises:
+        StoreError: when it holds no run, or one of another format.
     """
 
     path: Path
+    any_format: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.path / "run.json").is_file():
+            there = self.path if self.path.is_dir() else self.path.parent
+            names = [item.parent.name for item in there.glob("*/run.json")]
+            raise StoreError(
+                f"{self.path}: needs the folder of a run, with run.json, there is none"
+                f"{suggestion(self.path.name, names)}"
+            )
+        _ = self.manifest
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """run.json."""
+        return read_manifest(self.path, any_format=self.any_format)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the run was made with."""
+        return validate(self.manifest.settings, source=f"{self.path}/run.json")
 
     def iteration_dir(self, place: Place) -> Path:
         """Folder of an iteration, or of another place by its name."""
@@ -85,38 +112,6 @@ class FinishedStages:
 
     def _productions(self) -> list[Path]:
         return list(self.path.glob("production_*/"))
-
-
-@dataclass(frozen=True)
-class FinishedRun(FinishedStages):
-    """A run's folder, whatever it holds so far; nothing is written into it.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        StoreError: when it holds no run, or one of another format.
-    """
-
-    def __post_init__(self) -> None:
-        if not (self.path / "run.json").is_file():
-            there = self.path if self.path.is_dir() else self.path.parent
-            names = [item.parent.name for item in there.glob("*/run.json")]
-            raise StoreError(
-                f"{self.path}: needs the folder of a run, with run.json, there is none"
-                f"{suggestion(self.path.name, names)}"
-            )
-        _ = self.manifest
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """run.json."""
-        return read_manifest(self.path)
-
-    @cached_property
-    def settings(self) -> Settings:
-        """What the run was made with."""
-        return validate(self.manifest.settings, source=f"{self.path}/run.json")
 
     @property
     def last_place(self) -> Place:
