@@ -45,11 +45,7 @@ class TorchCallback(BiasForce):
 
 
 class TorchCallbackEngine(NativeEngine):
-    """Extended ABF with `TorchCallback` in the place of the kernel.
-
-    Args:
-        device: of torch.
-    """
+    """Extended ABF with `TorchCallback`, on a device of torch, in the place of the kernel."""
 
     def __init__(self, *arguments: Any, device: str, **named: Any) -> None:
         self._device = device
