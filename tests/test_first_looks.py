@@ -168,6 +168,6 @@ def test_a_new_folder_of_a_training_is_looked_at_before_the_system_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trajectory: Path
 ) -> None:
     (tmp_path / "mine.txt").touch()
-    monkeypatch.setattr(importlib.import_module("aecv.workflow.study.offline"), "build", fail)
+    monkeypatch.setattr(importlib.import_module("aecv.workflow.study.offline"), "subject_of", fail)
     with pytest.raises(StoreError, match="exists already"):
         train("ala2", trajectory, tmp_path)

@@ -60,7 +60,7 @@ def test_a_toy_run_leaves_everything(toy_run: Path) -> None:
     ):  # fmt: skip
         assert (iteration / name).stat().st_size > 0
     assert (toy_run / "pictures" / "free_energy_xi.png").is_file()
-    assert not load_cv(iteration).encoder.is_aligned
+    assert not load_cv(iteration).map.encoder.is_aligned
     errors = read_json(iteration / "exact.json")["errors_kj_mol"]
     assert set(errors) == {"xi", "xi_czar", "xi_abf", "x", "y", "x_y"}
     if (produced := toy_run / "production_01").exists():
