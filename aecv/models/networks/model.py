@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from aecv.models.networks.layers import Chain
@@ -44,10 +45,15 @@ class Batch:
     noise: Tensor | None = None
 
     def mean(self, values: Tensor) -> Tensor:
-        """Weighted mean of values per frame, shape (B,)."""
+        """Weighted mean of values per frame, shape (B,); 0 where no frame has weight.
+
+        Data sets of replicas are filled up to the longest one by frames of weight zero, so that a chunk of a
+        shorter one may hold nothing else.
+        """
         if self.weights is None:
             return values.mean()
-        return (self.weights * values).sum() / self.weights.sum()
+        tiny = torch.finfo(values.dtype).tiny
+        return (self.weights * values).sum() / self.weights.sum().clamp_min(tiny)
 
 
 class Model(Protocol):

@@ -43,7 +43,7 @@ class TrainedAutoencoder(Shown):
         train_curves: mean loss during each epoch [nm^2], shape (R, n_epochs).
         validation_curves: validation loss after each epoch [nm^2], shape (R, n_epochs).
         variance: weighted variance of the aligned coordinates, summed over them [nm^2].
-        best_restart: index of the lowest validation loss.
+        best_restart: index of the lowest of the totals.
         n_epochs: epochs trained before the last restart stopped.
         n_validation: frames held out.
         restart_encoders: the encoder of every restart, of the components that are biased, for mutual scores;
@@ -68,6 +68,14 @@ class TrainedAutoencoder(Shown):
     restart_decoders: tuple[Layers, ...]
     terms: Mapping[str, FloatArray] = field(default_factory=dict)
     components: tuple[Components, ...] = ()
+
+    @property
+    def totals(self) -> FloatArray:
+        """What was minimised, on the frames held out, shape (R,); inf where it diverged. Chooses restarts.
+
+        The loss in other units where the model has no other terms.
+        """
+        return np.where(np.isfinite(self.losses), self.terms["total"], np.inf) if self.terms else self.losses
 
     @property
     def loss(self) -> float:

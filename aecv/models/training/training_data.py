@@ -130,7 +130,11 @@ def _later(frames: FrameTable, needs: Needs) -> IntArray:
         return frames.index
     later = frames.lagged(needs.lag_ps)
     if not np.any(later >= 0):
-        known = f"times are {frames.spacing_ps:g} ps apart" if frames.spacing_ps > 0 else "no times are known"
+        known = (
+            f"times are {frames.spacing_ps:g} ps apart"
+            if frames.spacing_ps > 0
+            else "no times of unbiased dynamics are known"
+        )
         raise TrainingError(
             f"training: the model needs pairs of frames {needs.lag_ps:g} ps apart on one unbroken, unbiased "
             f"trajectory, there is none ({known}); bring such frames, or choose another lag"

@@ -93,7 +93,7 @@ class Bootstrap:
 
 
 def consensus_restart(trained: TrainedAutoencoder, frames: FrameTable, tolerance: float) -> Choice:
-    """The restart that is most like the others, among those whose loss is as good as the best one.
+    """The restart that is most like the others, among those whose total loss is as good as the best one.
 
     Restarts end at slightly different CVs whose losses differ by less than these CVs do: which of them has
     the lowest loss is chance, and chance again in the next iteration. The one with the highest median score
@@ -102,9 +102,10 @@ def consensus_restart(trained: TrainedAutoencoder, frames: FrameTable, tolerance
     Args:
         trained: all restarts.
         frames: where scores are measured, for example the frames that trained them.
-        tolerance: share by which a loss may exceed the lowest one.
+        tolerance: share by which a total (of all terms of the loss) may exceed the lowest one.
     """
-    good = np.flatnonzero(trained.losses <= (1.0 + tolerance) * np.min(trained.losses))
+    lowest = np.min(trained.totals)
+    good = np.flatnonzero(trained.totals <= lowest + tolerance * abs(lowest))
     if len(good) < 2:
         return Choice(restart=trained.best_restart, score=None, lowest=None)
     some = frames.thinned(MOST_FRAMES)

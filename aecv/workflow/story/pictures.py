@@ -1,5 +1,6 @@
 """Pictures and report of a run, from one reading of it after every iteration."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,10 +25,16 @@ from aecv.workflow.story.history import read_training
 from aecv.workflow.story.reading import read_story
 from aecv.workflow.story.report import write_page
 
+logger = logging.getLogger(__name__)
+
 
 def tell(run: RunDirectory, state: State) -> None:
     """Draw the pictures and write the report of a run that this process works on."""
-    story = read_story(run.path, state)
+    try:
+        story = read_story(run.path, state)
+    except Exception as error:  # what can be drawn again must not end hours of dynamics
+        logger.warning("pictures and report: %s; what is there stays, `aecv report` writes anew", error)
+        return
     draw(run, story, RunReader(run.path).settings)
     write_page(run.path, lambda: story)
 

@@ -161,7 +161,9 @@ def train(
                 found.positions,
                 found.weights,
                 series=found.series,
-                time_ps=found.times_ps,
+                time_ps=None
+                if files.weights is not None
+                else found.times_ps,  # a bias is no natural dynamics
                 columns=found.observables | numbers,
             ),
             system,

@@ -170,6 +170,17 @@ def test_both_stacks_are_one_model(model):
 
 
 @pytest.mark.parametrize("stacked", [stack_of, VmapStack])
+def test_a_data_set_that_is_filled_up_has_no_loss_there(model, stacked):
+    """Replicas' data sets are filled up with frames of weight zero: a chunk may hold nothing else."""
+    own = batch(model)
+    weights = torch.ones(own.x.shape[:2], dtype=torch.float64)
+    weights[0] = 0.0
+    terms = stacked(model, networks(model)).losses(Batch(**{**vars(own), "weights": weights}))
+    assert terms["total"][0] == terms["reconstruction"][0] == 0
+    assert (terms["total"][1:] > 0).all()
+
+
+@pytest.mark.parametrize("stacked", [stack_of, VmapStack])
 def test_networks_side_by_side_are_each_alone(model, stacked):
     several, own = networks(model), batch(model)
     losses, gradients = stacked(model, several).losses_and_gradients(own)
@@ -281,7 +292,9 @@ def test_what_a_model_needs_and_frames_lack_is_refused_in_words(model):
         ):
             trained_with(model, bare)
     elif model.needs.lag_ps:
-        with pytest.raises(TrainingError, match=r"pairs of frames \S+ ps apart .*no times are known"):
+        with pytest.raises(
+            TrainingError, match=r"pairs of frames \S+ ps apart .*no times of unbiased dynamics are known"
+        ):
             trained_with(model, bare)
     else:
         assert np.isfinite(trained_with(model, bare).loss)

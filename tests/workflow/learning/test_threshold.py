@@ -104,7 +104,7 @@ def test_of_equally_good_restarts_the_one_like_the_others_is_taken() -> None:
     positions = encoders[0].reference + 0.05 * rng.normal(size=(800, 4, 3))
     frames = FrameTable(positions=positions, weights=np.ones(800))
     trained: Any = SimpleNamespace(
-        losses=np.array([1.0, 1.03, 1.02, 1.04, 1.5]), restart_encoders=encoders, best_restart=0
+        totals=np.array([1.0, 1.03, 1.02, 1.04, 1.5]), restart_encoders=encoders, best_restart=0
     )
     choice = consensus_restart(trained, frames, 0.05)
     assert choice.restart == 2

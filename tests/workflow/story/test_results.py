@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -220,3 +222,19 @@ def test_run_says_what_made_it(small_run: Path) -> None:
     # developers' lines are DEBUG
     assert "verified" not in log
     assert not list(small_run.rglob("segments"))
+
+
+def test_a_story_that_cannot_be_read_is_a_warning(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pictures can be drawn again: what is wrong with them ends no run."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a record of another world")
+
+    monkeypatch.setattr(pictures, "read_story", fail)
+    before = (small_run / "report.html").read_bytes()
+    run: Any = SimpleNamespace(path=small_run)
+    pictures.tell(run, "running")
+    assert "pictures and report: a record of another world" in caplog.text
+    assert (small_run / "report.html").read_bytes() == before

@@ -12,9 +12,11 @@ from aecv.models.cvs.cv import CV
 from aecv.models.cvs.cv_files import load_cv
 from aecv.models.cvs.encoder_map import EncoderMap
 from aecv.models.cvs.observable_cv import observable_cv
+from aecv.models.inputs.frame_table import FrameTable
 from aecv.molecules.spec import load_system
 from aecv.sampling.system.molecular_system import build
 from aecv.workflow.frames.input_frames import FrameFiles
+from aecv.workflow.study import offline
 from aecv.workflow.study.offline import score, score_in_run, score_on, train
 
 QUICK = ("training.max_epochs=3", "training.restarts=2", "training.min_effective_frames=20")
@@ -77,6 +79,25 @@ def test_the_chosen_components_are_the_cv_and_all_lie_beside_it(frames: Path, tm
     assert trained.components is not None
     assert said["importance_nm2"] == pytest.approx(trained.components.importances.tolist())
     assert said["loss_nm2"] < said["biased_loss_nm2"]
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_frames_of_a_bias_are_no_natural_dynamics(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_weighted: bool
+) -> None:
+    """Weights say that there was a bias: no model may take two of these frames for a step of the molecule."""
+
+    class Seen(Exception):
+        pass
+
+    def look(_: Path, table: FrameTable, *rest: object, **named: object) -> None:
+        assert (table.time_ps is None) == is_weighted
+        raise Seen
+
+    monkeypatch.setattr(offline, "train_cv", look)
+    weights = np.ones(1000) if is_weighted else None
+    with pytest.raises(Seen):
+        train("ala2", FrameFiles(trajectories=(frames,), weights=weights), tmp_path / "cv")
 
 
 def test_a_folder_that_exists_is_not_touched(frames: Path, tmp_path: Path) -> None:
