@@ -90,7 +90,8 @@ def write_cv(cv: CV, directory: Path, *, system: str, system_hash: str) -> tuple
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        **({"kind": own.kind, "name": str(cv.source)} if own.kind else {}),
+        **({"kind": own.kind} if own.kind else {}),
+        **({"name": cv.source} if own.kind and isinstance(cv.source, str) else {}),  # a folder is no name
         "system": system,
         "system_hash": system_hash,
         "n_atoms": own.n_atoms,

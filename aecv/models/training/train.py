@@ -105,10 +105,10 @@ def train_autoencoder(
 ) -> TrainedAutoencoder:
     """Train restarts of an autoencoder on weighted frames and keep the best.
 
-    Minimises sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i over aligned coordinates y_i by SOAP; the
-    validation loss, on contiguous blocks of frames held out, carries the same weights, stops each restart
-    and chooses the winner. Frames of weight zero are left out before anything else. The
-    same input and seed give the same arrays, on any number of threads.
+    Minimises the total of the model's terms, of the autoencoder sum_i w_i |y_i - dec(enc(y_i))|^2 / sum_i w_i
+    over aligned coordinates y_i, by SOAP; the same total on contiguous blocks of frames held out, with the
+    same weights, stops each restart and chooses the winner. Frames of weight zero are left out before
+    anything else. The same input and seed give the same arrays, on any number of threads.
 
     Args:
         frames: raw or aligned positions in the order of time, weights, and what else the model needs.

@@ -186,6 +186,14 @@ def test_what_is_written_is_read(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
+def test_where_a_cv_lies_is_not_written_into_it(name: str, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        own = replace(with_kind(name, tmp_path), source=tmp_path / folder)
+        write_cv(own, tmp_path / folder, system="box", system_hash="abc")
+    assert (tmp_path / "one" / "cv.json").read_bytes() == (tmp_path / "two" / "cv.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", WRITTEN)
 def test_what_was_damaged_or_mixed_up_is_refused(name: str, tmp_path: Path) -> None:
     cv = with_kind(name, tmp_path)
     write_cv(cv, tmp_path, system="box", system_hash="abc")
