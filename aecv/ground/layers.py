@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from aecv.ground.errors import SettingsError, suggestion
 from aecv.ground.files import why_no_file
@@ -217,13 +218,14 @@ def _origin(item: Mapping[str, Any], layers: Sequence[Layer]) -> str:
     return " with ".join(name for name, _ in layers if name in named)
 
 
-def to_toml(settings: Settings) -> str:
-    """Settings as TOML that `validate` accepts again, with what each key means as a comment."""
-    return "\n".join(_section_lines(settings, "")).strip() + "\n"
+def sections(
+    section: BaseModel, path: str = ""
+) -> Iterator[tuple[str, BaseModel, list[tuple[str, Any, FieldInfo]]]]:
+    """Dotted name of a section, the section, and name, value and field of each setting that is its own.
 
-
-def _section_lines(section: BaseModel, path: str) -> Iterator[str]:
-    """Lines of one section and those below it."""
+    Then the same of the sections below it, depth first; settings as a whole have an empty name.
+    """
+    own: list[tuple[str, Any, FieldInfo]] = []
     below: list[tuple[str, BaseModel]] = []
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -231,18 +233,32 @@ def _section_lines(section: BaseModel, path: str) -> Iterator[str]:
             below.append((name, value))
         elif isinstance(value, Mapping):
             below += [(f"{name}.{key}", item) for key, item in value.items()]
-        elif value is not None:
+        else:
+            own.append((name, value, field))
+    yield path, section, own
+    for name, item in below:
+        yield from sections(item, f"{path}.{name}" if path else name)
+
+
+def to_toml(settings: Settings) -> str:
+    """Settings as TOML that `validate` accepts again, with what each key means as a comment."""
+    return "\n".join(_lines(settings)).strip() + "\n"
+
+
+def _lines(settings: Settings) -> Iterator[str]:
+    for path, section, own in sections(settings):
+        if path:
+            yield f"\n[{path}]"
+        for name, value, field in own:
+            if value is None:
+                if field.description:
+                    yield f"# {name} =  # {field.description}"
+                continue
             line = tomli_w.dumps({name: section.model_dump(mode="json")[name]}, indent=2).rstrip()
             line = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
             if field.description and "\n" in line:
                 yield f"# {field.description}"
             yield f"{line}  # {field.description}" if field.description and "\n" not in line else line
-        elif field.description:
-            yield f"# {name} =  # {field.description}"
-    for name, item in below:
-        dotted = f"{path}.{name}" if path else name
-        yield f"\n[{dotted}]"
-        yield from _section_lines(item, dotted)
 
 
 def differences(old: Settings, new: Settings) -> Iterator[tuple[str, Any, Any]]:

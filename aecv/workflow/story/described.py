@@ -2,14 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aecv.ground.errors import AecvError
-from aecv.ground.layers import differences
+from aecv.ground.layers import differences, sections
 from aecv.ground.settings import Settings
 from aecv.molecules.spec import load_system, shipped_systems
 from aecv.results.story.content import SettingRow
@@ -23,23 +21,11 @@ Group = tuple[str, tuple[SettingRow, ...]]
 
 def setting_groups(settings: Settings) -> tuple[Group, ...]:
     """Every section with its settings, in the order of --print-config."""
-    return tuple(_groups(settings, ""))
-
-
-def _groups(section: BaseModel, path: str) -> Iterator[Group]:
-    rows, below = [], []
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            below.append((name, value))
-        elif isinstance(value, Mapping):
-            below += [(f"{name}.{key}", item) for key, item in value.items()]
-        elif path:
-            rows.append(_row(name, value, field, is_system=path.split(".")[0] in _OF_SYSTEM))
-    if rows:
-        yield path, tuple(rows)
-    for name, item in below:
-        yield from _groups(item, f"{path}.{name}" if path else name)
+    return tuple(
+        (path, tuple(_row(*one, is_system=path.split(".")[0] in _OF_SYSTEM) for one in own))
+        for path, _, own in sections(settings)
+        if path and own
+    )
 
 
 def _row(name: str, value: Any, field: FieldInfo, *, is_system: bool) -> SettingRow:
