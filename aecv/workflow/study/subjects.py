@@ -41,10 +41,11 @@ def frames_subject(
     """
     if system is not None:
         return subject_of(system)
-    name, hash = _learned_on(cvs[0])
+    learned = _of_aecv(cvs[0])
+    name, hash = ("", "") if learned is None else (learned.system, learned.system_hash)
     has_names = bool(name) and own_topology(files) is not None
-    if has_names and (name not in shipped_systems() or named_atoms(files) == hash):
-        found = [as_cv(cv) for cv in cvs]
+    if learned is not None and has_names and (name not in shipped_systems() or named_atoms(files) == hash):
+        found = [learned, *map(as_cv, cvs[1:])]
         atoms = np.unique(np.concatenate([cv.atom_indices for cv in found]))
         place = ", ".join(dict.fromkeys(str(cv.source) for cv in found))
         return read_subject(files, atoms=atoms, place=place)
@@ -64,15 +65,14 @@ def frames_subject(
     raise CVError(f"{needs}: name it (--system); {what}")
 
 
-def _learned_on(cv: CV | str | Path) -> tuple[str, str]:
-    """Name and hash of the molecule that a CV was learned on; empty of observables, and of the models of
-    other programs."""
-    if not isinstance(cv, CV):
-        path = Path(cv)
-        is_place = path.suffix in (".pt", ".json", ".npz") or len(path.parts) > 1
-        if not (path.exists() or is_place) or (
-            path.is_file() and path.suffix == ".pt" and metadata_inside(path) is None
-        ):
-            return "", ""
-    found = as_cv(cv)
-    return found.system, found.system_hash
+def _of_aecv(cv: CV | str | Path) -> CV | None:
+    """The CV, where it can say what it was learned on; None for observables and models of other programs."""
+    if isinstance(cv, CV):
+        return cv
+    path = Path(cv)
+    is_place = path.suffix in (".pt", ".json", ".npz") or len(path.parts) > 1
+    if not (path.exists() or is_place) or (
+        path.is_file() and path.suffix == ".pt" and metadata_inside(path) is None
+    ):
+        return None
+    return as_cv(path)
