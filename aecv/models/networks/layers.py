@@ -29,10 +29,6 @@ class Shape:
     def sizes(self) -> tuple[int, ...]:
         return (self.n_inputs, *self.hidden, self.latent, *reversed(self.hidden), self.n_inputs)
 
-    @property
-    def n_encoder_layers(self) -> int:
-        return len(self.hidden) + 1
-
 
 class Chain(nn.Module):
     """W_L f(... f(W_1 x + b_1) ...) + b_L of rows x, shape (B, n_in).

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from aecv.ground.arrays import FloatArray
-from aecv.models.networks.layers import Shape
+from aecv.models.networks.layers import Shape, feed_forward
 
 FEATURE_GAIN = 0.5
 """Standard deviation of a hidden unit's argument at the start: small enough for tanh to start near-linear."""
@@ -38,15 +38,9 @@ def principal_starts(
     starts = []
     for rng in rngs:
         encoder = _random_features(samples, shape.hidden, latent, rng)
-        code = _apply(encoder, samples)
+        code = feed_forward([(w.T, b) for w, b in encoder], samples)
         starts.append(encoder + _random_features(code, shape.hidden[::-1], samples, rng))
     return starts
-
-
-def random_start(shape: Shape, rng: np.random.Generator) -> list[tuple[FloatArray, FloatArray]]:
-    """Glorot-normal weights and zero biases; return as one of `principal_starts`."""
-    pairs = zip(shape.sizes[:-1], shape.sizes[1:], strict=True)
-    return [(rng.standard_normal((i, o)) * np.sqrt(2 / (i + o)), np.zeros(o)) for i, o in pairs]
 
 
 def _principal_components(samples: FloatArray, n: int) -> FloatArray:
@@ -94,9 +88,3 @@ def _ridge(features: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatA
     gram += 1e-4 * np.trace(gram) / len(gram) * np.eye(len(gram))
     solution = np.asarray(np.linalg.solve(gram, design.T @ target / len(design)), dtype=float)
     return solution[:-1], solution[-1]
-
-
-def _apply(layers: Sequence[tuple[FloatArray, FloatArray]], values: FloatArray) -> FloatArray:
-    for w, b in layers[:-1]:
-        values = np.tanh(values @ w + b)
-    return values @ layers[-1][0] + layers[-1][1]

@@ -6,9 +6,9 @@ import torch
 
 from aecv.models.networks.layers import Mirrored, Shape
 from aecv.models.networks.model import Batch
-from aecv.models.networks.starts import random_start
 from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.training.soap import BETA, LONGEST_SIDE, Soap
+from tests.models.random_start import random_start
 
 
 def stacked(hidden: tuple[int, ...], latent: int, activation="tanh") -> TanhStack:

@@ -9,7 +9,7 @@ from aecv.ground.errors import AlignmentError, TrainingError
 from aecv.ground.settings import AutoencoderSettings, TrainingSettings
 from aecv.models.inputs.frame_table import FrameTable
 from aecv.models.networks.layers import Mirrored, Shape
-from aecv.models.networks.starts import principal_starts, random_start
+from aecv.models.networks.starts import principal_starts
 from aecv.models.networks.tanh_stack import TanhStack
 from aecv.models.training.device import device_of
 from aecv.models.training.optimisation import fit, rows_of
@@ -22,6 +22,7 @@ from aecv.models.training.training_data import (
     validation_blocks,
 )
 from aecv.numerics.kernels.encoder import align, encode
+from tests.models.random_start import random_start
 
 ONE = AutoencoderSettings(hidden=(20,), latent=1)
 QUICK = TrainingSettings(restarts=2, max_epochs=12, patience=12, validation_blocks=20)
