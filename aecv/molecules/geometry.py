@@ -3,6 +3,8 @@
 In double precision, as the kernels that bias along them; mdtraj's are in single.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,3 +40,11 @@ def angles(points: FloatArray) -> FloatArray:
 def distances(points: FloatArray) -> FloatArray:
     """Distances of two points [nm]; (F, 2, 3) -> (F,)."""
     return np.asarray(np.linalg.norm(points[:, 1] - points[:, 0], axis=1))
+
+
+FORMULAS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+    "dihedral": dihedrals,
+    "angle": angles,
+    "distance": distances,
+}
+"""Of kinds of observables that are of a few atoms."""

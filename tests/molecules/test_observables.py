@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from aecv.ground.errors import MolecularSystemError
-from aecv.ground.settings import OF_ONE_SELECTION, ObservableSettings
+from aecv.ground.observable_kinds import OF_ONE_SELECTION
+from aecv.ground.settings import ObservableSettings
 from aecv.molecules.observables.observable_set import ObservableSet
 from aecv.molecules.selection import select_atoms
 from aecv.molecules.spec import load_system

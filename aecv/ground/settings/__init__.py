@@ -6,7 +6,7 @@ from aecv.ground.settings.convergence import ConvergenceSettings
 from aecv.ground.settings.extended_abf import ExtendedABFSettings
 from aecv.ground.settings.limits import MOST_BINS
 from aecv.ground.settings.molecule import STRUCTURES, TITLES, TOPOLOGIES, MolecularSettings, suffix
-from aecv.ground.settings.observables import OF_ONE_SELECTION, UNITS, ObservableSettings
+from aecv.ground.settings.observables import ObservableSettings
 from aecv.ground.settings.pool import PoolSettings
 from aecv.ground.settings.region import DeltaFSettings, region_fault
 from aecv.ground.settings.renamed import RENAMED, renamed
@@ -17,12 +17,10 @@ from aecv.ground.settings.whole import Settings
 
 __all__ = [
     "MOST_BINS",
-    "OF_ONE_SELECTION",
     "RENAMED",
     "STRUCTURES",
     "TITLES",
     "TOPOLOGIES",
-    "UNITS",
     "AutoencoderSettings",
     "BarostatSettings",
     "ConvergenceSettings",

@@ -12,12 +12,11 @@ from pydantic import BaseModel
 from aecv.ground.arrays import FloatArray
 from aecv.ground.errors import CVError
 from aecv.ground.forms import Count
+from aecv.ground.observable_kinds import KINDS
 from aecv.models.cvs.cv_map import Arrays, CompiledStep, CVMap
 from aecv.models.cvs.description import Description
 from aecv.numerics.extended_abf.abf import ExtendedVariable
 from aecv.numerics.kernels.internal import InternalCoordinates, internal_gradient, internal_values
-
-_UNITS = {"dihedral": "rad", "angle": "rad", "distance": "nm", "coordinate": "nm"}
 
 
 class InternalDescription(Description):
@@ -92,7 +91,7 @@ class InternalMap(CVMap):
         return {
             "components": [{"kind": kind, "atoms": list(atoms), "axis": axis} for kind, atoms, axis in parts],
             "input": "positions of the atoms as they are; components name them by their place among these",
-            "units": {"positions": "nm", "xi": [_UNITS[kind] for kind in self.internal.kinds]},
+            "units": {"positions": "nm", "xi": [KINDS[kind].unit for kind in self.internal.kinds]},
         }
 
     @classmethod
@@ -110,7 +109,7 @@ class InternalMap(CVMap):
         for c, (kind, (low, high), periodic) in enumerate(
             zip(internal.kinds, said["range"], said["periodic"], strict=False)  # lengths: `cv_files` asks
         ):
-            if periodic and (kind != "dihedral" or not math.isclose(high - low, 2.0 * math.pi)):
+            if periodic and (not KINDS[kind].is_periodic or not math.isclose(high - low, 2.0 * math.pi)):
                 raise CVError(
                     f"{path}: component {c + 1} is periodic and needs to be a dihedral with a range of 2 pi, "
                     f"got a {kind} from {low:g} to {high:g}; export the CV again"

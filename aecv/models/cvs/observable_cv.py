@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aecv.ground.errors import CVError, suggestion
-from aecv.ground.settings import OF_ONE_SELECTION
+from aecv.ground.observable_kinds import KINDS, OF_ONE_SELECTION
 from aecv.models.cvs.cv import CV, checked_range
 from aecv.models.cvs.internal_map import InternalMap
 from aecv.molecules.observables.observable_set import ObservableSet
@@ -43,16 +43,17 @@ def observable_cv(
     for name in names:
         if observables.kinds[name] in OF_ONE_SELECTION:
             raise CVError(
-                f"CV: '{name}' is {OF_ONE_SELECTION[observables.kinds[name]]}, which is measured and drawn "
+                f"CV: '{name}' is {KINDS[observables.kinds[name]].words}, which is measured and drawn "
                 "but cannot be biased along; take dihedrals, angles or distances, or write it as a function "
                 "in torch (see sample_along)"
             )
-    periodic = tuple(observables.kinds[name] == "dihedral" for name in names)
+    known = [KINDS[observables.kinds[name]] for name in names]
+    periodic = tuple(kind.is_periodic for kind in known)
     cv_range = np.full((len(names), 2), np.nan)
-    for row, name, is_periodic in zip(cv_range, names, periodic, strict=True):
-        if is_periodic and name in limits:
-            raise CVError(f"CV: '{name}' is a dihedral and periodic; leave its range out")
-        row[:] = (-np.pi, np.pi) if is_periodic else limits.get(name, (np.nan, np.nan))
+    for row, name, kind in zip(cv_range, names, known, strict=True):
+        if kind.is_periodic and name in limits:
+            raise CVError(f"CV: '{name}' is {kind.words} and periodic; leave its range out")
+        row[:] = kind.bounds if kind.is_periodic else limits.get(name, (np.nan, np.nan))
     own = [observables.indices[name] for name in names]
     atoms, local = np.unique(np.concatenate(own), return_inverse=True)
     parts = np.split(local, np.cumsum([len(indices) for indices in own])[:-1])

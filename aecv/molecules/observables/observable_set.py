@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aecv.ground.arrays import FloatArray, IntArray
-from aecv.ground.settings import OF_ONE_SELECTION, UNITS, ObservableSettings
-from aecv.molecules.geometry import angles, checked_frames, dihedrals, distances
+from aecv.ground.observable_kinds import KINDS, OF_ONE_SELECTION, Kind
+from aecv.ground.settings import ObservableSettings
+from aecv.molecules.geometry import FORMULAS, checked_frames
 from aecv.molecules.observables.measure import Measure, Selected, measured
 from aecv.molecules.selection import select_atoms
 
@@ -30,7 +31,7 @@ class ObservableSet:
         measures: per observable of a kind that has a file of its own how it is measured.
     """
 
-    kinds: dict[str, str]
+    kinds: dict[str, Kind]
     indices: dict[str, IntArray]
     axes: dict[str, int] = field(default_factory=dict)
     measures: dict[str, Measure] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class ObservableSet:
             )
             for name, observable in settings.items()
         }
-        kinds: dict[str, str] = {name: item.kind for name, item in settings.items()}
+        kinds: dict[str, Kind] = {name: item.kind for name, item in settings.items()}
         measures = {
             name: measured(
                 kind,
@@ -102,23 +103,24 @@ class ObservableSet:
     @property
     def periodic_names(self) -> tuple[str, ...]:
         """The observables with a period of 2 pi."""
-        return tuple(name for name, kind in self.kinds.items() if kind == "dihedral")
+        return tuple(name for name, kind in self.kinds.items() if KINDS[kind].is_periodic)
 
     def label(self, name: str) -> str:
-        """The name with its unit, for pictures; dihedrals are shown as angles and go without."""
-        kind = self.kinds[name]
-        return name if kind == "dihedral" or not UNITS[kind] else f"{name} [{UNITS[kind]}]"
+        """The name with its unit, for pictures; what is periodic is shown as an angle and goes without."""
+        known = KINDS[self.kinds[name]]
+        return name if known.is_periodic or not known.unit else f"{name} [{known.unit}]"
 
     def edges(self, name: str, values: FloatArray, n_bins: int) -> FloatArray:
         """Edges of at most n_bins even bins for a free energy along an observable.
 
-        Over the period of a dihedral; as the file of its kind says; else over the values.
+        Over the period where there is one; as the file of its kind says; else over the values.
         """
         measure = self.measures.get(name)
         if measure is not None and measure.edges is not None:
             return measure.edges(n_bins)
-        periodic = self.kinds[name] == "dihedral"
-        low, high = (-np.pi, np.pi) if periodic else (values.min(), np.nextafter(values.max(), np.inf))
+        known = KINDS[self.kinds[name]]
+        ends = values.min(), np.nextafter(values.max(), np.inf)
+        low, high = known.bounds if known.is_periodic else ends
         return np.linspace(low, high, n_bins + 1)
 
     def compute(self, xyz: ArrayLike) -> dict[str, FloatArray]:
@@ -147,4 +149,4 @@ class ObservableSet:
             return np.asarray(points[:, 0, self.axes[name]])
         if name in self.measures:
             return self.measures[name].values(points)
-        return {"dihedral": dihedrals, "angle": angles, "distance": distances}[kind](points)
+        return FORMULAS[kind](points)

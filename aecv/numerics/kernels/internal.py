@@ -9,15 +9,8 @@ from numpy.typing import ArrayLike
 
 from aecv.ground.arrays import FloatArray, IntArray
 from aecv.ground.errors import CVError
+from aecv.ground.observable_kinds import KINDS, Kind
 from aecv.numerics.kernels import internal_kernels as kernels
-
-_CODES = {
-    "distance": (kernels.DISTANCE, 2),
-    "angle": (kernels.ANGLE, 3),
-    "dihedral": (kernels.DIHEDRAL, 4),
-    "coordinate": (kernels.COORDINATE, 1),
-}
-"""Per kind the kernel's code and the number of atoms."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +28,7 @@ class InternalCoordinates:
             an axis.
     """
 
-    kinds: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     atoms: tuple[tuple[int, ...], ...]
     axes: tuple[int | None, ...]
     n_atoms: int
@@ -56,7 +49,7 @@ class InternalCoordinates:
     @cached_property
     def codes(self) -> IntArray:
         """Kinds as the kernels read them, shape (d,)."""
-        return np.array([_CODES[kind][0] for kind in self.kinds], dtype=np.int64)
+        return np.array([kernels.KINDS.index(kind) for kind in self.kinds], dtype=np.int64)
 
     @cached_property
     def table(self) -> IntArray:
@@ -119,10 +112,10 @@ def _evaluated(
     return xi, gradient
 
 
-def _check_component(kind: str, atoms: Sequence[int], axis: int | None, n_atoms: int) -> None:
-    if kind not in _CODES:
-        raise CVError(f"internal coordinates: need one of {', '.join(_CODES)}, got '{kind}'")
-    needed = _CODES[kind][1]
+def _check_component(kind: Kind, atoms: Sequence[int], axis: int | None, n_atoms: int) -> None:
+    if kind not in kernels.KINDS:
+        raise CVError(f"internal coordinates: need one of {', '.join(kernels.KINDS)}, got '{kind}'")
+    needed = KINDS[kind].n_atoms
     if len(set(atoms)) != needed or len(atoms) != needed or not all(0 <= a < n_atoms for a in atoms):
         raise CVError(
             f"internal coordinates: kind '{kind}' needs {needed} different atoms of 0 .. {n_atoms - 1}, "

@@ -14,7 +14,9 @@ import numpy as np
 from aecv.numerics.kernels.compilation import jit
 from aecv.numerics.kernels.encoder_kernels import KAPPA, LAM, PERIOD, extended_step, nearest_image
 
-DISTANCE, ANGLE, DIHEDRAL, COORDINATE = range(4)
+KINDS = ("distance", "angle", "dihedral", "coordinate")
+"""The kinds in the order of the numbers by which the kernels know them."""
+DISTANCE, ANGLE, DIHEDRAL, COORDINATE = range(len(KINDS))
 
 _STRAIGHT = 1e-7
 """Sine of the angle between two bonds under which an angle has no gradient and a dihedral no value."""

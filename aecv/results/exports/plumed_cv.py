@@ -11,6 +11,8 @@ Internal coordinates need no form: TORSION, ANGLE, DISTANCE and POSITION. Source
 src/pytorch/PytorchModel.cpp, src/generic/FitToTemplate.cpp.
 """
 
+from aecv.ground.errors import CVError
+from aecv.ground.observable_kinds import KINDS
 from aecv.numerics.kernels.encoder import Encoder
 from aecv.numerics.kernels.internal import InternalCoordinates
 from aecv.numerics.kernels.network import ELU, IDENTITY, RELU, SIGMOID, SOFTPLUS, TANH
@@ -134,16 +136,24 @@ def plain_block(cv: ExportedCV, network: Encoder) -> str:
 
 
 def internal_block(cv: ExportedCV, coordinates: InternalCoordinates) -> str:
-    """One action per internal coordinate; angles in rad, distances and coordinates in nm."""
-    actions = {"dihedral": "TORSION", "angle": "ANGLE", "distance": "DISTANCE"}
+    """One action per internal coordinate; angles in rad, distances and coordinates in nm.
+
+    Raises:
+        CVError: for a kind that PLUMED has no action for.
+    """
     lines = ["# The components of the CV: angles [rad], distances and coordinates [nm]."]
     for c, (kind, atoms, axis) in enumerate(
         zip(coordinates.kinds, coordinates.atoms, coordinates.axes, strict=True)
     ):
         serials = ",".join(str(cv.serials[atom]) for atom in atoms)
         label = cv.labels[c]
+        if not KINDS[kind].plumed:
+            raise CVError(
+                f"export of {cv.title}: PLUMED has no action for {KINDS[kind].words}; bias along it with "
+                "aecv (--engine native)"
+            )
         if axis is None:
-            lines.append(f"{label}: {actions[kind]} ATOMS={serials} NOPBC")
+            lines.append(f"{label}: {KINDS[kind].plumed} ATOMS={serials} NOPBC")
         else:
             lines += [
                 f"p_{c + 1}: POSITION ATOM={serials} NOPBC",

@@ -8,6 +8,7 @@ import numpy as np
 
 from aecv.ground.errors import CVError
 from aecv.ground.files import is_file
+from aecv.ground.observable_kinds import KINDS
 from aecv.models.cvs.archive import metadata_inside
 from aecv.models.cvs.cv import CV
 from aecv.models.cvs.foreign_cv import Foreign, foreign_cv
@@ -67,7 +68,8 @@ class GivenCV:
 
     def _observables(self, names: tuple[str, ...], system: Subject) -> CV:
         self._refuse(self.what, "names of observables", ("atoms", "features", "periodic", "input_shape"))
-        wide = [name for name in names if system.observables.kinds.get(name) not in ("dihedral", None)]
+        kinds = system.observables.kinds
+        wide = [name for name in names if name in kinds and not KINDS[kinds[name]].is_periodic]
         if self.ranges and len(self.ranges) != len(wide):
             raise CVError(
                 f"CV: needs one range for each of {', '.join(wide) or 'no component'} (dihedrals are "

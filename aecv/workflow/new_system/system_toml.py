@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aecv.ground.settings import OF_ONE_SELECTION
+from aecv.ground.observable_kinds import OF_ONE_SELECTION
 from aecv.workflow.new_system.guesses import Guess, ObservableGuess
 
 _WIDTH = 110

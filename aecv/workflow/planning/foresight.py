@@ -11,7 +11,8 @@ from typing import Any
 
 from aecv.ground.errors import ForeseenError, SettingsError
 from aecv.ground.layers import changed
-from aecv.ground.settings import MOST_BINS, OF_ONE_SELECTION, UNITS, Settings
+from aecv.ground.observable_kinds import KINDS, OF_ONE_SELECTION
+from aecv.ground.settings import MOST_BINS, Settings
 from aecv.ground.units import thermal_energy
 from aecv.models.training.training_data import MIN_FRAMES
 from aecv.numerics.extended_abf.marginal import LARGEST_SPAN, is_too_fine
@@ -146,7 +147,7 @@ def _of_sample(
 ) -> Iterator[Shortfall]:
     yield from _without_frames(settings, lambda s: given_plan(s, 1), "sampling.ns")
     yield from _of_region(settings)
-    open_ends = [name for name in names if settings.observables[name].kind != "dihedral"]
+    open_ends = [name for name in names if not settings.observables[name].known.is_periodic]
     if names:
         n_components = len(names)
     if len(open_ends) > n_ranges and not any(settings.observables[n].kind in OF_ONE_SELECTION for n in names):
@@ -306,13 +307,10 @@ def _of_region(settings: Settings) -> Iterator[Shortfall]:
     if region is None:
         return
     kind = settings.observables[region.observable].kind
-    if kind == "dihedral":  # any region within a period holds some values and not all
+    if KINDS[kind].is_periodic:  # any region within a period holds some values and not all
         return
-    low, high = {
-        "angle": (0.0, math.pi),
-        "helicity": (0.0, 1.0),
-    }.get(kind, (-math.inf if kind == "coordinate" else 0.0, math.inf))
-    unit = f" {UNITS[kind]}" if UNITS[kind] else ""
+    low, high = KINDS[kind].bounds
+    unit = f" {KINDS[kind].unit}" if KINDS[kind].unit else ""
     reach = f"{region.observable} ({kind}) goes from {low:.4g} to {high:.4g}{unit}"
     said = f"delta_f: {region.lower:g} < {region.observable} < {region.upper:g}"
     if region.lower >= high or region.upper <= low:

@@ -10,7 +10,7 @@ import numpy as np
 from aecv.ground.arrays import FloatArray
 from aecv.ground.files import StoredArrays
 from aecv.ground.grid import Grid
-from aecv.ground.settings import UNITS, Settings
+from aecv.ground.settings import Settings
 from aecv.ground.units import thermal_energy
 from aecv.numerics.free_energy.landscape import marginal
 from aecv.numerics.statistics.intervals import aligned
@@ -41,8 +41,8 @@ def quantity(name: str, settings: Settings) -> Quantity:
     return Quantity(
         name=name,
         label=_SYMBOLS.get(name, name),
-        unit=UNITS[found.kind] if found else "",
-        periodic=found is not None and found.kind == "dihedral",
+        unit=found.known.unit if found else "",
+        periodic=found is not None and found.known.is_periodic,
     )
 
 
@@ -149,7 +149,7 @@ def _with_means(
     for name, values in observed.items():
         kept = values[used]
         with np.errstate(invalid="ignore", divide="ignore"):
-            if name in settings.observables and settings.observables[name].kind == "dihedral":
+            if name in settings.observables and settings.observables[name].known.is_periodic:
                 sine, cosine = (np.bincount(bins, w * part(kept), grid.size) for part in (np.sin, np.cos))
                 mean = np.where(total > 0.0, np.arctan2(sine, cosine), np.nan)
             else:
